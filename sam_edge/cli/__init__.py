@@ -1,0 +1,79 @@
+"""The command line: one file a command, imported when it is called.
+
+Errors the package raises on purpose become one line on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sam_edge.errors import SamEdgeError
+from sam_edge.lazy import load
+
+# command -> (where it lives, its line in the overview, so that the overview imports nothing)
+COMMANDS = {
+    "segment": ("sam_edge.cli.segment:segment", "Mask what points or a box show in a picture."),
+    "run": ("sam_edge.cli.run:run", "Mask what a gaze recording looks at in a video."),
+    "demo": ("sam_edge.cli.demo:demo", "Run the whole pipeline on a generated scene and gaze."),
+    "export": ("sam_edge.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when one of them runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = load(COMMANDS[cmd_name][0])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="sam-edge")
+def cli() -> None:
+    """Segment Anything on edge devices: look at something, get its mask.
+
+    \b
+    Examples:
+      sam-edge demo
+      sam-edge segment photo.jpg --point 320,240 --out mask.png
+      sam-edge run clip.mp4 masks.mp4 masks.jsonl --gaze gaze.csv
+      sam-edge export mobile_sam.pt --family mobile_sam --out mobile_sam/
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 2 bad input, 130 interrupted."""
+    try:
+        result = cli.main(args=arguments, prog_name="sam-edge", standalone_mode=False)
+    except SamEdgeError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        message = " ".join(error.format_message().split())
+        click.echo(f"error: {message}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output closed it (`| head`): nothing is wrong and nobody listens.
+        sys.stderr.close()
+        return 0
+    return result if isinstance(result, int) else 0

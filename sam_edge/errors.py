@@ -1,0 +1,47 @@
+"""What can go wrong, as one tree.
+
+    SamEdgeError            every error this package raises on purpose
+    ├── InputError          an image, point, gaze file or option that cannot be used
+    ├── CheckpointError     PyTorch weights that do not fit the family, or are no weights
+    ├── BundleError         a model folder that is damaged, edited or foreign
+    ├── OutputError         a file or folder that cannot be written
+    ├── MissingExtraError   a library that an extra of this package would have installed
+    └── FidelityError       an engine that does not compute what the model computes
+
+Every message is one line that names the thing and the cure. The command line prints it and exits with 2.
+"""
+
+from __future__ import annotations
+
+
+class SamEdgeError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(SamEdgeError, ValueError):
+    """An image, point, gaze file or option that cannot be used."""
+
+
+class CheckpointError(SamEdgeError):
+    """PyTorch weights that do not fit the family, or are no weights at all."""
+
+
+class BundleError(SamEdgeError):
+    """A model folder that is damaged, edited or made for something else."""
+
+
+class OutputError(SamEdgeError):
+    """A file or folder that cannot be written."""
+
+
+class MissingExtraError(SamEdgeError, ImportError):
+    """A library is missing; the message names the extra that brings it."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed: pip install 'sam-edge[{extra}]'")
+        self.library = library
+        self.extra = extra
+
+
+class FidelityError(SamEdgeError):
+    """An engine differs from its model by more than the gate allows."""

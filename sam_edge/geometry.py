@@ -1,0 +1,91 @@
+"""Which part of a camera frame the encoder sees, and at which size.
+
+Coordinates are continuous pixels, (x, y), origin at the top left corner of the picture: the way
+`segment_anything` takes points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sam_edge.errors import InputError
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of a camera frame, scaled into the encoder's input.
+
+    The window is resized to `content_wh` and put at the top left of the input; the rest of the input
+    (right and bottom) is padding.
+    """
+
+    frame_wh: tuple[int, int]
+    """Size of the camera frame, (width, height) in pixels."""
+    window_xywh: tuple[int, int, int, int]
+    """The part of the frame that is seen: left, top, width, height in frame pixels."""
+    content_wh: tuple[int, int]
+    """Size of the window inside the encoder's input."""
+    input_wh: tuple[int, int]
+    """Size of the encoder's input."""
+
+    def __post_init__(self) -> None:
+        x, y, width, height = self.window_xywh
+        frame_width, frame_height = self.frame_wh
+        if not (
+            0 <= x < x + width <= frame_width
+            and 0 <= y < y + height <= frame_height
+            and 0 < self.content_wh[0] <= self.input_wh[0]
+            and 0 < self.content_wh[1] <= self.input_wh[1]
+        ):
+            raise InputError(
+                f"view window {self.window_xywh} does not lie inside the frame {self.frame_wh}, or its "
+                f"content {self.content_wh} not inside the input {self.input_wh}"
+            )
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """Input pixels per frame pixel, (x, y)."""
+        return np.array(self.content_wh, np.float64) / np.array(self.window_xywh[2:], np.float64)
+
+    def to_model(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Frame coordinates (..., 2) in pixels -> encoder input coordinates (..., 2) in pixels."""
+        return (np.asarray(xy, np.float64) - self.window_xywh[:2]) * self.scale
+
+    def to_frame(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Encoder input coordinates (..., 2) in pixels -> frame coordinates (..., 2) in pixels."""
+        return np.asarray(xy, np.float64) / self.scale + self.window_xywh[:2]
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """How an encoder's input size follows from a frame's size."""
+
+    long_side: int
+    """The longer side of the scaled frame, in pixels."""
+    multiple: int
+    """Both sides of the input are multiples of this."""
+    square: bool
+    """True: the input is always long_side x long_side. False: the short side follows the frame."""
+
+    def view(
+        self,
+        frame_wh: tuple[int, int],
+        window_xywh: tuple[int, int, int, int] | None = None,
+    ) -> View:
+        """The view of a frame, or of a window of it, scaled so that its longer side is `long_side`."""
+        x, y, width, height = window_xywh or (0, 0, *frame_wh)
+        scale = self.long_side / max(width, height)
+        # Rounding as segment_anything's ResizeLongestSide does: half a pixel up.
+        content = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
+        if self.square:
+            input_wh = (self.long_side, self.long_side)
+        else:
+            input_wh = (_round_up(content[0], self.multiple), _round_up(content[1], self.multiple))
+        return View(frame_wh, (x, y, width, height), content, input_wh)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

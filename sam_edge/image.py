@@ -1,0 +1,105 @@
+"""Pictures: reading, checking, and making them the encoder's input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.errors import InputError
+from sam_edge.files import write_bytes
+from sam_edge.geometry import View
+from sam_edge.manifest import Preprocess
+from sam_edge.resize import resize_antialias
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused: they would take gigabytes, and no encoder sees their detail."""
+
+
+def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
+    """The image if it is (H, W, 3) uint8 RGB, else InputError saying how to make it so."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"{name} is a {type(image).__name__}: give a numpy array (H, W, 3) uint8, RGB")
+    if image.size == 0:
+        raise InputError(f"{name} has no pixels, its shape is {image.shape}: give (H, W, 3)")
+    if image.dtype != np.uint8:
+        raise InputError(f"{name} has dtype {image.dtype}: scale it to 0..255 and convert it to uint8")
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+        raise InputError(f"{name} is grey: convert it with cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)")
+    if image.ndim == 3 and image.shape[2] == 4:
+        raise InputError(f"{name} has an alpha channel: drop it with image[..., :3]")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"{name} has shape {image.shape}: give (H, W, 3)")
+    _check_pixels(image.shape[1], image.shape[0], name)
+    return image
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read a picture file as (H, W, 3) uint8 RGB.
+
+    Grey pictures get three equal channels, alpha is dropped, 16 bits are scaled to 8, and the camera's
+    orientation (EXIF) is applied.
+
+    Raises:
+        InputError: no file, empty, not a picture, truncated, or more than MAX_PIXELS.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if data.size == 0:
+        raise InputError(f"{path} is empty: give a picture (JPEG, PNG, WebP, BMP, TIFF)")
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        # OpenCV asserts on its own limit, 2**30 pixels, before it reserves memory.
+        raise InputError(f"{path} is too large or damaged: scale it below {MAX_PIXELS:,} pixels") from error
+    if bgr is None:
+        raise InputError(f"{path} is not a picture: give a JPEG, PNG, WebP, BMP or TIFF file")
+    _check_pixels(bgr.shape[1], bgr.shape[0], str(path))
+    return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
+def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
+    """Write a picture, (H, W) grey or (H, W, 3) RGB, atomically; the suffix names the format.
+
+    Raises:
+        InputError: OpenCV writes no format of that suffix.
+        OutputError: the file cannot be written.
+    """
+    suffix = Path(path).suffix
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    try:
+        done, data = cv2.imencode(suffix or "?", pixels)
+    except cv2.error:
+        done = False
+    if not done:
+        raise InputError(f"cannot write {path} as a picture: end its name in .png or .jpg")
+    write_bytes(path, data.tobytes())
+
+
+def encoder_input(image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> NDArray[np.float32]:
+    """Cut, resize, normalise and pad a frame (H, W, 3) uint8 RGB into (1, 3, h, w) float32."""
+    x, y, width, height = view.window_xywh
+    window = image[y : y + height, x : x + width]
+    if preprocess.resize == "antialias":
+        window = resize_antialias(window, view.content_wh)
+    elif (width, height) != view.content_wh:
+        # INTER_AREA enlarges in blocks.
+        method = cv2.INTER_LINEAR if view.content_wh[0] > width else cv2.INTER_AREA
+        window = cast("NDArray[np.uint8]", cv2.resize(window, view.content_wh, interpolation=method))
+    # One pass, picture to blob: (pixel - mean) / std as a multiply and an add.
+    std = np.array(preprocess.std, np.float32)
+    scaled = np.multiply(window, 1 / std, dtype=np.float32)
+    scaled -= np.array(preprocess.mean, np.float32) / std
+    blob = np.zeros((1, 3, view.input_wh[1], view.input_wh[0]), np.float32)
+    blob[0, :, : view.content_wh[1], : view.content_wh[0]] = scaled.transpose(2, 0, 1)
+    return blob
+
+
+def _check_pixels(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,}: scale it down first")

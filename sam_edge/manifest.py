@@ -1,0 +1,160 @@
+"""What a model folder says about itself: `manifest.json`.
+
+family, checkpoint, geometry, preprocessing, the tensors of each graph, the hash of every file,
+the measured fidelity of every engine, and the hash of the manifest itself
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from sam_edge.errors import BundleError
+from sam_edge.geometry import InputSize
+from sam_edge.tensors import TensorSpec
+
+FORMAT = 1
+"""Raised when a reader of the old format would misread the new one."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the encoder's input."""
+
+    mean: tuple[float, float, float]
+    """Subtracted from each channel (RGB, 0..255)."""
+    std: tuple[float, float, float]
+    """Divides each channel (RGB, 0..255)."""
+    resize: Literal["antialias", "area"]
+    """`antialias`: Pillow's bilinear, as SAM was trained. `area`: OpenCV's INTER_AREA, faster."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One computation of the model, as a file of the folder."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything known about a model folder but its weights."""
+
+    name: str
+    family: str
+    checkpoint_sha256: str
+    licence: str
+    input_size: InputSize
+    preprocess: Preprocess
+    graphs: Mapping[str, Graph]
+    """`encoder`, `decoder` and, where the family has them, `decoder_many` (more prompt slots) and `refine`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """File name -> hex SHA-256, filled in when the folder is written."""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Library -> version that made the folder."""
+    fidelity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Runtime -> measured difference to the PyTorch model."""
+
+    @property
+    def model_id(self) -> str:
+        """Tells two models apart: name and the beginning of the checkpoint's hash."""
+        return f"{self.name}-{self.checkpoint_sha256[:12]}"
+
+
+def dump(manifest: Manifest) -> bytes:
+    """The manifest as UTF-8 JSON, sealed with a hash of itself."""
+    document = {
+        "format": FORMAT,
+        "name": manifest.name,
+        "family": manifest.family,
+        "checkpoint_sha256": manifest.checkpoint_sha256,
+        "licence": manifest.licence,
+        "input_size": _plain(manifest.input_size),
+        "preprocess": _plain(manifest.preprocess),
+        "graphs": {
+            name: {
+                "file": graph.file,
+                "inputs": [_plain(spec) for spec in graph.inputs],
+                "outputs": [_plain(spec) for spec in graph.outputs],
+            }
+            for name, graph in manifest.graphs.items()
+        },
+        "files": dict(manifest.files),
+        "tools": dict(manifest.tools),
+        "fidelity": {runtime: dict(values) for runtime, values in manifest.fidelity.items()},
+    }
+    document["manifest_sha256"] = _seal(document)
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def parse(data: bytes, where: str) -> Manifest:
+    """Read what `dump` wrote; `where` names the file in messages.
+
+    Raises:
+        BundleError: no JSON, another format, an edited manifest, missing or mistyped entries.
+    """
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise BundleError(f"{where} is damaged: not JSON ({error}); export the model again") from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise BundleError(f"{where} is no model manifest; export the model again")
+    if document["format"] != FORMAT:
+        raise BundleError(
+            f"{where} has format {document['format']!r}, this version reads {FORMAT}; export the model again"
+        )
+    seal = document.pop("manifest_sha256", None)
+    if seal != _seal(document):
+        raise BundleError(f"{where} was edited or damaged after export; export the model again")
+    try:
+        return _manifest(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{where} lacks or misstates {error}; export the model again") from error
+
+
+def _manifest(document: dict[str, Any]) -> Manifest:
+    preprocess = document["preprocess"]
+    return Manifest(
+        name=str(document["name"]),
+        family=str(document["family"]),
+        checkpoint_sha256=str(document["checkpoint_sha256"]),
+        licence=str(document["licence"]),
+        input_size=InputSize(**document["input_size"]),
+        preprocess=Preprocess(
+            mean=_triple(preprocess["mean"]),
+            std=_triple(preprocess["std"]),
+            resize=preprocess["resize"],
+        ),
+        graphs={
+            name: Graph(graph["file"], _specs(graph["inputs"]), _specs(graph["outputs"]))
+            for name, graph in document["graphs"].items()
+        },
+        files=document["files"],
+        tools=document["tools"],
+        fidelity=document["fidelity"],
+    )
+
+
+def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(item["name"], tuple(item["shape"]), str(item["dtype"])) for item in items)
+
+
+def _triple(values: list[float]) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A flat dataclass as a JSON object, tuples as lists."""
+    items = {item.name: getattr(value, item.name) for item in fields(value)}
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in items.items()}
+
+
+def _seal(document: dict[str, Any]) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

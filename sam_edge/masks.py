@@ -1,0 +1,100 @@
+"""What a decoder answers: masks, how good it thinks they are, and where they lie in the frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.geometry import View
+
+THRESHOLD = 0.0
+"""A pixel whose logit is above this belongs to the mask."""
+OUTSIDE = -32.0
+"""The logit of frame pixels that the view does not see: as good as certainly not on the mask."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """One or more masks of one prompt, best first only after `ranked`."""
+
+    logits: NDArray[np.float32]
+    """(k, h, w), low resolution, covering the encoder's whole input."""
+    iou: NDArray[np.float32]
+    """(k,): the model's own prediction of each mask's IoU with the object."""
+    view: View
+    """Where the masks lie in the camera frame."""
+
+    def __len__(self) -> int:
+        return len(self.iou)
+
+    def __getitem__(self, index: int) -> Masks:
+        """One of the masks, as Masks with k = 1."""
+        picked = range(len(self))[index]
+        return replace(self, logits=self.logits[picked : picked + 1], iou=self.iou[picked : picked + 1])
+
+    def best(self) -> Masks:
+        """The mask of the highest predicted IoU, as Masks with k = 1."""
+        return self[int(self.iou.argmax())]
+
+    @cached_property
+    def frame_logits(self) -> NDArray[np.float32]:
+        """(k, H, W) at the frame's size, resized as `segment_anything` does, by way of the input's."""
+        x, y, width, height = self.view.window_xywh
+        frame_width, frame_height = self.view.frame_wh
+        full = np.empty((len(self), frame_height, frame_width), np.float32)
+        if (width, height) != self.view.frame_wh:
+            full.fill(OUTSIDE)
+        for plane, low in zip(full, self.logits, strict=True):
+            content_width, content_height = self.view.content_wh
+            content = _resize(low, self.view.input_wh)[:content_height, :content_width]
+            plane[y : y + height, x : x + width] = _resize(content, (width, height))
+        return full
+
+    @cached_property
+    def binary(self) -> NDArray[np.bool_]:
+        """(k, H, W) at the frame's size."""
+        return cast("NDArray[np.bool_]", self.frame_logits > THRESHOLD)
+
+    def stability(self, offset: float = 1.0) -> NDArray[np.float32]:
+        """(k,): IoU of the masks cut `offset` above and below the threshold; 1 does not depend on the cut.
+
+        The stability score of Segment Anything, appendix B. An empty pair of masks scores 0.
+        """
+        axes = (1, 2)
+        inner = (self.frame_logits > THRESHOLD + offset).sum(axes)
+        outer = (self.frame_logits > THRESHOLD - offset).sum(axes)
+        return (inner / np.maximum(outer, 1)).astype(np.float32)
+
+    def rle(self) -> list[dict[str, Any]]:
+        """Each mask as COCO's compressed run lengths: {"size": [H, W], "counts": str}."""
+        # Imported here: the streaming loop has no use for it.
+        from pycocotools import mask as coco
+
+        encoded = []
+        for plane in self.binary:
+            run_lengths = coco.encode(np.asfortranarray(plane, np.uint8))
+            encoded.append({"size": list(plane.shape), "counts": run_lengths["counts"].decode()})
+        return encoded
+
+    def boxes_px(self) -> NDArray[np.int64]:
+        """(k, 4): left, top, width, height of each mask in frame pixels; zeros where a mask is empty."""
+        return np.array([cv2.boundingRect(plane.astype(np.uint8)) for plane in self.binary], np.int64)
+
+
+def choose_multimask(tokens: int) -> bool:
+    """Whether a prompt is answered with three masks or with one, as SAM's exported model decides.
+
+    One point, or a box, is ambiguous (two tokens: the point and its padding, or two corners): three masks.
+    More is not: the single-mask token, trained for that, answers. Source: segment_anything, utils/onnx.py.
+    """
+    return tokens <= 2
+
+
+def _resize(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bilinear without antialiasing, pixel centres at a half: torch's interpolate(align_corners=False)."""
+    return cast("NDArray[np.float32]", cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR))

@@ -1,0 +1,146 @@
+"""What a user points at: points, a box, a previous mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sam_edge.errors import InputError
+from sam_edge.geometry import View
+
+FOREGROUND, BACKGROUND = 1, 0
+BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = 2, 3
+NOT_A_POINT = -1
+"""SAM's own padding token: it takes part in attention, as it did in training."""
+EMPTY_SLOT = -2
+"""A slot of a static graph that holds nothing: masked out exactly."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Points, a box and a previous mask, all optional, in pixels of the camera frame."""
+
+    points_px: NDArray[np.float64]
+    """(n, 2): x, y."""
+    labels: NDArray[np.int64]
+    """(n,): 1 is on the object, 0 is not."""
+    box_px: NDArray[np.float64] | None = None
+    """(4,): x0, y0, x1, y1 with x0 < x1 and y0 < y1."""
+    mask_logits: NDArray[np.float32] | None = None
+    """(h, w): low-resolution logits of an earlier answer on the same view."""
+
+    @classmethod
+    def points(
+        cls,
+        points: ArrayLike,
+        labels: ArrayLike | None = None,
+        *,
+        box: ArrayLike | None = None,
+        mask_logits: ArrayLike | None = None,
+    ) -> Prompt:
+        """A prompt of points (n, 2) in frame pixels; `labels` (n,) default to 1, on the object.
+
+        Raises:
+            InputError: wrong shapes, values that are no finite numbers, labels other than 0 and 1.
+        """
+        xy = _finite(points, "points")
+        if xy.size == 0:
+            xy = xy.reshape(0, 2)
+        if xy.ndim != 2 or xy.shape[1] != 2:
+            raise InputError(f"points have shape {xy.shape}: give (n, 2), x and y of each point")
+        marks = np.ones(len(xy)) if labels is None else _finite(labels, "labels")
+        if marks.shape != (len(xy),):
+            raise InputError(f"labels have shape {marks.shape}: give one a point, ({len(xy)},)")
+        if not np.isin(marks, (FOREGROUND, BACKGROUND)).all():
+            raise InputError("a label is neither 1 (on the object) nor 0 (not on it)")
+        return cls(xy, marks.astype(np.int64), _box(box), _mask(mask_logits))
+
+    @classmethod
+    def box(cls, box: ArrayLike, *, mask_logits: ArrayLike | None = None) -> Prompt:
+        """A prompt of one box (4,), x0, y0, x1, y1 in frame pixels."""
+        return cls.points(np.empty((0, 2)), box=box, mask_logits=mask_logits)
+
+    @property
+    def tokens(self) -> int:
+        """How many of a decoder's slots the prompt fills: its points, and a box's corners or a padding."""
+        if self.box_px is not None:
+            return len(self.labels) + 2
+        return len(self.labels) + 1 if len(self.labels) else 0
+
+    def check_inside(self, frame_wh: tuple[int, int]) -> None:
+        """Raise InputError if a point lies outside the frame, or the box does not touch it."""
+        width, height = frame_wh
+        for x, y in self.points_px:
+            if not (0 <= x <= width and 0 <= y <= height):
+                raise InputError(
+                    f"point ({x:g}, {y:g}) lies outside the picture, which is {width} x {height} pixels"
+                )
+        if self.box_px is not None:
+            x0, y0, x1, y1 = self.box_px
+            if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+                raise InputError(
+                    f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the picture, "
+                    f"which is {width} x {height} pixels"
+                )
+
+    def slots(self, view: View, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Fill the static slots of a decoder: `point_coords` (1, count, 2), `point_labels` (1, count).
+
+        The order is the reference's: points, then the box's corners; points without a box are followed by one
+        "not a point".
+        """
+        coords: list[NDArray[np.float64]] = [view.to_model(self.points_px)]
+        labels = [*self.labels.tolist()]
+        if self.box_px is not None:
+            coords.append(view.to_model(self.box_px.reshape(2, 2)))
+            labels += [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
+        elif labels:
+            coords.append(np.zeros((1, 2)))
+            labels.append(NOT_A_POINT)
+        if self.tokens > count:
+            raise InputError(
+                f"the prompt has {len(self.labels)} points{', a box' * (self.box_px is not None)}: "
+                f"this model takes {count - 2} points and a box at most"
+            )
+        point_coords = np.zeros((1, count, 2), np.float32)
+        point_labels = np.full((1, count), EMPTY_SLOT, np.float32)
+        point_coords[0, : len(labels)] = np.concatenate(coords)
+        point_labels[0, : len(labels)] = labels
+        return point_coords, point_labels
+
+
+def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} are no array of numbers: {error}") from error
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} hold NaN or infinity: give finite numbers")
+    return array
+
+
+def _box(box: ArrayLike | None) -> NDArray[np.float64] | None:
+    if box is None:
+        return None
+    corners = _finite(box, "box")
+    if corners.size != 4:
+        raise InputError(f"box has shape {corners.shape}: give (4,), x0, y0, x1, y1")
+    corners = corners.reshape(4)
+    if not (corners[0] < corners[2] and corners[1] < corners[3]):
+        raise InputError(
+            f"box {tuple(corners.tolist())} is empty: give x0, y0, x1, y1 with x0 < x1 and y0 < y1"
+        )
+    return corners
+
+
+def _mask(mask_logits: ArrayLike | None) -> NDArray[np.float32] | None:
+    if mask_logits is None:
+        return None
+    logits = _finite(mask_logits, "mask logits")
+    if logits.ndim == 3 and logits.shape[0] == 1:
+        logits = logits[0]
+    if logits.ndim != 2:
+        raise InputError(f"mask logits have shape {logits.shape}: give (h, w) or (1, h, w)")
+    return logits.astype(np.float32)

@@ -1,0 +1,54 @@
+"""The antialiased bilinear resize that the SAM family was trained and evaluated with.
+
+SAM's reference resizes pictures with Pillow. OpenCV has no such filter (INTER_LINEAR aliases when it shrinks,
+INTER_AREA is a box), so Pillow's arithmetic is repeated here exactly: a triangle filter widened by the
+shrink factor, weights rounded to 22 fractional bits, one pass along x rounded to 8 bits, then one along y.
+Source of the algorithm: Pillow, src/libImaging/Resample.c.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FRACTION_BITS = 22
+
+
+def resize_antialias(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a uint8 picture (H, W, C) to `size` = (width, height), equal to Pillow's BILINEAR."""
+    width, height = size
+    if image.shape[1] != width:
+        # Filtering runs over the first axis, where taking a tap copies whole rows.
+        image = _resize_rows(image.transpose(1, 0, 2), width).transpose(1, 0, 2)
+    if image.shape[0] != height:
+        image = _resize_rows(image, height)
+    return np.ascontiguousarray(image)
+
+
+def _resize_rows(image: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Resize along axis 0 to `count` rows."""
+    indices, weights = _taps(image.shape[0], count)
+    # int32 holds the sum: weights of a row add up to 2**22, pixels are below 2**8.
+    total = np.full((count, *image.shape[1:]), 1 << (_FRACTION_BITS - 1), np.int32)
+    for index, weight in zip(indices, weights, strict=True):
+        total += image[index].astype(np.int32) * weight[:, None, None]
+    rounded: NDArray[np.uint8] = np.clip(total >> _FRACTION_BITS, 0, 255).astype(np.uint8)
+    return rounded
+
+
+@lru_cache(maxsize=16)
+def _taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Source rows and integer weights of each tap: two arrays (taps, target)."""
+    scale = source / target
+    reach = max(scale, 1.0)
+    centre = (np.arange(target) + 0.5) * scale
+    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
+    last = np.minimum((centre + reach + 0.5).astype(np.int64), source)
+    position = first + np.arange(int((last - first).max()))[:, None]
+    weight = np.maximum(1.0 - np.abs((position - centre + 0.5) / reach), 0.0)
+    weight[position >= last] = 0.0
+    weight /= weight.sum(axis=0)
+    fixed = np.floor(weight * (1 << _FRACTION_BITS) + 0.5).astype(np.int32)
+    return np.minimum(position, source - 1), fixed

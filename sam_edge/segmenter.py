@@ -1,0 +1,179 @@
+"""Encoder and decoder together: a picture becomes an embedding, a prompt on it becomes masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.errors import InputError
+from sam_edge.geometry import View
+from sam_edge.image import check_image, encoder_input
+from sam_edge.manifest import Manifest
+from sam_edge.masks import Masks, choose_multimask
+from sam_edge.prompt import Prompt
+from sam_edge.runtime import OpenRuntime, Runtime, find_runtime
+from sam_edge.tensors import Arrays
+
+MASK_STRIDE = 4
+"""Input pixels per logit, in every model of the family."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the encoder makes of one frame. Any prompt can meet it, on any thread, any number of times."""
+
+    tensors: Arrays
+    """The encoder's outputs by name; `embedding` is (1, channels, h, w)."""
+    view: View
+    """Which part of the frame was seen, and at which size."""
+    capture_ns: int
+    """When the frame was taken, on the clock of whoever gave it."""
+    model_id: str
+    """The model that made it; no other can decode it."""
+
+
+class Segmenter:
+    """A model on a runtime. `encode` once a frame, `decode` once a prompt; neither changes the segmenter.
+
+    Engines are opened when they are first needed, so a program that never gives a mask prompt never
+    pays for that graph.
+    """
+
+    def __init__(self, bundle: Bundle, opener: OpenRuntime, *, threads: int | None = None) -> None:
+        self._bundle = bundle
+        self._open = opener
+        self._threads = threads
+        self._engines: dict[str, Runtime] = {}
+        self._opening = Lock()
+        self._decoders = sorted(
+            (_slots(bundle.manifest, name), name) for name in bundle.manifest.graphs if "decoder" in name
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known about the model."""
+        return self._bundle.manifest
+
+    def view(self, frame_wh: tuple[int, int], window_xywh: tuple[int, int, int, int] | None = None) -> View:
+        """How this model sees a frame of that size (width, height), or a window of it."""
+        return self.manifest.input_size.view(frame_wh, window_xywh)
+
+    def encode(self, image: NDArray[np.uint8], view: View | None = None, *, capture_ns: int = 0) -> Embedding:
+        """Run the encoder on a frame (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: not such an array, or a view of a frame of another size.
+        """
+        image = check_image(image)
+        frame_wh = (image.shape[1], image.shape[0])
+        view = view or self.view(frame_wh)
+        if view.frame_wh != frame_wh:
+            raise InputError(f"the view is for frames of {view.frame_wh}, the image is {frame_wh}")
+        feeds = {"image": encoder_input(image, view, self.manifest.preprocess)}
+        return Embedding(self._engine("encoder").run(feeds), view, capture_ns, self.manifest.model_id)
+
+    def decode(self, embedding: Embedding, prompt: Prompt, *, multimask: bool | None = None) -> Masks:
+        """Masks of what the prompt shows: three, or one if `multimask` is False.
+
+        By default one point or one box, which is ambiguous, gets three masks, and more gets one.
+
+        Raises:
+            InputError: a prompt outside the frame, with too many points, or with a mask of another
+                shape; an embedding of another model.
+        """
+        if embedding.model_id != self.manifest.model_id:
+            raise InputError(
+                f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}: encode again"
+            )
+        prompt.check_inside(embedding.view.frame_wh)
+        slots, name = next(
+            (decoder for decoder in self._decoders if decoder[0] >= prompt.tokens), self._decoders[-1]
+        )
+        feeds = dict(embedding.tensors)
+        feeds["point_coords"], feeds["point_labels"] = prompt.slots(embedding.view, slots)
+        feeds |= self._mask_feeds(embedding, prompt)
+        engine = self._engine(name)
+        answer = engine.run({spec.name: feeds[spec.name] for spec in engine.inputs})
+        if multimask is None:
+            multimask = choose_multimask(prompt.tokens)
+        # Of the decoder's four masks the first is for unambiguous prompts, the others for ambiguous ones.
+        picked = slice(1, None) if multimask else slice(0, 1)
+        return Masks(answer["logits"][0, picked], answer["iou"][0, picked], embedding.view)
+
+    def decode_batch(
+        self, embedding: Embedding, prompts: Iterable[Prompt], *, multimask: bool | None = None
+    ) -> list[Masks]:
+        """Masks of each prompt on the same frame."""
+        return [self.decode(embedding, prompt, multimask=multimask) for prompt in prompts]
+
+    def close(self) -> None:
+        """Give the engines' memory back."""
+        while self._engines:
+            self._engines.popitem()[1].close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _engine(self, graph: str) -> Runtime:
+        engine = self._engines.get(graph)
+        if engine is None:
+            with self._opening:
+                engine = self._engines.get(graph)
+                if engine is None:
+                    engine = self._open(self._bundle.graph(graph), self._threads)
+                    self._engines[graph] = engine
+        return engine
+
+    def _mask_feeds(self, embedding: Embedding, prompt: Prompt) -> Arrays:
+        """The tensors by which a mask prompt, or its absence, reaches the decoder."""
+        width, height = (side // MASK_STRIDE for side in embedding.view.input_wh)
+        logits = prompt.mask_logits
+        if logits is not None and logits.shape != (height, width):
+            raise InputError(
+                f"mask logits have shape {logits.shape}: this frame's are {(height, width)}, "
+                "pass the low-resolution logits of an earlier answer on it"
+            )
+        if "refine" in self.manifest.graphs:
+            if logits is None:
+                return {}
+            # A mask changes what every image token starts from: that part is made anew.
+            feeds = {"embedding": embedding.tensors["embedding"], "mask_logits": logits[None, None]}
+            return self._engine("refine").run(feeds)
+        if logits is None:
+            logits = np.zeros((height, width), np.float32)
+        has_mask = np.array([prompt.mask_logits is not None], np.float32)
+        return {"mask_logits": logits[None, None], "has_mask": has_mask}
+
+
+def load(model: str | Path = "nano", *, runtime: str | None = None, threads: int | None = None) -> Segmenter:
+    """Open a shipped model by name, or an exported model folder.
+
+    Args:
+        model: a name such as "nano", or the folder that `sam-edge export` wrote.
+        runtime: such as "onnxruntime"; None takes the best one this machine has.
+        threads: how many cores an engine may use; None leaves it to the runtime.
+
+    Raises:
+        BundleError: no such model, or it is damaged.
+        InputError: no such runtime.
+        MissingExtraError: the runtime's library is not installed.
+    """
+    bundle = find_bundle(model)
+    return Segmenter(bundle, find_runtime(runtime)[1], threads=threads)
+
+
+def _slots(manifest: Manifest, graph: str) -> int:
+    (labels,) = (spec for spec in manifest.graphs[graph].inputs if spec.name == "point_labels")
+    return int(labels.shape[-1])

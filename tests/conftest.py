@@ -1,0 +1,17 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photographs, videos, gaze and reference outputs beside the checkout."""
+    if not (SHARED / "fixtures").is_dir():
+        pytest.skip("../shared (real data and reference outputs) is not beside this checkout")
+    return SHARED

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
+import imagesize
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,19 +49,20 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         InputError: no file, empty, not a picture, truncated, or more than MAX_PIXELS.
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if data.size == 0:
+    if not data:
         raise InputError(f"{path} is empty: give a picture (JPEG, PNG, WebP, BMP, TIFF)")
+    # The header is read first: a small file can declare a picture that fills the memory.
+    width, height = imagesize.get(BytesIO(data))
+    _check_pixels(width, height, str(path))
     try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        # OpenCV asserts on its own limit, 2**30 pixels, before it reserves memory.
-        raise InputError(f"{path} is too large or damaged: scale it below {MAX_PIXELS:,} pixels") from error
+        raise InputError(f"{path} cannot be decoded: save it anew as JPEG or PNG") from error
     if bgr is None:
         raise InputError(f"{path} is not a picture: give a JPEG, PNG, WebP, BMP or TIFF file")
-    _check_pixels(bgr.shape[1], bgr.shape[0], str(path))
     return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 

@@ -58,7 +58,7 @@ class Masks:
     @cached_property
     def binary(self) -> NDArray[np.bool_]:
         """(k, H, W) at the frame's size."""
-        return cast("NDArray[np.bool_]", self.frame_logits > THRESHOLD)
+        return self.frame_logits > THRESHOLD
 
     def stability(self, offset: float = 1.0) -> NDArray[np.float32]:
         """(k,): IoU of the masks cut `offset` above and below the threshold; 1 does not depend on the cut.
@@ -68,7 +68,8 @@ class Masks:
         axes = (1, 2)
         inner = (self.frame_logits > THRESHOLD + offset).sum(axes)
         outer = (self.frame_logits > THRESHOLD - offset).sum(axes)
-        return (inner / np.maximum(outer, 1)).astype(np.float32)
+        score: NDArray[np.float32] = (inner / np.maximum(outer, 1)).astype(np.float32)
+        return score
 
     def rle(self) -> list[dict[str, Any]]:
         """Each mask as COCO's compressed run lengths: {"size": [H, W], "counts": str}."""

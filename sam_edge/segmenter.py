@@ -90,7 +90,8 @@ class Segmenter:
         """
         if embedding.model_id != self.manifest.model_id:
             raise InputError(
-                f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}: encode again"
+                f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}: "
+                "encode the frame again"
             )
         prompt.check_inside(embedding.view.frame_wh)
         slots, name = next(

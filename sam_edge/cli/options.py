@@ -1,0 +1,23 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def model_options(command: Command) -> Command:
+    """--model, --runtime and --threads: which engine computes."""
+    for option in (
+        click.option("--threads", type=click.IntRange(1), help="Cores an engine may use.  [default: all]"),
+        click.option("--runtime", help="Such as onnxruntime.  [default: the best this machine has]"),
+        click.option(
+            "--model", default="nano", show_default=True, help="A shipped model, or an exported folder."
+        ),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,22 @@
+"""Masks in COCO's words, as JSON carries them and pycocotools reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sam_edge.masks import Masks
+
+
+def describe(masks: Masks) -> list[dict[str, Any]]:
+    """Each mask's run lengths, box (left, top, width, height in pixels), area, and scores."""
+    parts = zip(masks.rle(), masks.boxes_px(), masks.binary, masks.iou, masks.stability(), strict=True)
+    return [
+        {
+            "rle": rle,
+            "bbox": box.tolist(),
+            "area": int(plane.sum()),
+            "predicted_iou": round(float(iou), 4),
+            "stability": round(float(stability), 4),
+        }
+        for rle, box, plane, iou, stability in parts
+    ]

@@ -1,0 +1,49 @@
+"""Results as JSON, one line a gaze sample."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from sam_edge.coco import describe
+from sam_edge.files import atomic_path
+from sam_edge.streaming.follow import Look, Step
+
+
+class JsonlSink:
+    """Writes one JSON object a gaze sample to an open text file."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, step: Step) -> None:
+        for look in step.looks:
+            self._file.write(json.dumps(_line(step, look), separators=(",", ":")) + "\n")
+
+
+@contextmanager
+def jsonl_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[JsonlSink]:
+    """A sink writing to the file `name`, or to standard output for `-`."""
+    if name == "-":
+        yield JsonlSink(sys.stdout)
+        return
+    with atomic_path(name) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield JsonlSink(file)
+
+
+def _line(step: Step, look: Look) -> dict[str, Any]:
+    return {
+        "t_ms": round(look.gaze.t_ns / 1e6, 3),
+        "x_px": round(look.x_px, 2),
+        "y_px": round(look.y_px, 2),
+        "confidence": look.gaze.confidence,
+        "status": look.status,
+        "frame": step.frame.index,
+        "frame_age_ms": round(look.frame_age_ms, 3),
+        "encode_ms": round(step.encode_ms, 3),
+        "decode_ms": round(look.decode_ms, 3),
+        "mask": describe(look.masks)[0] if look.masks else None,
+    }

@@ -47,6 +47,7 @@ class OpenRuntime(Protocol):
 # name -> (where it lives, the library it needs), best first
 RUNTIMES: Mapping[str, tuple[str, str]] = {
     "onnxruntime": ("sam_edge.runtimes.onnxruntime:OnnxRuntime", "onnxruntime"),
+    "reference": ("sam_edge.runtimes.reference:ReferenceRuntime", "onnx"),
 }
 
 

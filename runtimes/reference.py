@@ -1,0 +1,54 @@
+"""ONNX's own reference evaluator: plain numpy, slow and right, for tests and for settling arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+from sam_edge.errors import BundleError, InputError
+from sam_edge.runtime import OpenRuntime
+from sam_edge.tensors import Arrays, TensorSpec
+
+
+class ReferenceRuntime:
+    """An ONNX graph, evaluated node by node."""
+
+    def __init__(self, graph: Path, threads: int | None = None) -> None:
+        try:
+            self._evaluator = ReferenceEvaluator(str(graph))
+            model = onnx.load(str(graph), load_external_data=False)
+        except Exception as error:  # protobuf, OS and evaluator errors share no base class
+            line = " ".join(str(error).split())
+            raise BundleError(f"the reference evaluator cannot load {graph}: {line}") from error
+        self.inputs = tuple(_spec(value) for value in model.graph.input)
+        self.outputs = tuple(_spec(value) for value in model.graph.output)
+
+    def run(self, feeds: Arrays) -> Arrays:
+        for spec in self.inputs:
+            if spec.name not in feeds:
+                raise InputError(f"the graph's input {spec.name} is missing")
+            _check_shape(spec, feeds[spec.name].shape)
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, self._evaluator.run(names, dict(feeds)), strict=True))
+
+    def close(self) -> None:
+        del self._evaluator
+
+
+def _check_shape(spec: TensorSpec, shape: tuple[int, ...]) -> None:
+    fits = len(shape) == len(spec.shape) and all(
+        isinstance(wanted, str) or wanted == got for wanted, got in zip(spec.shape, shape, strict=True)
+    )
+    if not fits:
+        raise InputError(f"input {spec.name} has shape {shape}, the graph takes {spec.shape}")
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(item.dim_param or item.dim_value for item in tensor.shape.dim)
+    return TensorSpec(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
+
+
+_: OpenRuntime = ReferenceRuntime

@@ -1,0 +1,66 @@
+"""Views map a frame into the encoder's input and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sam_edge.errors import InputError
+from sam_edge.geometry import InputSize, View
+
+sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
+rules = st.builds(InputSize, st.sampled_from([256, 512, 1024]), st.sampled_from([16, 32]), st.booleans())
+
+
+@given(sizes, rules, st.floats(0, 1), st.floats(0, 1))
+def test_there_and_back(frame_wh: tuple[int, int], rule: InputSize, u: float, v: float) -> None:
+    view = rule.view(frame_wh)
+    point = np.array([u * frame_wh[0], v * frame_wh[1]])
+    np.testing.assert_allclose(view.to_frame(view.to_model(point)), point, atol=1e-9)
+
+
+@given(sizes, rules)
+def test_the_frames_corner_is_the_contents_corner(frame_wh: tuple[int, int], rule: InputSize) -> None:
+    view = rule.view(frame_wh)
+    np.testing.assert_allclose(view.to_model(frame_wh), view.content_wh)
+    assert max(view.content_wh) == rule.long_side
+
+
+@given(sizes, rules)
+def test_input_holds_the_content_and_no_more_padding_than_it_must(
+    frame_wh: tuple[int, int], rule: InputSize
+) -> None:
+    view = rule.view(frame_wh)
+    if rule.square:
+        assert view.input_wh == (rule.long_side, rule.long_side)
+        return
+    for content, side in zip(view.content_wh, view.input_wh, strict=True):
+        assert side % rule.multiple == 0
+        assert 0 <= side - content < rule.multiple
+
+
+def test_camera_shapes_of_the_shipped_model() -> None:
+    rule = InputSize(long_side=512, multiple=32, square=False)
+    assert rule.view((1280, 720)).input_wh == (512, 288)
+    assert rule.view((640, 480)).input_wh == (512, 384)
+    assert rule.view((480, 640)).input_wh == (384, 512)
+
+
+def test_rounds_as_the_reference() -> None:
+    # ResizeLongestSide: int(side * scale + 0.5); 683 x 1024 / 1000 = 699.392, 1 x 1024 / 1000 = 1.024
+    assert InputSize(1024, 16, True).view((1000, 683)).content_wh == (1024, 699)
+    assert InputSize(1024, 16, True).view((5000, 1)).content_wh == (1024, 1)
+
+
+def test_window_moves_the_origin() -> None:
+    view = InputSize(512, 32, False).view((1000, 800), (100, 200, 256, 128))
+    np.testing.assert_allclose(view.to_model((100, 200)), (0, 0))
+    np.testing.assert_allclose(view.to_model((356, 328)), (512, 256))
+
+
+@pytest.mark.parametrize("window", [(-1, 0, 10, 10), (0, 0, 0, 10), (95, 0, 10, 10)])
+def test_window_outside_the_frame(window: tuple[int, int, int, int]) -> None:
+    with pytest.raises(InputError, match="does not lie inside"):
+        View((100, 100), window, (10, 10), (32, 32))

@@ -1,0 +1,79 @@
+"""Masks at the frame's size, their scores, and their words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco
+
+from sam_edge.coco import describe
+from sam_edge.geometry import InputSize
+from sam_edge.masks import Masks, choose_multimask
+
+RULE = InputSize(256, 32, False)
+
+
+def smooth_logits(seed: int, k: int = 3) -> np.ndarray:
+    import cv2
+
+    coarse = np.random.default_rng(seed).normal(0, 8, (k, 5, 5)).astype(np.float32)
+    return np.stack([cv2.resize(plane, (64, 64)) for plane in coarse])
+
+
+def masks(seed: int, frame_wh: tuple[int, int] = (256, 256)) -> Masks:
+    return Masks(smooth_logits(seed), np.array([0.2, 0.9, 0.5], np.float32), RULE.view(frame_wh))
+
+
+def test_resize_is_torchs_interpolate_by_way_of_the_input() -> None:
+    torch = pytest.importorskip("torch")
+    frame = masks(1, (640, 640))
+    low = torch.from_numpy(frame.logits)[None]
+    interpolate = torch.nn.functional.interpolate
+    middle = interpolate(low, (256, 256), mode="bilinear", align_corners=False)
+    full = interpolate(middle, (640, 640), mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(frame.frame_logits, full[0].numpy(), atol=1e-4)
+
+
+@given(st.integers(0, 1000), st.tuples(st.integers(20, 400), st.integers(20, 400)))
+def test_run_lengths_hold_the_mask(seed: int, frame_wh: tuple[int, int]) -> None:
+    view = RULE.view(frame_wh)
+    logits = smooth_logits(seed)[:, : view.input_wh[1] // 4, : view.input_wh[0] // 4]
+    made = Masks(logits, np.zeros(3, np.float32), view)
+    for plane, words in zip(made.binary, describe(made), strict=True):
+        np.testing.assert_array_equal(coco.decode(words["rle"]).astype(bool), plane)
+        assert words["area"] == plane.sum() == coco.area(words["rle"])
+        assert words["bbox"] == coco.toBbox(words["rle"]).astype(int).tolist()
+
+
+def test_best_is_the_most_confident() -> None:
+    best = masks(2).best()
+    assert len(best) == 1
+    assert best.iou[0] == np.float32(0.9)
+    np.testing.assert_array_equal(best.logits[0], masks(2).logits[1])
+
+
+def test_stability_is_the_papers() -> None:
+    made = masks(3)
+    for plane, score in zip(made.frame_logits, made.stability(offset=1.0), strict=True):
+        inner, outer = plane > 1, plane > -1
+        assert score == pytest.approx((inner & outer).sum() / (inner | outer).sum())
+
+
+def test_stability_of_nothing_is_zero_and_of_certainty_one() -> None:
+    logits = np.stack([np.full((64, 64), -9.0), np.full((64, 64), 9.0)]).astype(np.float32)
+    made = Masks(logits, np.zeros(2, np.float32), RULE.view((256, 256)))
+    assert made.stability().tolist() == [0.0, 1.0]
+    assert made.boxes_px().tolist() == [[0, 0, 0, 0], [0, 0, 256, 256]]
+
+
+def test_a_window_is_pasted_where_it_was_cut() -> None:
+    view = RULE.view((1000, 800), (200, 100, 256, 256))
+    made = Masks(np.ones((1, 64, 64), np.float32), np.ones(1, np.float32), view)
+    assert made.boxes_px().tolist() == [[200, 100, 256, 256]]
+
+
+@pytest.mark.parametrize(("tokens", "multimask"), [(0, True), (2, True), (3, False), (12, False)])
+def test_choice_rule(tokens: int, multimask: bool) -> None:
+    assert choose_multimask(tokens) is multimask

@@ -1,0 +1,69 @@
+"""Prompts refuse what no model can answer, and fill slots as the reference orders them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sam_edge.errors import InputError
+from sam_edge.geometry import InputSize
+from sam_edge.prompt import Prompt
+
+VIEW = InputSize(512, 32, False).view((1024, 512))
+coordinate = st.floats(0, 512, width=32)
+points = st.lists(st.tuples(coordinate, coordinate), max_size=6)
+
+
+@given(points, st.booleans(), st.data())
+def test_slots(xy: list[tuple[float, float]], boxed: bool, data: st.DataObject) -> None:
+    labels = data.draw(st.lists(st.integers(0, 1), min_size=len(xy), max_size=len(xy)))
+    prompt = Prompt.points(xy, labels, box=(10, 20, 30, 40) if boxed else None)
+    point_coords, point_labels = prompt.slots(VIEW, 12)
+    expected = labels + ([2, 3] if boxed else [-1] if xy else [])
+    assert point_labels[0].tolist() == expected + [-2] * (12 - len(expected))
+    assert prompt.tokens == len(expected)
+    np.testing.assert_allclose(point_coords[0, : len(xy)], np.reshape(xy, (-1, 2)) / 2, atol=1e-4)
+    if boxed:
+        corners = point_coords[0, len(xy) : len(xy) + 2]
+        np.testing.assert_allclose(corners, [(5, 10), (15, 20)])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Prompt.points([(1, 2, 3)]), "shape"),
+        (lambda: Prompt.points([(1, float("nan"))]), "NaN"),
+        (lambda: Prompt.points([(float("inf"), 1)]), "infinity"),
+        (lambda: Prompt.points("here"), "no array of numbers"),
+        (lambda: Prompt.points([(1, 2)], [1, 0]), "one a point"),
+        (lambda: Prompt.points([(1, 2)], [2]), "neither 1"),
+        (lambda: Prompt.points([(1, 2)], [0.5]), "neither 1"),
+        (lambda: Prompt.box((1, 2, 3)), "box has shape"),
+        (lambda: Prompt.box((5, 5, 5, 9)), "empty"),
+        (lambda: Prompt.box((9, 0, 5, 9)), "empty"),
+        (lambda: Prompt.points([(1, 2)], mask_logits=np.zeros((2, 3, 4))), "mask logits have shape"),
+    ],
+)
+def test_bad_prompts(make: object, message: str) -> None:
+    assert callable(make)
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("point", [(-0.5, 3), (1024.5, 3), (3, 513)])
+def test_point_outside_the_picture(point: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="outside the picture, which is 1024 x 512"):
+        Prompt.points([point]).check_inside((1024, 512))
+
+
+def test_box_may_leave_the_picture_but_not_miss_it() -> None:
+    Prompt.box((-5, -5, 30, 30)).check_inside((1024, 512))
+    with pytest.raises(InputError, match="outside the picture"):
+        Prompt.box((-5, -5, -1, 30)).check_inside((1024, 512))
+
+
+def test_more_points_than_slots_says_how_many_fit() -> None:
+    with pytest.raises(InputError, match="takes 4 points and a box at most"):
+        Prompt.points(np.ones((6, 2))).slots(VIEW, 6)

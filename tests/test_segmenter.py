@@ -1,0 +1,149 @@
+"""Encoder and decoder together, on a model whose answers are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sam_edge.errors import InputError
+from sam_edge.predictor import SamPredictor
+from sam_edge.prompt import Prompt
+from sam_edge.segmenter import Segmenter
+from tests.disc_model import RADIUS_PX, disc_segmenter
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+SCALE = 640 / 256
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> Segmenter:
+    return disc_segmenter(tmp_path)
+
+
+def disc(x: float, y: float, radius: float) -> np.ndarray:
+    ys, xs = np.mgrid[0:360, 0:640] + 0.5
+    return np.hypot(xs - x, ys - y) < radius
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+@pytest.mark.parametrize("point", [(320, 180), (100, 300), (500.5, 77.25)])
+def test_mask_lies_where_the_point_is(segmenter: Segmenter, point: tuple[float, float]) -> None:
+    masks = segmenter.decode(segmenter.encode(IMAGE), Prompt.points([point]))
+    assert masks.binary.shape == (3, 360, 640)
+    assert overlap(masks.binary[0], disc(*point, RADIUS_PX * SCALE)) > 0.97
+
+
+def test_one_point_gets_three_masks_and_more_gets_one(segmenter: Segmenter) -> None:
+    embedding = segmenter.encode(IMAGE)
+    one, two = Prompt.points([(50, 60)]), Prompt.points([(50, 60), (70, 60)])
+    box = Prompt.box((10, 10, 60, 60))
+    assert [len(segmenter.decode(embedding, prompt)) for prompt in (one, two, box)] == [3, 1, 3]
+    assert len(segmenter.decode(embedding, one, multimask=False)) == 1
+    assert segmenter.decode(embedding, two).iou[0] == np.float32(0.5)
+    assert len(segmenter.decode(embedding, two, multimask=True)) == 3
+
+
+def test_embedding_is_a_value_with_its_time(segmenter: Segmenter) -> None:
+    first = segmenter.encode(IMAGE, capture_ns=5)
+    kept = first.tensors["embedding"].copy()
+    segmenter.encode(255 - IMAGE, capture_ns=6)
+    assert first.capture_ns == 5
+    np.testing.assert_array_equal(first.tensors["embedding"], kept)
+
+
+def test_batch_is_each_prompt_alone(segmenter: Segmenter) -> None:
+    embedding = segmenter.encode(IMAGE)
+    prompts = [Prompt.points([(x, 100)]) for x in (50, 300, 600)]
+    for prompt, masks in zip(prompts, segmenter.decode_batch(embedding, prompts), strict=True):
+        np.testing.assert_array_equal(masks.logits, segmenter.decode(embedding, prompt).logits)
+
+
+def test_mask_prompt_reaches_the_decoder(segmenter: Segmenter) -> None:
+    embedding = segmenter.encode(IMAGE)
+    plain = segmenter.decode(embedding, Prompt.points([(320, 180)]))
+    push = np.full(plain.logits.shape[1:], 3.0, np.float32)
+    moved = segmenter.decode(embedding, Prompt.points([(320, 180)], mask_logits=push))
+    np.testing.assert_allclose(moved.logits, plain.logits + 3)
+
+
+def test_mask_prompt_of_another_shape(segmenter: Segmenter) -> None:
+    prompt = Prompt.points([(320, 180)], mask_logits=np.zeros((8, 8)))
+    with pytest.raises(InputError, match=r"shape \(8, 8\): this frame's are \(40, 64\)"):
+        segmenter.decode(segmenter.encode(IMAGE), prompt)
+
+
+def test_embedding_of_another_model(segmenter: Segmenter) -> None:
+    foreign = replace(segmenter.encode(IMAGE), model_id="other")
+    with pytest.raises(InputError, match="other"):
+        segmenter.decode(foreign, Prompt.points([(1, 1)]))
+
+
+def test_point_outside(segmenter: Segmenter) -> None:
+    with pytest.raises(InputError, match="outside the picture"):
+        segmenter.decode(segmenter.encode(IMAGE), Prompt.points([(641, 10)]))
+
+
+def test_view_of_another_frame(segmenter: Segmenter) -> None:
+    with pytest.raises(InputError, match="the view is for frames of"):
+        segmenter.encode(IMAGE, segmenter.view((320, 240)))
+
+
+def test_window_is_a_view(segmenter: Segmenter) -> None:
+    view = segmenter.view((640, 360), (300, 100, 200, 200))
+    masks = segmenter.decode(segmenter.encode(IMAGE, view), Prompt.points([(400, 200)]))
+    assert overlap(masks.binary[0], disc(400, 200, RADIUS_PX * 200 / 256)) > 0.97
+
+
+def test_close_and_use_again(segmenter: Segmenter) -> None:
+    with segmenter:
+        segmenter.encode(IMAGE)
+    assert segmenter.encode(IMAGE).model_id == "disc-000000000000"
+
+
+def test_predictor_answers_as_segment_anything(segmenter: Segmenter) -> None:
+    predictor = SamPredictor(segmenter)
+    predictor.set_image(IMAGE)
+    coords, labels = np.array([[320, 180]]), np.array([1])
+    masks, scores, low = predictor.predict(coords, labels)
+    assert masks.shape == (3, 360, 640)
+    assert masks.dtype == bool
+    assert scores.shape == (3,)
+    assert low.shape == (3, 40, 64)
+    best = low[np.argmax(scores)][None]
+    logits, _, _ = predictor.predict(
+        coords, labels, box=np.array([1, 2, 300, 200]), mask_input=best,
+        multimask_output=False, return_logits=True,
+    )  # fmt: skip
+    assert logits.shape == (1, 360, 640)
+    assert logits.dtype == np.float32
+    assert predictor.get_image_embedding().shape == (1, 1, 10, 16)
+
+
+def test_predictor_reads_bgr(segmenter: Segmenter) -> None:
+    one, other = SamPredictor(segmenter), SamPredictor(segmenter)
+    one.set_image(IMAGE)
+    other.set_image(np.ascontiguousarray(IMAGE[..., ::-1]), image_format="BGR")
+    np.testing.assert_array_equal(one.get_image_embedding(), other.get_image_embedding())
+
+
+def test_predictor_without_image(segmenter: Segmenter) -> None:
+    predictor = SamPredictor(segmenter)
+    with pytest.raises(InputError, match="call set_image first"):
+        predictor.predict(np.array([[1, 2]]), np.array([1]))
+    predictor.set_image(IMAGE)
+    predictor.reset_image()
+    with pytest.raises(InputError, match="call set_image first"):
+        predictor.get_image_embedding()
+
+
+def test_predictor_wants_labels_with_points(segmenter: Segmenter) -> None:
+    predictor = SamPredictor(segmenter)
+    predictor.set_image(IMAGE)
+    with pytest.raises(InputError, match="point_labels must be given"):
+        predictor.predict(np.array([[1, 2]]))

@@ -40,7 +40,7 @@ def test_any_changed_byte_of_a_manifest_is_noticed(data: st.DataObject) -> None:
 def test_a_truncated_manifest_is_noticed(length: int) -> None:
     whole = dump(disc_manifest())
     if length < len(whole.rstrip()):
-        with pytest.raises(BundleError, match="manifest.json"):
+        with pytest.raises(BundleError, match=r"manifest\.json"):
             parse(whole[:length], "manifest.json")
 
 

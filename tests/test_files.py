@@ -23,9 +23,14 @@ def test_replaces_the_old_content(tmp_path: Path) -> None:
 def test_a_failure_keeps_the_old_content(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "file.bin"
     write_bytes(target, b"old")
-    with pytest.raises(error), atomic_path(target) as temporary:
-        temporary.write_bytes(b"half")
-        raise error
+
+    def fail_midway() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail_midway()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 

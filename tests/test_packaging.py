@@ -95,8 +95,7 @@ def test_every_module_imports_without_extras_or_names_one() -> None:
 
 
 def test_core_imports_no_outer_folder() -> None:
-    core = [file for file in (ROOT / "sam_edge").rglob("*.py")]
-    for file in core:
+    for file in (ROOT / "sam_edge").rglob("*.py"):
         for line in file.read_text().splitlines():
             words = line.split()
             if words[:1] in (["from"], ["import"]) and len(words) > 1:

@@ -25,7 +25,8 @@ def segmenter(tmp_path: Path) -> Segmenter:
 
 def disc(x: float, y: float, radius: float) -> np.ndarray:
     ys, xs = np.mgrid[0:360, 0:640] + 0.5
-    return np.hypot(xs - x, ys - y) < radius
+    inside: np.ndarray = np.hypot(xs - x, ys - y) < radius
+    return inside
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:

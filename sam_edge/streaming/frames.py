@@ -52,7 +52,7 @@ class FrameSource(Protocol):
 
 # Pattern of the name -> opener taking the name. The first that matches wins.
 SOURCES: Mapping[str, str] = {
-    r"scene:": "sam_edge.streaming.scene_source:SceneSource",
+    r"scene:": "sam_edge.streaming.scene_source:open_scene",
     r"": "sam_edge.streaming.video_source:VideoSource",
 }
 

@@ -1,0 +1,138 @@
+"""`sam-edge run`: a video and a gaze recording in, videos and JSON lines out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Answer
+
+SamEdge = Callable[..., Answer]
+MODEL = ("--model", "../disc")
+
+
+@pytest.fixture
+def clip(sam_edge: SamEdge) -> str:
+    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 25, (128, 64))
+    for shade in range(10):
+        writer.write(np.full((64, 128, 3), 10 * shade, np.uint8))
+    writer.release()
+    return "clip.avi"
+
+
+@pytest.fixture
+def gaze() -> str:
+    lines = [f"{7 + t * 0.01:.3f},0.25,0.5,1" for t in range(100)]
+    Path("gaze.csv").write_text("\n".join(["t_s,x_norm,y_norm,confidence", *lines]) + "\n")
+    return "gaze.csv"
+
+
+def test_writes_video_and_lines_and_sums_up(sam_edge: SamEdge, clip: str, gaze: str) -> None:
+    answer = sam_edge("run", clip, "out/a.mp4", "out/a.jsonl", "--gaze", gaze, *MODEL, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    report = json.loads(answer.out)
+    assert (report["frames"], report["samples"], report["masks"]) == (10, 40, 40)
+    assert set(report["latency_ms"]) == {"encode", "decode", "write"}
+    lines = Path("out/a.jsonl").read_text().splitlines()
+    assert [json.loads(line)["x_px"] for line in lines] == [32.0] * 40
+
+
+def test_lines_to_standard_output(sam_edge: SamEdge, clip: str, gaze: str) -> None:
+    answer = sam_edge("run", clip, "-", "--gaze", gaze, *MODEL)
+    assert len([json.loads(line) for line in answer.out.splitlines()]) == 40
+    assert "10 frames" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.mp4", "out.mp4"), "cannot read nowhere.mp4"),
+        (("gaze.csv", "out.mp4"), "gaze.csv is not a video"),
+        (("clip.avi", "clip.avi"), "output clip.avi is the input"),
+        (("clip.avi", "out.gif"), "cannot tell what to write to out.gif"),
+        (("clip.avi", "/proc/out.mp4"), "cannot write /proc/out.mp4"),
+        (("clip.avi", "-", "--json"), "both want standard output"),
+        (("clip.avi", "out.mp4", "--gaze", "clip.avi"), "clip.avi is no CSV file"),
+        (("scene:x", "out.mp4"), "scene:x"),
+    ],
+)
+def test_bad_arguments(
+    sam_edge: SamEdge, clip: str, gaze: str, arguments: tuple[str, ...], message: str
+) -> None:
+    before = Path(clip).read_bytes()
+    answer = sam_edge("run", "--gaze", gaze, *MODEL, *arguments)
+    assert answer.code == 2
+    assert message in answer.err
+    assert answer.err.count("\n") == 1
+    assert sorted(file.name for file in Path().iterdir()) == ["clip.avi", "gaze.csv"]
+    assert Path(clip).read_bytes() == before
+
+
+def test_unsound_gaze_names_the_line_and_the_cure(sam_edge: SamEdge, clip: str, gaze: str) -> None:
+    with Path(gaze).open("a") as file:
+        file.write("1,0.5,0.5,1\n")
+    answer = sam_edge("run", clip, "out.mp4", "--gaze", gaze, *MODEL)
+    assert answer.code == 2
+    assert "gaze.csv line 102: time goes back" in answer.err
+    assert "--gaze-repair" in answer.err
+    assert sam_edge("run", clip, "out.mp4", "--gaze", gaze, "--gaze-repair", *MODEL).code == 0
+
+
+# A process of its own, because the signal is meant for it. It prints when it has begun, and its
+# source waits for the signal, so nothing depends on how fast the machine is.
+INTERRUPTED = """
+import signal, sys, time
+from sam_edge import runtime
+from sam_edge.cli import main
+from sam_edge.streaming import video_source
+
+runtime.RUNTIMES = {"disc": ("tests.disc_model:DiscRuntime", "numpy")}
+every = video_source.VideoSource.__iter__
+
+def waits(self):
+    for frame in every(self):
+        if frame.index == 5:
+            print("begun", flush=True)
+            signal.sigwait([signal.SIGUSR1])
+        yield frame
+
+video_source.VideoSource.__iter__ = waits
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_leaves_a_playable_video(sam_edge: SamEdge, clip: str, gaze: str) -> None:
+    arguments = ["run", clip, "out.mp4", "out.jsonl", "--gaze", gaze, *MODEL]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGUSR1)
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "interrupted after 5 frames" in rest
+    capture = cv2.VideoCapture("out.mp4")
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    assert all(capture.read()[0] for _ in range(5))
+    capture.release()
+    assert all(json.loads(line) for line in Path("out.jsonl").read_text().splitlines())
+    assert sorted(file.name for file in Path().iterdir()) == [
+        "clip.avi", "gaze.csv", "out.jsonl", "out.mp4",
+    ]  # fmt: skip

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ bench: $(VENV)/.dev ## measure the decoder, the shipped model and a run's memory
 	$(BIN)/python -m sam_edge.benchmarks.decoder
 	$(BIN)/python -m sam_edge.benchmarks.nano
 	$(BIN)/python -m sam_edge.benchmarks.startup
+
+lock: $(VENV)/.dev ## write constraints.txt from what is installed
+	$(BIN)/pip freeze --exclude sam-edge --exclude-editable | sed -E 's/\+cpu//; s/$$/; python_version >= "3.11"/' > constraints.txt
 
 clean: ## remove the environment and everything that was made
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

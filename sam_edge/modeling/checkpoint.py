@@ -1,0 +1,148 @@
+"""Reading weights from a file, safely, and fitting them into a model without leaving a key over."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from sam_edge.errors import CheckpointError
+from sam_edge.modeling.families import FAMILIES, find_family
+
+NESTED_UNDER = ("model", "state_dict")
+"""Keys under which trainers keep the weights beside their own state."""
+SHOWN = 3
+"""How many offending keys a message names before it only counts them."""
+
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+
+
+def load_model(path: str | Path, family: str | None = None) -> tuple[str, nn.Module]:
+    """A checkpoint as a model in evaluation mode, frozen, float32, and the name of its family.
+
+    Args:
+        path: a `.pth` or `.pt` of PyTorch, or a `.safetensors`; told apart by content.
+        family: one of FAMILIES; None takes the family whose keys and shapes the file has.
+
+    Raises:
+        InputError: no such family.
+        CheckpointError: the file is no weights, or not of this family.
+    """
+    if family is not None:
+        find_family(family)
+    state = read_state(path)
+    if family is None:
+        family = guess_family(state, str(path))
+    model = find_family(family).build()
+    _fit(model, state, f"{path} does not fit {family}")
+    return family, model.eval().requires_grad_(False)
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: missing, empty, truncated, not a checkpoint, or one that needs code to load.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    if not head:
+        raise CheckpointError(f"{path} is empty: download or copy the checkpoint again")
+    if head.startswith((_ZIP, _PICKLE)):
+        content = _read_torch(path)
+    elif head[8:] == b"{":
+        content = _read_safetensors(path)
+    else:
+        raise CheckpointError(f"{path} is no checkpoint: give a PyTorch .pth or .pt, or a .safetensors file")
+    for key in NESTED_UNDER:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{path} holds no weights: save model.state_dict() into it")
+    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if len(state) < len(content):
+        odd = [repr(name) for name in content if name not in state]
+        raise CheckpointError(f"{path} holds {_some(odd)} that are no tensors: save model.state_dict()")
+    return state
+
+
+def guess_family(state: Mapping[str, Tensor], where: str) -> str:
+    """The family that shares most names and shapes with `state`, if that is more than half of them.
+
+    Raises:
+        CheckpointError: no family is near.
+    """
+    shared = {}
+    for name, family in FAMILIES.items():
+        with torch.device("meta"):
+            wanted = family.build().state_dict()
+        same = sum(key in state and _same_shape(state[key], value) for key, value in wanted.items())
+        shared[name] = same / len(wanted)
+    best = max(shared, key=lambda name: shared[name])
+    if shared[best] <= 0.5:
+        raise CheckpointError(
+            f"{where} is of no family known here ({', '.join(FAMILIES)}): "
+            f"the nearest, {best}, shares {shared[best]:.0%} of its weights"
+        )
+    return best
+
+
+def _fit(model: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
+    """Give `model` the weights of `state`, all of them and no other."""
+    wanted = model.state_dict()
+    wrong = {
+        "missing": [key for key in wanted if key not in state],
+        "unexpected": [key for key in state if key not in wanted],
+        "misshapen": [
+            f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+            for key, value in wanted.items()
+            if key in state and not _same_shape(state[key], value)
+        ],
+        "not finite": [key for key, value in state.items() if key in wanted and not value.isfinite().all()],
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in wrong.items() if keys)
+        raise CheckpointError(f"{complaint}: {found}; check --family, or leave it out")
+    # Assigned, not copied, so that a large model is not in memory twice.
+    model.load_state_dict(
+        {key: state[key].to(value.dtype).reshape(value.shape) for key, value in wanted.items()}, assign=True
+    )
+
+
+def _read_torch(path: str | Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is a pickle that is not only weights, and its code is not run: "
+            "load it where you trust it and save model.state_dict()"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged or truncated: download or copy it again") from error
+
+
+def _read_safetensors(path: str | Path) -> Any:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or truncated: download or copy it again") from error
+
+
+def _same_shape(given: Tensor, wanted: Tensor) -> bool:
+    """Old files hold scalars as one element, which PyTorch accepts too."""
+    return given.shape == wanted.shape or (wanted.ndim == 0 and given.shape == (1,))
+
+
+def _some(items: list[str]) -> str:
+    """The first few, and how many in all."""
+    shown = ", ".join(items[:SHOWN])
+    return shown if len(items) <= SHOWN else f"{shown}, ... ({len(items)} in all)"

@@ -1,0 +1,48 @@
+"""What the exporter asks of a model, whatever its family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """A module that becomes one graph of the model folder."""
+
+    name: str
+    """`encoder`, `decoder`, `decoder_many` or `refine`."""
+    module: nn.Module
+    """Takes the inputs in order and returns the outputs in order."""
+    inputs: Mapping[str, Tensor]
+    """Example inputs, batch 1, in order. They fix every shape that `dynamic` does not free."""
+    outputs: tuple[str, ...]
+    dynamic: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """Input -> axis -> name of a size that a call may choose, such as "height" or "8*rows": names that
+    differ only in the factor grow together."""
+
+
+class Exportable(Protocol):
+    """A model as graphs, and as the PyTorch computation that the graphs must reproduce."""
+
+    def graphs(self) -> list[GraphSource]:
+        """The encoder first, then the others."""
+        ...
+
+    def encode(self, image: Tensor) -> Mapping[str, Tensor]:
+        """Picture (1, 3, H, W), normalised and padded, to named features, one of them `embedding`."""
+        ...
+
+    def decode(
+        self,
+        features: Mapping[str, Tensor],
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_logits: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Points (1, S, 2) and labels (1, S) without empty slots, an earlier mask's logits (1, 1, h, w)
+        -> logits (1, 4, h, w) and IoU (1, 4), computed the plain way."""
+        ...

@@ -1,0 +1,79 @@
+"""The model families, one line each: how to build one, how it sees pictures, under which licence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from sam_edge.errors import InputError
+from sam_edge.geometry import InputSize
+from sam_edge.manifest import Preprocess
+from sam_edge.modeling.exportable import Exportable
+from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
+from sam_edge.modeling.mask_decoder import MaskDecoder
+from sam_edge.modeling.nano import LONG_SIDE_PX, PIXEL_MEAN, PIXEL_STD, SIDE_MULTIPLE_PX, build_nano
+from sam_edge.modeling.nano_export import NanoExport
+from sam_edge.modeling.prompt_encoder import PromptEncoder
+from sam_edge.modeling.sam import Sam
+from sam_edge.modeling.sam_export import SamExport
+from sam_edge.modeling.tiny_vit import TinyViT
+
+# ImageNet's statistics, RGB, as segment_anything normalises.
+SAM_PREPROCESS = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), resize="antialias")
+SAM_INPUT = InputSize(long_side=1024, multiple=1024, square=True)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Everything that sets one family apart from another."""
+
+    build: Callable[[], nn.Module]
+    """A model with the public checkpoint's keys and any weights."""
+    exportable: Callable[[Any], Exportable]
+    """The built model as graphs."""
+    licence: str
+    """Of the public checkpoint's weights."""
+    input_size: InputSize = SAM_INPUT
+    preprocess: Preprocess = SAM_PREPROCESS
+    half_weights: bool = False
+    """The checkpoint's weights are float16: they take no more room in the graphs either."""
+
+
+def sam(image_encoder: nn.Module) -> Sam:
+    """SAM's prompt encoder and mask decoder behind an image encoder."""
+    return Sam(image_encoder, PromptEncoder(), MaskDecoder())
+
+
+def sam_vit(dim: int, depth: int, heads: int, global_blocks: Collection[int]) -> Sam:
+    """A SAM of Meta's."""
+    return sam(ImageEncoderViT(dim=dim, depth=depth, heads=heads, global_blocks=global_blocks))
+
+
+FAMILIES: Mapping[str, Family] = {
+    "sam_vit_b": Family(lambda: sam_vit(768, 12, 12, (2, 5, 8, 11)), SamExport, "Apache-2.0"),
+    "sam_vit_l": Family(lambda: sam_vit(1024, 24, 16, (5, 11, 17, 23)), SamExport, "Apache-2.0"),
+    "sam_vit_h": Family(lambda: sam_vit(1280, 32, 16, (7, 15, 23, 31)), SamExport, "Apache-2.0"),
+    "mobile_sam": Family(lambda: sam(TinyViT()), SamExport, "Apache-2.0"),
+    "nano": Family(
+        lambda: build_nano(deployed=True),
+        NanoExport,
+        "Apache-2.0",
+        InputSize(LONG_SIDE_PX, SIDE_MULTIPLE_PX, square=False),
+        Preprocess(PIXEL_MEAN, PIXEL_STD, resize="area"),
+        half_weights=True,
+    ),
+}
+
+
+def find_family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    if name not in FAMILIES:
+        raise InputError(f"unknown family {name!r}: choose one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]

@@ -1,0 +1,76 @@
+"""A SAM as the graphs of a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sam_edge.modeling.cut_decoder import PREPARED, CutDecoder, EncoderWithPrepare, Refine
+from sam_edge.modeling.exportable import Exportable, GraphSource
+from sam_edge.modeling.prompt_encoder import TOKEN_PX
+from sam_edge.modeling.sam import Sam
+from sam_edge.prompt import EMPTY_SLOT, FOREGROUND
+
+SLOTS = {"decoder": 2, "decoder_many": 12}
+"""One point and its padding, or a box; ten points and a box."""
+ANSWER = ("logits", "iou")
+
+
+class SamExport:
+    """Encoder with `prepare`, the cut decoder for few and for many prompts, and `refine`.
+
+    Args:
+        input_hw: (height, width) of the encoder's input, multiples of 16; None takes the family's square.
+    """
+
+    def __init__(self, sam: Sam, input_hw: tuple[int, int] | None = None) -> None:
+        self.sam = sam
+        side = sam.prompt_encoder.image_size
+        self.input_hw = input_hw or (side, side)
+        self.grid = (self.input_hw[0] // TOKEN_PX, self.input_hw[1] // TOKEN_PX)
+
+    def graphs(self) -> list[GraphSource]:
+        image = {"image": torch.zeros(1, 3, *self.input_hw)}
+        embedding = torch.zeros(1, self.sam.prompt_encoder.no_mask().shape[1], *self.grid)
+        refine = Refine(self.sam, self.grid)
+        mask = {
+            "embedding": embedding,
+            "mask_logits": torch.zeros(1, 1, *(4 * side for side in self.grid)),
+        }
+        with torch.no_grad():
+            prepared = dict(zip(PREPARED, refine(**mask), strict=True))
+        decoder = CutDecoder(self.sam, self.grid)
+        return [
+            GraphSource(
+                "encoder",
+                EncoderWithPrepare(self.sam, self.grid),
+                image,
+                ("embedding", *PREPARED),
+            ),
+            *(GraphSource(name, decoder, prepared | _prompt(slots), ANSWER) for name, slots in SLOTS.items()),
+            GraphSource("refine", refine, mask, PREPARED),
+        ]
+
+    def encode(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"embedding": self.sam.image_encoder(image)}
+
+    def decode(
+        self,
+        features: Mapping[str, Tensor],
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_logits: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        return self.sam.decode(features["embedding"], point_coords, point_labels, mask_logits)
+
+
+def _prompt(slots: int) -> dict[str, Tensor]:
+    """One point and empty slots."""
+    labels = torch.full((1, slots), float(EMPTY_SLOT))
+    labels[0, 0] = FOREGROUND
+    return {"point_coords": torch.zeros(1, slots, 2), "point_labels": labels}
+
+
+_: type[Exportable] = SamExport

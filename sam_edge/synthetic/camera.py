@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,14 +83,6 @@ def head_motion(rng: np.random.Generator, duration_s: float) -> HeadMotion:
         shift_y=_sway(rng, 0.010),
         turns=tuple(turns),
     )
-
-
-def fastest_deg_s(motion: HeadMotion, duration_s: float) -> float:
-    """The highest speed of the direction of view, sampled every 5 ms."""
-    times = np.arange(0.0, duration_s, 0.005)
-    angles = np.asarray([motion.angles_deg(float(t))[:2] for t in times])
-    speeds = [float(np.hypot(*(b - a))) / 0.005 for a, b in pairwise(angles)]
-    return max(speeds, default=0.0)
 
 
 def rotation(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Matrix:

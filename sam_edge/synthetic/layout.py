@@ -126,9 +126,9 @@ def _lantern(rng: np.random.Generator, label: int, focal_px: float) -> Item:
     z = float(rng.uniform(82, 94))
     path = Path(
         x_cm=float(rng.uniform(-26, 26)),
-        y_cm=float(rng.uniform(76, 82)),
+        y_cm=float(rng.uniform(90, 96)),
         z_cm=z,
-        swing_rad=float(rng.uniform(0.1, 0.19)),
+        swing_rad=float(rng.uniform(0.08, 0.15)),
         period_s=float(rng.uniform(2.4, 3.4)),
         phase=float(rng.uniform(0, 2 * np.pi)),
     )

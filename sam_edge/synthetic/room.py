@@ -52,7 +52,8 @@ def paint_room(rng: np.random.Generator, plane: Plane) -> NDArray[np.uint8]:
 def _lay_table(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
     near_cm, half_cm = 26.0, 170.0
     depth_cm = WALL_CM - near_cm
-    size = (720, int(720 * 2 * half_cm / depth_cm))
+    rows = int(np.clip(1.75 * plane.focal_px, 240, 1600))
+    size = (rows, int(rows * 2 * half_cm / depth_cm))
     top = textures.wood(rng, size, planks=6)
     _table_things(rng, top, size[0] / depth_cm)
     back = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]
@@ -106,7 +107,7 @@ def _table_things(rng: np.random.Generator, top: Picture, px_per_cm: float) -> N
         turn[1, 2] += centre[1] - 120
         size = (top.shape[1], top.shape[0])
         amount = cv2.warpAffine(np.ones((240, 170), np.float32), turn, size)
-        shadow = cv2.GaussianBlur(amount, (0, 0), 4)
+        shadow = cv2.GaussianBlur(amount, (0, 0), 0.5 * px_per_cm)
         top[:] = top * (1 - 0.35 * (shadow * (1 - amount))[..., None])
         top[:] = textures.mix(top, cv2.warpAffine(page, turn, size), amount)
 
@@ -163,22 +164,24 @@ def _screen(rng: np.random.Generator) -> Picture:
 
 
 def _hang_pictures(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
+    places: list[tuple[float, float, float, float]] = []
     x_cm = -150.0
     while x_cm < 150:
-        wide, tall = rng.uniform(16, 34), rng.uniform(18, 32)
+        wide, tall, y_cm = rng.uniform(16, 34), rng.uniform(18, 32), rng.uniform(26, 46)
         if rng.uniform() < 0.75:
-            y_cm = rng.uniform(26, 46)
-            outer = _box(x_cm + wide / 2, y_cm, wide + 3, tall + 3)
-            shadow = np.zeros((plane.height, plane.width), np.float32)
-            _fill(shadow, plane, [(x + 1.2, y - 1.6) for x, y in outer], WALL_CM, 0.5)
-            room *= 1 - cv2.GaussianBlur(shadow, (0, 0), plane.focal_px * 0.008)[..., None]
-            frame = np.asarray(textures.hue_colour(0.07, 0.5, rng.uniform(0.2, 0.6), rng))
-            _fill(room, plane, outer, WALL_CM, frame)
-            _fill(room, plane, _box(x_cm + wide / 2, y_cm + 1.0, wide + 1, tall + 1), WALL_CM, 0.9)
-            art = textures.landscape(rng, (150, 180))
-            inner = _box(x_cm + wide / 2, y_cm + 3.5, wide - 4, tall - 4)
-            _place(room, art, [plane.project(x, y, WALL_CM) for x, y in inner])
+            places.append((x_cm + wide / 2, y_cm, wide, tall))
         x_cm += wide + rng.uniform(9, 30)
+    shadow = np.zeros((plane.height, plane.width), np.float32)
+    for middle, y_cm, wide, tall in places:
+        _fill(shadow, plane, _box(middle + 1.2, y_cm - 1.6, wide + 3, tall + 3), WALL_CM, 0.5)
+    room *= 1 - cv2.GaussianBlur(shadow, (0, 0), plane.focal_px * 0.008)[..., None]
+    for middle, y_cm, wide, tall in places:
+        frame = np.asarray(textures.hue_colour(0.07, 0.5, rng.uniform(0.2, 0.6), rng))
+        _fill(room, plane, _box(middle, y_cm, wide + 3, tall + 3), WALL_CM, frame)
+        _fill(room, plane, _box(middle, y_cm + 1.0, wide + 1, tall + 1), WALL_CM, 0.9)
+        art = textures.landscape(rng, (150, 180))
+        inner = _box(middle, y_cm + 3.5, wide - 4, tall - 4)
+        _place(room, art, [plane.project(x, y, WALL_CM) for x, y in inner])
 
 
 def _put_shelf(rng: np.random.Generator, plane: Plane, room: Picture) -> None:

@@ -146,7 +146,7 @@ def fruit(rng: np.random.Generator, view: Viewpoint, px_per_cm: float) -> Sprite
 
 def lantern(rng: np.random.Generator, view: Viewpoint, px_per_cm: float) -> Sprite:
     """A paper lantern under its cord; the anchor is the upper end of the cord."""
-    cord, radius = 46.0, rng.uniform(4.6, 5.8)
+    cord, radius = 60.0, rng.uniform(4.6, 5.8)
     height = 2 * radius * rng.uniform(0.85, 1.15)
     sheet = blank_sheet(radius + 1, radius + 1, cord + height + 3, 0.5, px_per_cm)
     rope = (np.abs(sheet.x_cm) < 0.17) & (sheet.y_cm < 0) & (sheet.y_cm > -cord - 1)

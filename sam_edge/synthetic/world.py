@@ -84,7 +84,7 @@ def build_world(
     )
 
 
-def apply(homography: Matrix, points: NDArray[Any]) -> NDArray[np.float64]:
+def apply(homography: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
     """Map (n, 2) points."""
     mapped = np.column_stack([points, np.ones(len(points))]) @ homography.T
     result: NDArray[np.float64] = mapped[:, :2] / mapped[:, 2:]

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam_edge.errors import InputError
+from sam_edge.synthetic.balls import Ball
 from sam_edge.synthetic.camera import head_motion
-from sam_edge.synthetic.render import draw
+from sam_edge.synthetic.render import draw, draw_labels
 from sam_edge.synthetic.scene import Scene
 from sam_edge.synthetic.world import apply
 
@@ -60,7 +61,8 @@ def test_an_object_changes_its_mask_and_its_shadow_only(scene: Scene, index: int
     for label in np.unique(labels)[1:]:
         without, others = draw(scene.world, index / scene.fps, size, hidden={int(label)})
         mask = labels == label
-        near = cv2.dilate(mask.astype(np.uint8), margin).astype(bool)
+        alone = draw_labels(scene.world, index / scene.fps, size, set(scene.names) - {int(label)})
+        near = cv2.dilate((alone == label).astype(np.uint8), margin).astype(bool)
         change = whole.astype(int) - without.astype(int)
         # What the object takes away outside of its mask is light: its shadow makes nothing brighter.
         assert change[~near].max() <= 0
@@ -70,25 +72,46 @@ def test_an_object_changes_its_mask_and_its_shadow_only(scene: Scene, index: int
             assert (np.abs(change).max(axis=2) > 4)[mask].mean() > 0.5
 
 
-def test_labels_name_one_object_in_all_frames(scene: Scene) -> None:
-    for label in list(scene.names)[:4]:
-        others = set(scene.names) - {label}
-        for index in (5, 60):
-            alone = scene.frame(index, hidden=others)
-            assert set(np.unique(alone.labels)) <= {0, label}
-            seen = scene.frame(index).labels == label
-            assert not (seen & (alone.labels != label)).any()
-
-
-def test_objects_move_and_hide_one_another() -> None:
+@pytest.mark.parametrize("index", [0, 24, 120, 200])
+def test_the_nearest_object_has_the_pixel(index: int) -> None:
     scene = Scene(seed=8, width=256, height=160, object_count=9)
-    hides = 0
-    for index in range(0, scene.frame_count, 24):
-        labels = scene.labels(index)
-        for label in scene.names:
-            alone = scene.frame(index, hidden=set(scene.names) - {label}).labels == label
-            hides += int((alone & (labels != label)).any())
-    assert hides >= 5
+    t_s, size = index / scene.fps, (scene.width, scene.height)
+    nearest = np.full((scene.height, scene.width), np.inf)
+    expected = np.zeros((scene.height, scene.width), np.uint8)
+    seen_twice = 0
+    for item in scene.world.items:
+        alone = draw_labels(scene.world, t_s, size, set(scene.names) - {item.label})
+        assert set(np.unique(alone)) <= {0, item.label}
+        depth_cm = item.path.at(t_s).z_cm
+        seen_twice += int(((alone > 0) & (expected > 0)).sum())
+        wins = (alone > 0) & (depth_cm < nearest)
+        nearest[wins], expected[wins] = depth_cm, item.label
+    assert np.array_equal(scene.labels(index), expected)
+    assert seen_twice > 20
+
+
+def test_a_ball_covers_the_ellipse_its_outline_is_seen_as() -> None:
+    scene = Scene(seed=1, width=640, height=360, object_count=1, duration_s=1.0)
+    item = scene.world.items[0]
+    assert isinstance(item.look, Ball)
+    sprite = item.look.sprite(np.eye(3))
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    radius_px = item.path.roll_radius_cm * sprite.px_per_cm
+    ring = np.column_stack([np.cos(angle), np.sin(angle)]) * radius_px + sprite.anchor_px[0] - 0.5
+    to_plane = scene.world.sprite_to_plane(item, sprite, item.path.at(0.5))
+    to_frame = np.linalg.inv(scene.world.frame_to_plane(0.5)) @ to_plane
+    outline = apply(to_frame, ring)
+    assert outline.min() > 0
+    area = cv2.contourArea(outline.astype(np.float32))
+    mask = scene.labels(15) == item.label
+    assert mask.sum() == pytest.approx(area, rel=0.02)
+    rows, columns = np.nonzero(mask)
+    middle = np.array([columns.mean(), rows.mean()])
+    assert np.abs(middle - outline.mean(axis=0)).max() < 0.3
+
+
+def test_objects_move() -> None:
+    scene = Scene(seed=8, width=256, height=160, object_count=9)
     moving = [item for item in scene.world.items if item.path.moves]
     assert len(moving) >= 3
     for item in moving:

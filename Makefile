@@ -27,7 +27,7 @@ format: $(VENV)/.dev ## format and mend what the linter can
 
 bench: $(VENV)/.dev ## measure the decoder, the shipped model and a run's memory on this machine
 	$(BIN)/python -m sam_edge.benchmarks.decoder
-	$(BIN)/python -m sam_edge.benchmarks.nano
+	$(BIN)/python -m sam_edge.benchmarks.stages
 	$(BIN)/python -m sam_edge.benchmarks.startup
 
 lock: $(VENV)/.dev ## write constraints.txt from what is installed

@@ -11,20 +11,25 @@ from numpy.typing import NDArray
 from sam_edge.prompt import FOREGROUND, Prompt
 from sam_edge.streaming.follow import Look, Step
 
-MASK_RGB = (30, 144, 255)
+MASK_RGB = (90, 255, 60)
 GAZE_RGB = (255, 64, 64)
 CLOSED_RGB = (150, 150, 150)
 OPACITY = 0.45
 
 
 def draw_step(step: Step, shown: Look | None) -> NDArray[np.uint8]:
-    """The step's frame (H, W, 3) with the mask of `shown`, every gaze point, and a line of numbers."""
+    """The step's frame (H, W, 3) with the mask of `shown` and a line of numbers.
+
+    The newest gaze point is a ring, the others since the frame before are dots.
+    """
     picture = step.frame.image.copy()
     if shown is not None and shown.masks is not None:
         draw_mask(picture, shown.masks.binary[0])
     unit = max(1, round(picture.shape[1] / 640))
-    for look in step.looks:
-        draw_gaze(picture, look, unit)
+    for look in step.looks[:-1]:
+        draw_gaze(picture, look, radius=unit)
+    if step.looks:
+        draw_gaze(picture, step.looks[-1], radius=7 * unit)
     _caption(picture, _words(step, shown), unit)
     return picture
 
@@ -40,15 +45,14 @@ def draw_mask(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
     cv2.drawContours(picture, outlines, -1, (255, 255, 255), max(1, picture.shape[1] // 640))
 
 
-def draw_gaze(picture: NDArray[np.uint8], look: Look, unit: int) -> None:
-    """Draw a gaze point into a picture, in place: a ring, grey when the eye is closed."""
-    if not np.isfinite([look.x_px, look.y_px]).all():
-        return
+def draw_gaze(picture: NDArray[np.uint8], look: Look, radius: int) -> None:
+    """Draw a gaze point into a picture, in place: a ring of that radius, grey when the eye is closed."""
+    unit = max(1, radius // 7)
     # Fixed-point coordinates, so that the ring does not jump from pixel to pixel.
     centre = (round(look.x_px * 16), round(look.y_px * 16))
     colour = CLOSED_RGB if look.status == "closed" else GAZE_RGB
-    cv2.circle(picture, centre, 7 * unit * 16, (0, 0, 0), 4 * unit, cv2.LINE_AA, 4)
-    cv2.circle(picture, centre, 7 * unit * 16, colour, 2 * unit, cv2.LINE_AA, 4)
+    cv2.circle(picture, centre, radius * 16, (0, 0, 0), 4 * unit, cv2.LINE_AA, 4)
+    cv2.circle(picture, centre, radius * 16, colour, 2 * unit, cv2.LINE_AA, 4)
 
 
 def draw_prompt(picture: NDArray[np.uint8], prompt: Prompt) -> None:

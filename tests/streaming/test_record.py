@@ -69,8 +69,8 @@ def test_video_and_lines(segmenter: Segmenter, tmp_path: Path, suffix: str) -> N
     assert source.closed
     frames = read_video(video)
     assert len(frames) == 10
-    # The mask's tint is blue (BGR: more of channel 0), and lies left of the middle, under the gaze.
-    assert int(frames[5][64, 64, 0]) > int(frames[5][64, 64, 2]) + 40
+    # The tint is green (BGR: more of channel 1 than of 2), and lies left of the middle, under the gaze.
+    assert int(frames[5][64, 50, 1]) > int(frames[5][64, 50, 2]) + 40
     assert np.ptp(frames[5][64, 200].astype(int)) < 20
     parsed = [json.loads(line) for line in lines.read_text().splitlines()]
     assert len(parsed) == 80
@@ -143,6 +143,6 @@ def test_mask_is_held_through_a_blink_and_then_dropped(segmenter: Segmenter, tmp
         GazeSample(t * 5_000_000, 0.25, 0.5, confidence=0.0) for t in range(1, 100)
     ]
     record(segmenter, GreySource(12), gaze, [str(tmp_path / "out.avi")])
-    tinted = [int(frame[64, 64, 0]) > int(frame[64, 64, 2]) + 40 for frame in read_video(tmp_path / "out.avi")]
+    tinted = [int(frame[64, 50, 1]) > int(frame[64, 50, 2]) + 40 for frame in read_video(tmp_path / "out.avi")]
     # 300 ms at 25 frames a second: frames 0 to 7.
     assert tinted == [True] * 8 + [False] * 4

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -51,25 +52,18 @@ def export(
     """
     out = Path(out)
     check_target(out)
-    progress("reading weights", 0.0)
-    family_name, model = load_model(checkpoint, family)
-    spec = find_family(family_name)
-    exportable = spec.exportable(model)
-    progress("computing the reference", 0.05)
-    expected = references(exportable, spec)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that finished files are moved and not copied.
-        folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-export-")
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}; choose another --out") from error
-    with folder as contents:
-        files = Path(contents)
-        graphs = {}
+    with _folder_beside(out) as folder:
+        progress("reading weights", 0.0)
+        family_name, model = load_model(checkpoint, family)
+        spec = find_family(family_name)
+        exportable = spec.exportable(model)
+        progress("computing the reference", 0.05)
+        expected = references(exportable, spec)
         sources = exportable.graphs()
+        graphs = {}
         for index, source in enumerate(sources):
             progress(f"exporting {source.name}", 0.2 + 0.5 * index / len(sources))
-            path = write_graph(source, files)
+            path = write_graph(source, folder)
             if spec.half_weights:
                 halve_weights(path)
             graphs[source.name] = describe_graph(path)
@@ -84,12 +78,24 @@ def export(
             input_size=spec.input_size,
             preprocess=spec.preprocess,
             graphs=graphs,
+            files={file.name: sha256(file) for file in folder.iterdir()},
             tools={tool: version(tool) for tool in TOOLS},
         )
-        hashes = {file.name: sha256(file) for file in files.iterdir()}
-        found = compare(Bundle(files, replace(manifest, files=hashes)), expected)
+        found = compare(Bundle(folder, manifest), expected)
         check(found)
         progress("writing", 0.95)
-        write_bundle(out, replace(manifest, fidelity={RUNTIME: found}), files)
+        write_bundle(out, replace(manifest, fidelity={RUNTIME: found}), folder)
     progress("done", 1.0)
     return out
+
+
+@contextmanager
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk as `out`, so that finished files are moved and not copied."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-export-")
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror}; choose another --out") from error
+    with folder as name:
+        yield Path(name)

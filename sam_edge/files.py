@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sam_edge.errors import OutputError
+from sam_edge.errors import InputError, OutputError
 
 
 @contextmanager
@@ -47,6 +47,20 @@ def write_bytes(target: str | Path, data: bytes) -> None:
     """Write `data` to `target` atomically."""
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
+
+
+def check_outputs(source: str | Path, outputs: Sequence[str | Path | None]) -> None:
+    """Raise InputError if two outputs, or an output and the source, are the same file.
+
+    None and "-", standard output, are no files.
+    """
+    names = [name for name in outputs if name not in (None, "-")]
+    paths = [Path(name).resolve() for name in names if name is not None]
+    for name, path in zip(names, paths, strict=True):
+        if path == Path(source).resolve():
+            raise InputError(f"output {name} is the input: choose another name")
+        if paths.count(path) > 1:
+            raise InputError(f"output {name} is given twice: choose another name")
 
 
 def sha256(path: str | Path) -> str:

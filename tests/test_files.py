@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge.errors import OutputError
-from sam_edge.files import atomic_path, sha256, write_bytes
+from sam_edge.errors import InputError, OutputError
+from sam_edge.files import atomic_path, check_outputs, sha256, write_bytes
 
 
 def test_replaces_the_old_content(tmp_path: Path) -> None:
@@ -50,3 +50,10 @@ def test_sha256(tmp_path: Path) -> None:
     data = bytes(range(256)) * 9999
     (tmp_path / "data").write_bytes(data)
     assert sha256(tmp_path / "data") == hashlib.sha256(data).hexdigest()
+
+
+def test_outputs_must_differ_from_each_other_and_the_input() -> None:
+    with pytest.raises(InputError, match="is the input"):
+        check_outputs("a.mp4", ["./a.mp4"])
+    with pytest.raises(InputError, match="given twice"):
+        check_outputs("a.mp4", ["b.mp4", "-", None, "-", "./b.mp4"])

@@ -9,11 +9,12 @@ import click
 
 from sam_edge.cli.options import model_options
 from sam_edge.errors import InputError
+from sam_edge.files import check_outputs
 from sam_edge.segmenter import load
 from sam_edge.streaming.frames import open_source
 from sam_edge.streaming.gaze import read_gaze_csv
 from sam_edge.streaming.latency import table
-from sam_edge.streaming.record import Report, check_outputs, record, stop_on_signals
+from sam_edge.streaming.record import Report, record, stop_on_signals
 from sam_edge.streaming.sinks import find_sink
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from sam_edge.cli.options import model_options
 from sam_edge.coco import describe
 from sam_edge.errors import InputError
-from sam_edge.files import atomic_path, write_bytes
+from sam_edge.files import atomic_path, check_outputs, write_bytes
 from sam_edge.image import read_image, write_image
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
@@ -56,6 +56,7 @@ def segment(
       sam-edge segment cup.jpg --box 210,120,400,330 --json - --npz cup.npz
       sam-edge segment cup.jpg --point 320,240 --model mobile_sam/ --out mask.png
     """
+    check_outputs(image, (out, overlay, json_to, npz))
     prompt = _prompt(points, box)
     picture = read_image(image)
     prompt.check_inside((picture.shape[1], picture.shape[0]))
@@ -134,9 +135,10 @@ def _drawn(picture: np.ndarray, best: Masks, prompt: Prompt) -> np.ndarray:
 
 
 def _write_npz(path: Path, embedding: Embedding, masks: Masks) -> None:
-    with atomic_path(path.with_suffix(".npz")) as temporary:
+    # Through an open file, because numpy adds .npz to names that lack it.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
-            temporary,
+            file,
             embedding=embedding.tensors["embedding"],
             logits=masks.logits,
             iou=masks.iou,

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from threading import Event
 from time import perf_counter_ns
 from types import FrameType
 
-from sam_edge.errors import InputError
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.follow import Step, follow
 from sam_edge.streaming.frames import FrameSource
@@ -73,16 +71,6 @@ def record(
             frames, samples, masks = frames + 1, samples + len(step.looks), masks + len(answered)
             each(step)
     return Report(frames, samples, masks, stop.is_set(), summarize(stages))
-
-
-def check_outputs(source: str, outputs: Sequence[str]) -> None:
-    """Raise InputError if two outputs, or an output and the source, are the same file."""
-    paths = [Path(name).resolve() for name in outputs if name != "-"]
-    for name, path in zip(outputs, paths, strict=False):
-        if path == Path(source).resolve():
-            raise InputError(f"output {name} is the input: choose another name")
-        if paths.count(path) > 1:
-            raise InputError(f"output {name} is given twice: choose another name")
 
 
 @contextmanager

@@ -65,6 +65,8 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, picture: st
         (("--point", "200.5,3"), "outside the picture, which is 200 x 120"),
         (("--box", "1,2,3"), "--box '1,2,3' is not of the form"),
         (("--box", "9,9,3,3"), "empty"),
+        (("--point", "1,1", "--out", "cup.png"), "output cup.png is the input"),
+        (("--point", "1,1", "--json", "a", "--npz", "./a"), "given twice"),
         (("--point", "1,1", "--out", "mask"), "end its name in .png"),
         (("--point", "1,1", "--out", "/proc/mask.png"), "cannot write"),
         (("--point", "1,1", "--runtime", "tpu"), "unknown runtime 'tpu': choose one of disc"),

@@ -19,7 +19,7 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.follow import Step
 from sam_edge.streaming.frames import Frame
 from sam_edge.streaming.gaze import GazeSample
-from sam_edge.streaming.record import check_outputs, record, stop_on_signals
+from sam_edge.streaming.record import record, stop_on_signals
 from tests.disc_model import disc_segmenter
 
 GAZE = [GazeSample(t * 5_000_000, 0.25, 0.5) for t in range(100)]
@@ -129,13 +129,6 @@ def test_unwritable_output_is_found_before_the_work(segmenter: Segmenter, tmp_pa
 def test_unknown_output(segmenter: Segmenter) -> None:
     with pytest.raises(InputError, match=r"cannot tell what to write to out\.gif"):
         record(segmenter, GreySource(), GAZE, ["out.gif"])
-
-
-def test_outputs_must_differ_from_each_other_and_the_input() -> None:
-    with pytest.raises(InputError, match="is the input"):
-        check_outputs("a.mp4", ["./a.mp4"])
-    with pytest.raises(InputError, match="given twice"):
-        check_outputs("a.mp4", ["b.mp4", "-", "./b.mp4"])
 
 
 def test_mask_is_held_through_a_blink_and_then_dropped(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-
+"""From PyTorch checkpoints to model folders."""

@@ -1,1 +1,1 @@
-
+"""How the shipped model was made."""

@@ -1,1 +1,1 @@
-
+"""Frames and gaze in, masks out, in the order of time."""

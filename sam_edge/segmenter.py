@@ -42,8 +42,8 @@ class Embedding:
 class Segmenter:
     """A model on a runtime. `encode` once a frame, `decode` once a prompt; neither changes the segmenter.
 
-    Engines are opened when they are first needed, so a program that never gives a mask prompt never
-    pays for that graph.
+    The engines of every frame and every gaze point are opened at once, the rarer ones when they are first
+    needed: a program that never gives a mask prompt never pays for that graph.
     """
 
     def __init__(self, bundle: Bundle, opener: OpenRuntime, *, threads: int | None = None) -> None:
@@ -55,6 +55,8 @@ class Segmenter:
         self._decoders = sorted(
             (_slots(bundle.manifest, name), name) for name in bundle.manifest.graphs if "decoder" in name
         )
+        for graph in ("encoder", self._decoders[0][1]):
+            self._engine(graph)
 
     @property
     def manifest(self) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,14 +121,19 @@ def _fit(model: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
 
 def _read_torch(path: str | Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # PyTorch warns of pickles it did not write, just before it refuses them.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is a pickle that is not only weights, and its code is not run: "
             "load it where you trust it and save model.state_dict()"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged or truncated: download or copy it again") from error
+        raise CheckpointError(
+            f"{path} is damaged, truncated or not saved by PyTorch: download or copy it again"
+        ) from error
 
 
 def _read_safetensors(path: str | Path) -> Any:

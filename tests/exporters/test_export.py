@@ -1,0 +1,162 @@
+"""An exported folder computes what PyTorch computes, and is written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import safetensors.torch
+import torch
+
+from sam_edge.bundle import find_bundle
+from sam_edge.errors import CheckpointError, FidelityError, OutputError
+from sam_edge.exporters import export as export_module
+from sam_edge.exporters import fidelity
+from sam_edge.exporters.export import export
+from sam_edge.exporters.half_weights import halve_weights
+from sam_edge.exporters.onnx_graph import describe_graph, write_graph
+from sam_edge.files import sha256
+from sam_edge.modeling.exportable import GraphSource
+from sam_edge.modeling.nano import build_nano
+from sam_edge.modeling.sam_export import SLOTS, SamExport
+from sam_edge.prompt import Prompt
+from sam_edge.segmenter import load
+from tests.modeling.tiny_sam import GRID, SIDE_PX, TINY, tiny_sam
+
+
+def test_manifest_says_what_the_model_is(tiny_bundle: Path, tiny_checkpoint: Path) -> None:
+    manifest = find_bundle(tiny_bundle).manifest
+    assert (manifest.name, manifest.family) == ("tiny_model", "tiny")
+    assert manifest.checkpoint_sha256 == sha256(tiny_checkpoint)
+    assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "refine"}
+    assert set(manifest.files) == {f"{name}.onnx" for name in manifest.graphs}
+    for name, slots in SLOTS.items():
+        shapes = {spec.name: spec.shape for spec in manifest.graphs[name].inputs}
+        assert shapes["point_labels"] == (1, slots)
+        assert shapes["tokens"] == (1, GRID[0] * GRID[1], 32)
+    assert [spec.name for spec in manifest.graphs["decoder"].outputs] == ["logits", "iou"]
+    assert set(manifest.tools) >= {"torch", "onnx", "onnxruntime", "sam-edge"}
+    found = manifest.fidelity["onnxruntime"]
+    assert set(found) >= set(fidelity.LIMITS)
+    assert 0 < found["embedding_max"] < 1e-3
+
+
+@pytest.mark.parametrize("prompt", ["point", "points", "box", "box and points", "point and mask"])
+@pytest.mark.parametrize("multimask", [False, True])
+def test_answers_are_pytorchs(prompt: str, multimask: bool, tiny_bundle: Path) -> None:
+    image = np.random.default_rng(5).integers(0, 256, (96, SIDE_PX, 3), dtype=np.uint8)
+    model = SamExport(tiny_sam())
+    reference = fidelity._reference(model, TINY, image)
+    answer = reference.answers[prompt]
+    with load(tiny_bundle, runtime="onnxruntime") as segmenter:
+        embedding = segmenter.encode(image)
+        masks = segmenter.decode(embedding, answer.prompt, multimask=multimask)
+    picked = slice(1, None) if multimask else slice(0, 1)
+    assert np.abs(embedding.tensors["embedding"][0] - reference.embedding).max() < 1e-4
+    assert np.abs(masks.logits - answer.logits[picked]).max() < 1e-4
+    assert np.abs(masks.iou - answer.iou[picked]).max() < 1e-4
+
+
+def test_graphs_are_portable_and_tell_nothing_of_this_machine(tiny_bundle: Path) -> None:
+    for path in tiny_bundle.glob("*.onnx"):
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
+        assert "Attention" not in {node.op_type for node in model.graph.node}
+        assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
+        shapes = [spec.shape for spec in (*describe_graph(path).inputs, *describe_graph(path).outputs)]
+        assert all(isinstance(side, int) for shape in shapes for side in shape)
+
+
+def test_a_model_that_differs_is_not_written(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(source: GraphSource, folder: Path) -> Path:
+        path: Path = write_graph(source, folder)
+        if source.name == "decoder_many":
+            model = onnx.load(path)
+            tensor = max(model.graph.initializer, key=lambda item: len(item.raw_data))
+            tensor.raw_data = (np.frombuffer(tensor.raw_data, np.float32) * np.float32(1.5)).tobytes()
+            onnx.save(model, path)
+        return path
+
+    monkeypatch.setattr(export_module, "write_graph", spoiled)
+    with pytest.raises(FidelityError, match=r"logits_rms .* nothing was written"):
+        export(tiny_checkpoint, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_is_a_difference() -> None:
+    found = dict.fromkeys(fidelity.LIMITS, 0.0)
+    fidelity.check(found)
+    with pytest.raises(FidelityError, match="iou_max"):
+        fidelity.check({**found, "iou_max": float("nan")})
+    fidelity._keep(found, "logits_rms", float("nan"))
+    fidelity._keep(found, "logits_rms", 0.0)
+    with pytest.raises(FidelityError, match="logits_rms"):
+        fidelity.check(found)
+
+
+def test_a_folder_of_something_else_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="no model"):
+        export(tiny_checkpoint, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_bad_checkpoint_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "bad.pth").write_text("no weights")
+    with pytest.raises(CheckpointError):
+        export(tmp_path / "bad.pth", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"]
+
+
+def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam_edge.exporters.onnx_graph.INLINE_BYTES", 1000)
+    source = next(item for item in SamExport(tiny_sam()).graphs() if item.name == "refine")
+    path = write_graph(source, tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"refine.onnx", "refine.onnx.data"}
+    assert path.stat().st_size < (tmp_path / "refine.onnx.data").stat().st_size * 5
+    assert describe_graph(path).inputs[0].shape == (1, 32, *GRID)
+
+
+def test_only_weights_that_float16_holds_are_halved(tmp_path: Path) -> None:
+    exact, other = torch.nn.Linear(32, 32), torch.nn.Linear(32, 32)
+    layer = torch.nn.Sequential(exact, other).requires_grad_(False)
+    exact.weight.copy_(exact.weight.half())
+    x = torch.randn(1, 32)
+    path = write_graph(GraphSource("decoder", layer, {"input": x}, ("y",)), tmp_path)
+    size = path.stat().st_size
+    halve_weights(path)
+    types = sorted(tensor.data_type for tensor in onnx.load(path).graph.initializer if tensor.dims[0] > 1)
+    assert types.count(onnx.TensorProto.FLOAT16) == 1
+    assert size - path.stat().st_size > 32 * 32 * 2 - 500
+    (y,) = ort.InferenceSession(path).run(None, {"input": x.numpy()})
+    assert np.abs(y - layer(x).numpy()).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_nano_keeps_height_and_width_free(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = {name: value.half() for name, value in build_nano(deployed=True).state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "nano.safetensors")
+    steps: list[float] = []
+    folder = export(
+        tmp_path / "nano.safetensors", tmp_path / "nano", progress=lambda step, done: steps.append(done)
+    )
+    assert steps == sorted(steps)
+    assert steps[-1] == 1.0
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["family"] == "nano"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 10_000_000
+    with load(folder, runtime="onnxruntime") as segmenter:
+        for width, height in ((640, 360), (300, 400), (512, 512)):
+            image = fidelity.picture((width, height))
+            embedding = segmenter.encode(image)
+            masks = segmenter.decode(embedding, Prompt.points([(width / 2, height / 2)]))
+            assert masks.logits.shape[1:] == tuple(side // 4 for side in embedding.view.input_wh[::-1])
+            assert masks.binary.shape[1:] == (height, width)

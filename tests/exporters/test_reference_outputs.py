@@ -1,0 +1,127 @@
+"""PyTorch and exported graphs against what each family's own reference code computed.
+
+The weights are random, and a random decoder amplifies: noise of 1e-6 on the embedding, which is what another
+order of summation makes, moves single logits by up to 1e-2, and the reference's own float32 is that
+far from float64. So 5e-3 is asked of nearly all logits, a bound of all, and IoU and masks in full.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sam_edge.exporters.export import export
+from sam_edge.image import encoder_input
+from sam_edge.masks import Masks
+from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.families import FAMILIES
+from sam_edge.prompt import Prompt
+from sam_edge.segmenter import Embedding, Segmenter, load
+
+SIZE = "1280x720"
+PROMPTS = ("one_point", "three_points", "box", "box_and_point", "point_and_mask")
+
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One family: what the reference says, and both of ours."""
+
+    expected: dict[str, NDArray[Any]]
+    segmenter: Segmenter
+    embedding: Embedding
+    torch_embedding: torch.Tensor
+    torch_model: Any
+
+
+@pytest.fixture(scope="module", params=["mobile_sam", "sam_vit_b"])
+def case(
+    request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Case]:
+    family = request.param
+    folder = tmp_path_factory.mktemp(family)
+    checkpoint = folder / "weights.pth"
+    torch.save(_weights(shared / "fixtures", family), checkpoint)
+    with np.load(shared / "fixtures" / f"{family}.npz") as file:
+        expected = {name.removeprefix(f"{SIZE}/"): file[name] for name in file.files}
+    model_folder = export(checkpoint, folder / "model", family)
+    _, model = load_model(checkpoint, family)
+    exportable = FAMILIES[family].exportable(model)
+    checkpoint.unlink()
+    with load(model_folder, runtime="onnxruntime") as segmenter:
+        embedding = segmenter.encode(expected["image"])
+        image = encoder_input(expected["image"], embedding.view, FAMILIES[family].preprocess)
+        with torch.inference_mode():
+            features = exportable.encode(torch.from_numpy(image))
+        yield Case(expected, segmenter, embedding, features["embedding"], exportable)
+    for file in model_folder.iterdir():
+        file.unlink()
+
+
+def test_embedding(case: Case) -> None:
+    expected = case.expected["embedding"].astype(np.float32)
+    assert np.abs(case.embedding.tensors["embedding"][0] - expected).max() < 5e-3
+    assert np.abs(case.torch_embedding[0].numpy() - expected).max() < 5e-3
+
+
+@pytest.mark.parametrize("multimask", [0, 1])
+@pytest.mark.parametrize("name", PROMPTS)
+def test_pytorch(name: str, multimask: int, case: Case) -> None:
+    prompt = _prompt(case.expected, name)
+    coords, labels = prompt.slots(case.embedding.view, prompt.tokens)
+    mask = None if prompt.mask_logits is None else torch.from_numpy(prompt.mask_logits)[None, None]
+    with torch.inference_mode():
+        logits, iou = case.torch_model.decode(
+            {"embedding": case.torch_embedding}, torch.from_numpy(coords), torch.from_numpy(labels), mask
+        )
+    picked = slice(1, None) if multimask else slice(0, 1)
+    masks = Masks(logits[0, picked].numpy(), iou[0, picked].numpy(), case.embedding.view)
+    _check(masks, case.expected, f"{name}/multimask={multimask}")
+
+
+@pytest.mark.parametrize("multimask", [0, 1])
+@pytest.mark.parametrize("name", PROMPTS)
+def test_exported(name: str, multimask: int, case: Case) -> None:
+    prompt = _prompt(case.expected, name)
+    masks = case.segmenter.decode(case.embedding, prompt, multimask=bool(multimask))
+    _check(masks, case.expected, f"{name}/multimask={multimask}")
+
+
+def _check(masks: Masks, expected: dict[str, NDArray[Any]], where: str) -> None:
+    difference = np.abs(masks.logits - expected[f"{where}/logits"].astype(np.float32))
+    assert (difference < 5e-3).mean() > 0.98
+    assert difference.max() < 3e-2
+    assert np.abs(masks.iou - expected[f"{where}/iou"]).max() < 2e-3
+    height, width = masks.view.frame_wh[::-1]
+    bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)
+    assert bits.shape[1:] == (height, width)
+    overlap = (masks.binary & bits).sum() / (masks.binary | bits).sum()
+    assert overlap >= 0.999
+
+
+def _prompt(expected: dict[str, NDArray[Any]], name: str) -> Prompt:
+    given = {
+        key: expected.get(f"{name}/in/{key}") for key in ("point_coords", "point_labels", "box", "mask_input")
+    }
+    points = np.empty((0, 2)) if given["point_coords"] is None else given["point_coords"]
+    return Prompt.points(points, given["point_labels"], box=given["box"], mask_logits=given["mask_input"])
+
+
+def _weights(fixtures: Path, family: str) -> dict[str, torch.Tensor]:
+    """The checkpoint that the reference outputs were computed from."""
+    spec = importlib.util.spec_from_file_location("fixture_weights", fixtures / "fixture_weights.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    arrays = module.state_dict(fixtures / f"{family}.manifest.json")
+    return {name: torch.tensor(value) for name, value in arrays.items()}

@@ -1,0 +1,88 @@
+"""Windows, relative positions and attention, each against the definition written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from sam_edge.modeling import image_encoder_vit as vit
+from sam_edge.modeling import tiny_vit
+from sam_edge.modeling.windows import from_windows, to_windows
+
+
+@settings(deadline=None)
+@given(height=st.integers(1, 12), width=st.integers(1, 12), window=st.integers(1, 7), batch=st.integers(1, 2))
+def test_windows_come_back_whole(height: int, width: int, window: int, batch: int) -> None:
+    x = torch.randn(batch, height, width, 3)
+    windows = to_windows(x, window)
+    assert windows.shape[1:] == (window, window, 3)
+    assert torch.equal(from_windows(windows, (height, width)), x)
+    assert windows.abs().sum().item() == pytest.approx(x.abs().sum().item(), rel=1e-4)
+
+
+def test_relative_positions_by_offset() -> None:
+    table = torch.arange(9.0)[:, None] - 4
+    exact = vit.relative_positions(table, 5)[..., 0]
+    assert exact.tolist() == [[float(query - key) for key in range(5)] for query in range(5)]
+    cropped = vit.relative_positions(table, 3)[..., 0]
+    assert torch.equal(cropped, exact[:3, :3])
+
+
+def test_relative_positions_stretch_as_the_reference_does() -> None:
+    table = torch.randn(5, 2)
+    stretched = F.interpolate(table.T[None], size=13, mode="linear")[0].T
+    positions = vit.relative_positions(table, 7)
+    assert positions.shape == (7, 7, 2)
+    assert torch.equal(positions[0, 6], stretched[0])
+    assert torch.equal(positions[6, 0], stretched[12])
+    assert torch.equal(positions[2, 3], stretched[5])
+
+
+def test_attention_written_out() -> None:
+    torch.manual_seed(0)
+    heads, dim, height, width = 2, 8, 3, 4
+    attention = vit.Attention(dim, heads, positions=4).requires_grad_(False)
+    for table in (attention.rel_pos_h, attention.rel_pos_w):
+        table.normal_()
+    x = torch.randn(1, height, width, dim)
+    q, k, v = attention.qkv(x).reshape(height * width, 3, heads, dim // heads).unbind(1)
+    expected = torch.zeros(height * width, heads, dim // heads)
+    for head in range(heads):
+        for query in range(height * width):
+            scores = torch.stack(
+                [
+                    q[query, head] @ k[key, head] / (dim // heads) ** 0.5
+                    + q[query, head] @ attention.rel_pos_h[query // width - key // width + 3]
+                    + q[query, head] @ attention.rel_pos_w[query % width - key % width + 3]
+                    for key in range(height * width)
+                ]
+            )
+            expected[query, head] = scores.softmax(0) @ v[:, head]
+    answer = attention(x)[0].flatten(0, 1)
+    assert torch.allclose(answer, attention.proj(expected.flatten(1)), atol=1e-5)
+
+
+def test_tiny_vit_bias_depends_on_distance_only() -> None:
+    offsets = tiny_vit._offsets(3)
+    assert offsets.shape == (9, 9)
+    assert offsets[0].tolist() == list(range(9))
+    assert torch.equal(offsets, offsets.T)
+    assert offsets[4].tolist() == [4, 3, 4, 1, 0, 1, 4, 3, 4]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 96)])
+def test_tiny_vit_takes_rectangles(size: tuple[int, int]) -> None:
+    encoder = tiny_vit.TinyViT(dims=(8, 32, 32, 32), depths=(1, 1, 1, 1), classes=2, out_channels=16).eval()
+    with torch.no_grad():
+        assert encoder(torch.randn(1, 3, *size)).shape == (1, 16, size[0] // 16, size[1] // 16)
+
+
+def test_vit_takes_smaller_rectangles() -> None:
+    encoder = vit.ImageEncoderViT(
+        dim=16, depth=2, heads=2, global_blocks=(1,), image_size=128, window=3, out_channels=8
+    )
+    with torch.no_grad():
+        assert encoder(torch.randn(1, 3, 64, 128)).shape == (1, 8, 4, 8)

@@ -1,0 +1,194 @@
+"""The whole way on tiny data: train, stop, go on, ship, evaluate."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors import safe_open
+
+from sam_edge.errors import CheckpointError, InputError, SamEdgeError
+from sam_edge.modeling.nano import PIXEL_MEAN, PIXEL_STD, build_nano
+from sam_edge.training import evaluate, train
+from sam_edge.training.batches import Batches
+from sam_edge.training.checkpoint import (
+    Averaged,
+    export_weights,
+    load_checkpoint,
+    load_weights,
+)
+from sam_edge.training.pack import TRAIN_SETS, entries, write_packs
+from sam_edge.training.pictures import load_packs
+from sam_edge.training.rounds import answer, interactive_loss, normalise
+from sam_edge.training.schedule import PHASES, Crops, learning_rate, phase_at
+from sam_edge.training.train import PEAK_RATE, Run, choose_device, load_average, train_step
+
+
+@pytest.fixture(scope="module")
+def packs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packs")
+    write_packs(entries(tiny_data, "train", TRAIN_SETS), folder, 10**9)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def batch(packs: Path) -> dict[str, torch.Tensor]:
+    batches = Batches(load_packs(packs), 0)
+    batches.set_crops((Crops(64, 2),))
+    made: dict[str, torch.Tensor] = batches[0]
+    return made
+
+
+def test_a_step_lowers_the_loss_on_its_batch(
+    tmp_path: Path, batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "learning_rate", lambda *_: 1e-3)
+    run = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    losses = [train_step(run, batch)["loss"] for _ in range(8)]
+    assert np.mean(losses[-2:]) < 0.9 * np.mean(losses[:2])
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, batch: dict[str, torch.Tensor]) -> None:
+    first = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    train_step(first, batch)
+    first.elapsed = 17.0
+    first.save()
+    second = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    second.resume()
+    assert (second.step, second.elapsed) == (1, 17.0)
+    assert train_step(first, batch)["loss"] == pytest.approx(train_step(second, batch)["loss"], rel=1e-3)
+    ours, theirs = first.model.state_dict(), second.model.state_dict()
+    assert all(torch.allclose(ours[k].float(), theirs[k].float(), atol=1e-3) for k in ours)
+    average = load_average(first.checkpoint).state_dict()
+    assert set(average) == set(ours)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(
+    tmp_path: Path, batch: dict[str, torch.Tensor]
+) -> None:
+    run = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    with torch.no_grad():
+        run.model.decoder.masks.weight.fill_(float("nan"))
+    before = [p.clone() for p in run.average.model.parameters()]
+    with pytest.raises(SamEdgeError, match="step 0"):
+        train_step(run, batch)
+    after = run.average.model.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_command_trains_and_resumes(tiny_data: Path, packs: Path, tmp_path: Path, processes: str) -> None:
+    arguments = ["--packs", str(packs), "--data", str(tiny_data), "--out", str(tmp_path)]
+    arguments += ["--every", "0.01", "--processes", processes]
+    steps = []
+    for minutes in ("0.02", "0.06"):
+        command = [sys.executable, "-m", "sam_edge.training.train", *arguments, "--minutes", minutes]
+        # Its own process, as for a user: the command forks, which a test runner with threads should not.
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert ended.returncode == 0, ended.stderr
+        steps.append(load_checkpoint(tmp_path / "checkpoint.pt")["step"])
+    assert 0 < steps[0] < steps[1]
+    assert {"nano.safetensors", "log.csv", "curves.png"} <= {p.name for p in tmp_path.iterdir()}
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0].startswith("step,minutes,size")
+    assert len(lines) >= 3
+
+
+def test_shipped_weights_equal_the_averaged_model(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build_nano()
+    file = tmp_path / "nano.safetensors"
+    export_weights(model, file, {"steps": "3"})
+    assert file.stat().st_size <= 7e6
+    with safe_open(file, "pt") as stored:
+        about = stored.metadata()
+        assert about["family"] == "nano"
+        assert about["steps"] == "3"
+        assert all(stored.get_tensor(key).dtype == torch.float16 for key in stored.keys())  # noqa: SIM118
+    plain = load_weights(file)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        ours, theirs = model.encoder(image), plain.encoder(image)
+    assert all(torch.allclose(ours[k], theirs[k], atol=2e-2) for k in ours)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"\x80\x04N."])
+def test_files_that_are_no_weights_are_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "broken"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="broken"):
+        load_weights(file)
+    with pytest.raises(CheckpointError, match="broken"):
+        load_checkpoint(file)
+
+
+def test_the_average_follows_the_model() -> None:
+    model = build_nano()
+    average = Averaged(model, 0.5)
+    with torch.no_grad():
+        model.decoder.masks.weight.add_(1.0)
+    for _ in range(30):
+        average.update(model)
+    assert torch.allclose(average.model.decoder.masks.weight, model.decoder.masks.weight, atol=1e-4)
+
+
+def test_the_schedule_warms_up_cools_down_and_grows_the_crops() -> None:
+    rates = [learning_rate(PEAK_RATE, share) for share in np.linspace(0, 1, 101)]
+    assert max(rates) == pytest.approx(PEAK_RATE, rel=1e-3)
+    assert rates[0] < 0.02 * PEAK_RATE
+    assert rates[-1] == pytest.approx(0.01 * PEAK_RATE)
+    sizes = [max(crop.size for crop in phase_at(share).crops) for share in np.linspace(0, 1, 101)]
+    assert sizes == sorted(sizes)
+    assert phase_at(1.0) == PHASES[-1]
+    assert all(crop.size % 32 == 0 for phase in PHASES for crop in phase.crops)
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(InputError, match="--device cpu"):
+        choose_device("cuda")
+
+
+def test_the_shown_answer_is_the_surest_or_the_single_one() -> None:
+    logits = torch.arange(4.0).view(1, 4, 1, 1).expand(2, 4, 2, 2)
+    iou = torch.tensor([[0.9, 0.1, 0.7, 0.2], [0.9, 0.1, 0.7, 0.2]])
+    shown = answer(logits, iou, torch.tensor([True, False]))
+    assert shown[:, 0, 0, 0].tolist() == [0.0, 2.0]
+
+
+def test_every_round_adds_one_click(batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_nano()
+    seen: list[int] = []
+    forward_all = model.decoder.forward_all
+
+    def counting(features: dict[str, torch.Tensor], *prompt: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(int((prompt[1] != -2).sum()))
+        return forward_all(features, *prompt)
+
+    monkeypatch.setattr(model.decoder, "forward_all", counting)
+    images = normalise(batch["images"], torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD))
+    interactive_loss(model, images, batch, 3, np.random.default_rng(0))
+    assert np.diff(seen).tolist() == [len(batch["coords"])] * 2
+
+
+def test_evaluation_scores_and_draws(tiny_data: Path, tmp_path: Path) -> None:
+    weights, report, sheet = (tmp_path / name for name in ("n.safetensors", "e.json", "e.png"))
+    export_weights(build_nano(), weights, {})
+    arguments = ["--weights", weights, "--data", tiny_data, "--json", report, "--sheet", sheet]
+    answered = CliRunner().invoke(evaluate.main, [str(a) for a in arguments])
+    assert answered.exit_code == 0, answered.output
+    results = json.loads(report.read_text())
+    assert results["coco_val"]["objects"] == 3
+    scores = results["coco_val"]["scores"]
+    assert {"point", "oracle", "five", "box", "point_2deg"} <= set(scores)
+    assert all(0 <= s["low"] <= s["mean"] <= s["high"] <= 1 for s in scores.values())
+    assert scores["point"]["mean"] <= scores["oracle"]["mean"]
+    assert sheet.read_bytes().startswith(b"\x89PNG")

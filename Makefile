@@ -47,5 +47,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) --editable '.[cpu,export,train]' --group dev
+	$(INSTALL) --editable '.[cpu,eval,export,train]' --group dev
 	@touch $@

@@ -18,6 +18,7 @@ EXTRA_OF = {
     "onnxscript": "export",
     "safetensors": "export",
     "matplotlib": "train",
+    "skimage": "eval",
     "tqdm": "train",
 }
 

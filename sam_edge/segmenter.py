@@ -63,6 +63,11 @@ class Segmenter:
         """What is known about the model."""
         return self._bundle.manifest
 
+    @property
+    def max_points(self) -> int:
+        """How many points a prompt may have beside a box."""
+        return self._decoders[-1][0] - 2
+
     def view(self, frame_wh: tuple[int, int], window_xywh: tuple[int, int, int, int] | None = None) -> View:
         """How this model sees a frame of that size (width, height), or a window of it."""
         return self.manifest.input_size.view(frame_wh, window_xywh)

@@ -18,6 +18,7 @@ COMMANDS = {
     "run": ("sam_edge.cli.run:run", "Mask what a gaze recording looks at in a video."),
     "demo": ("sam_edge.cli.demo:demo", "Run the whole pipeline on a generated scene and gaze."),
     "export": ("sam_edge.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
+    "eval": ("sam_edge.cli.evaluate:evaluate", "Measure how good a model's masks are."),
 }
 
 

@@ -1,0 +1,167 @@
+"""How good the masks of boxes are: mIoU by size, and COCO's mask AP."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from sam_edge.errors import InputError
+from sam_edge.prompt import Prompt
+
+from .candidates import Candidate
+from .labelled import DataSet, Labelled
+from .scores import Row, mask_iou
+
+AP_NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A detector's box on a picture."""
+
+    box_px: tuple[float, float, float, float]
+    """x0, y0, x1, y1."""
+    category: str
+    score: float
+
+
+def box_of(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of a mask (H, W): the edges of its outermost pixels."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return float(x), float(y), float(x + width), float(y + height)
+
+
+def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Callable[[], None]) -> list[Row]:
+    """One row an object, prompted by its own box: the single mask, the surest of three, the best of three."""
+    rows = []
+    for dataset in datasets:
+        for picture in dataset:
+            embedding = candidate.encode(picture.image)
+            for number, truth in picture.masks.items():
+                prompt = Prompt.box(box_of(truth))
+                single = candidate.decode(embedding, prompt, multimask=False)
+                three = candidate.decode(embedding, prompt, multimask=True)
+                overlaps = [mask_iou(plane, truth) for plane in three.binary]
+                scores = {
+                    "single": mask_iou(single.binary[0], truth),
+                    "surest": overlaps[int(three.iou.argmax())],
+                    "oracle": max(overlaps),
+                }
+                rows.append(Row(dataset.name, picture.name, number, picture.fields[number], scores))
+            each()
+    return rows
+
+
+def evaluate_ap(
+    candidate: Candidate,
+    dataset: DataSet,
+    each: Callable[[], None],
+    detections: Mapping[str, Sequence[Detection]] | None = None,
+) -> dict[str, float]:
+    """COCO's mask AP of single masks prompted by boxes: a detector's, or each object's own.
+
+    Scores are the detector's; for own boxes the predicted IoU. Objects without a `category` are of one.
+    """
+    truths: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
+    categories: dict[str, int] = {}
+    images = []
+    for index, picture in enumerate(dataset, start=1):
+        height, width = picture.image.shape[:2]
+        images.append({"id": index, "width": width, "height": height})
+        embedding = candidate.encode(picture.image)
+        for number, truth in picture.masks.items():
+            category = categories.setdefault(_category(picture, number), len(categories) + 1)
+            truths.append(_truth(truth, len(truths) + 1, index, category))
+        for found in _detections(picture, detections):
+            masks = candidate.decode(embedding, Prompt.box(found.box_px), multimask=False)
+            answers.append(
+                {
+                    "image_id": index,
+                    "category_id": categories.setdefault(found.category, len(categories) + 1),
+                    "segmentation": masks.rle()[0],
+                    "score": found.score if detections is not None else float(masks.iou[0]),
+                }
+            )
+        each()
+    return _coco_ap(images, truths, answers, categories)
+
+
+def read_detections(path: Path) -> dict[str, list[Detection]]:
+    """Boxes by picture name from JSON: [{"image", "bbox": [x, y, w, h], "category", "score"}, ...]."""
+    try:
+        items = json.loads(path.read_bytes())
+        found: dict[str, list[Detection]] = {}
+        for item in items:
+            x, y, width, height = (float(side) for side in item["bbox"])
+            box = (x, y, x + width, y + height)
+            detection = Detection(box, str(item["category"]), float(item["score"]))
+            found.setdefault(str(item["image"]), []).append(detection)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is no list of detections: give image, bbox (x, y, w, h), category and score of each"
+        ) from error
+    return found
+
+
+def _category(picture: Labelled, number: int) -> str:
+    return picture.fields[number].get("category", "object")
+
+
+def _detections(picture: Labelled, detections: Mapping[str, Sequence[Detection]] | None) -> Sequence[Detection]:
+    if detections is not None:
+        return detections.get(picture.name.rpartition("/")[2], ())
+    return [Detection(box_of(mask), _category(picture, number), 1.0) for number, mask in picture.masks.items()]
+
+
+def _truth(mask: NDArray[np.bool_], number: int, image: int, category: int) -> dict[str, Any]:
+    from pycocotools import mask as coco
+
+    x0, y0, x1, y1 = box_of(mask)
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "segmentation": coco.encode(np.asfortranarray(mask, np.uint8)),
+        "area": int(mask.sum()),
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "iscrowd": 0,
+    }
+
+
+def _coco_ap(
+    images: list[dict[str, Any]],
+    truths: list[dict[str, Any]],
+    answers: list[dict[str, Any]],
+    categories: Mapping[str, int],
+) -> dict[str, float]:
+    if not answers or not truths:
+        raise InputError("no box to evaluate: the detections name none of these pictures")
+    # pycocotools reports on standard output, which belongs to our own results.
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "info": {},
+            "images": images,
+            "annotations": truths,
+            "categories": [{"id": number, "name": name} for name, number in categories.items()],
+        }
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(answers), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {name: float(value) for name, value in zip(AP_NAMES, evaluation.stats, strict=False)}

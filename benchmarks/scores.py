@@ -1,0 +1,115 @@
+"""Scores of many objects: means, intervals, groups, and the table they are read in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.errors import InputError
+
+RESAMPLES = 1000
+INTERVAL = (2.5, 97.5)
+"""Per cent: a 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured on one object."""
+
+    dataset: str
+    picture: str
+    number: int
+    """The object's number in the label picture."""
+    fields: Mapping[str, str]
+    scores: Mapping[str, float]
+    """Name -> value, NaN where it cannot be said; every row of a table has the same names."""
+
+
+def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks (H, W); two empty ones agree."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
+
+
+def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Score -> mean, low and high end of its 95 % interval.
+
+    The bootstrap draws pictures, not objects: objects of one picture are not independent.
+    """
+    names = sorted({row.picture for row in rows})
+    place = {name: index for index, name in enumerate(names)}
+    owner = np.array([place[row.picture] for row in rows])
+    draws = np.random.default_rng(0).integers(0, len(names), (RESAMPLES, len(names)))
+    # How often each object's picture was drawn: the mean of a draw is a weighted mean.
+    weights = np.stack([np.bincount(draw, minlength=len(names)) for draw in draws])[:, owner]
+    summary = {}
+    for score in rows[0].scores:
+        values = np.array([row.scores[score] for row in rows])
+        known = np.isfinite(values)
+        if known.any():
+            drawn = weights[:, known]
+            # A draw may miss every object that has the score: it says nothing about it.
+            drawn = drawn[drawn.any(axis=1)]
+            means = drawn @ values[known] / drawn.sum(axis=1)
+            low, high = np.percentile(means, INTERVAL).tolist()
+            summary[score] = {"mean": float(values[known].mean()), "low": low, "high": high}
+    return summary
+
+
+def report(rows: Sequence[Row], group_by: str | None = None) -> dict[str, Any]:
+    """Per data set, the mean of sets and, if asked, per group of a field: object counts and scores.
+
+    Raises:
+        InputError: no objects, or a field that no object has.
+    """
+    if not rows:
+        raise InputError("no object was measured: lower --min-area, or give pictures with labels")
+    sets = _grouped(rows, {id(row): row.dataset for row in rows})
+    document: dict[str, Any] = {"sets": sets}
+    document["mean_of_sets"] = {
+        score: float(np.mean([item["scores"][score]["mean"] for item in sets.values()]))
+        for score in rows[0].scores
+        if all(score in item["scores"] for item in sets.values())
+    }
+    if group_by:
+        keys = {id(row): row.fields.get(group_by, "") for row in rows}
+        if not any(keys.values()):
+            known = sorted({name for row in rows for name in row.fields})
+            raise InputError(f"no object has the field {group_by!r}: choose one of {', '.join(known)}")
+        document["groups"] = _grouped(rows, keys)
+    return document
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """A report as aligned text: a line a data set and group, mean and interval of each score."""
+    lines = []
+    for title in ("sets", "groups"):
+        items = document.get(title, {})
+        for name, item in items.items():
+            lines.append(f"{name}: {item['objects']} objects on {item['pictures']} pictures")
+            lines += [
+                f"  {score:<24}{value['mean']:7.3f}  [{value['low']:.3f}, {value['high']:.3f}]"
+                for score, value in item["scores"].items()
+            ]
+    if len(document["sets"]) > 1:
+        lines.append("mean of sets")
+        lines += [f"  {score:<24}{mean:7.3f}" for score, mean in document["mean_of_sets"].items()]
+    return "\n".join(lines)
+
+
+def _grouped(rows: Sequence[Row], keys: Mapping[int, str]) -> dict[str, Any]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(keys[id(row)], []).append(row)
+    return {
+        name or "(none)": {
+            "objects": len(members),
+            "pictures": len({row.picture for row in members}),
+            "scores": summarize(members),
+        }
+        for name, members in sorted(groups.items())
+    }

@@ -1,0 +1,236 @@
+"""`sam-edge eval`: how good a model's masks are, on labelled pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sam_edge.errors import InputError
+from sam_edge.files import write_bytes
+from sam_edge.lazy import load as find
+from sam_edge.segmenter import load
+
+BENCHMARKS = "sam_edge.benchmarks"
+CHOICES = ("grabcut", "slic", "floodfill")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every evaluation is told."""
+
+    datasets: Sequence[Any]
+    candidates: dict[str, Any]
+    """Name -> the model, or a baseline."""
+    group_by: str | None
+    json_to: str | None
+    pictures: Path | None
+
+
+@click.group()
+def evaluate() -> None:
+    """Measure a model's masks on labelled pictures.
+
+    Each DATA is FOLDER or FOLDER:SPLIT with FOLDER/images/SPLIT/*.jpg and FOLDER/labels/SPLIT/*.png, where 0
+    is unlabelled and each positive number an object. Intervals are 95 % bootstrap intervals over pictures.
+
+    \b
+    Examples:
+      sam-edge eval points coco:val davis2016 --pictures points.png
+      sam-edge eval points coco:val --baseline slic --baseline grabcut --limit 40
+      sam-edge eval gaze-noise coco:val --degrees 0,1,2,3
+      sam-edge eval boxes coco:val --ap
+      sam-edge eval video davis2016
+    """
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every evaluation, handed over as one Setup."""
+
+    @wraps(command)
+    def prepared(
+        data: tuple[str, ...],
+        model: str,
+        runtime: str | None,
+        threads: int | None,
+        baseline: tuple[str, ...],
+        limit: int | None,
+        min_area: int,
+        group_by: str | None,
+        json_to: str | None,
+        pictures: Path | None,
+        **options: Any,
+    ) -> None:
+        open_dataset = find(f"{BENCHMARKS}.labelled:open_dataset")
+        datasets = [open_dataset(spec, min_area_px=min_area, limit=limit) for spec in data]
+        simple = find(f"{BENCHMARKS}.candidates:Baseline")
+        with load(model, runtime=runtime, threads=threads) as segmenter:
+            name = segmenter.manifest.model_id
+            candidates = {name: segmenter} | {other: simple(other) for other in baseline}
+            command(Setup(datasets, candidates, group_by, json_to, pictures), **options)
+
+    made: Callable[..., Any] = prepared
+    for option in (
+        click.argument("data", nargs=-1, required=True),
+        click.option("--model", default="nano", show_default=True, help="A shipped model, or a folder."),
+        click.option("--runtime", help="Such as onnxruntime.  [default: the best this machine has]"),
+        click.option("--threads", type=click.IntRange(1), help="Cores an engine may use.  [default: all]"),
+        click.option(
+            "--baseline", multiple=True, type=click.Choice(CHOICES), help="Measured beside the model."
+        ),
+        click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly."),
+        click.option("--min-area", default=1024, show_default=True, help="Smaller objects are left out, px."),
+        click.option(
+            "--group-by", metavar="FIELD", help="Such as size, category, split: results of each group."
+        ),
+        click.option("--json", "json_to", metavar="FILE|-", help="The results, intervals included."),
+        click.option("--pictures", type=Path, help="Best, middling and worst answers as a picture."),
+    ):
+        made = option(made)
+    return made
+
+
+@evaluate.command()
+@_common
+@click.option("--counts", default="1,2,3,5,9", show_default=True, help="Numbers of points.")
+@click.option("--first", type=click.Choice(["centre", "random"]), default="centre", show_default=True)
+@click.option("--feedback/--no-feedback", default=True, show_default=True, help="Logits go back in.")
+@click.option("--noc", is_flag=True, help="Count the clicks to IoU 0.80, 0.85, 0.90; 20 at most.")
+@click.option("--seed", default=0, show_default=True)
+def points(setup: Setup, counts: str, first: str, feedback: bool, noc: bool, seed: int) -> None:
+    """IoU after 1, 2, 3, ... points, each where the answer before it was most wrong.
+
+    \b
+    Examples:
+      sam-edge eval points coco:val
+      sam-edge eval points coco:val --counts 1 --first random --group-by size
+    """
+    protocol = find(f"{BENCHMARKS}.points:PointProtocol")(
+        tuple(int(number) for number in _numbers(counts, "--counts", least=1)), first, feedback, noc, seed
+    )
+    measure = find(f"{BENCHMARKS}.points:evaluate_points")
+    _run(setup, lambda candidate, each: measure(candidate, setup.datasets, protocol, each), "1_point")
+
+
+@evaluate.command("gaze-noise")
+@_common
+@click.option("--degrees", default="0,0.5,1,2,3", show_default=True, help="Pointing errors.")
+@click.option("--px-per-degree", type=click.FloatRange(0, min_open=True), help="[default: long side / 103]")
+@click.option("--seed", default=0, show_default=True)
+def gaze_noise(setup: Setup, degrees: str, px_per_degree: float | None, seed: int) -> None:
+    """IoU of one point that is off by some degrees, as eye trackers are.
+
+    \b
+    Examples:
+      sam-edge eval gaze-noise coco:val davis2016
+    """
+    errors = tuple(_numbers(degrees, "--degrees", least=0))
+    measure = find(f"{BENCHMARKS}.gaze_noise:evaluate_gaze_noise")
+
+    def rows(candidate: Any, each: Callable[[], None]) -> Any:
+        return measure(candidate, setup.datasets, each, degrees=errors, px_per_degree=px_per_degree, seed=seed)
+
+    _run(setup, rows, f"{errors[0]:g}_deg")
+
+
+@evaluate.command()
+@_common
+@click.option("--ap", is_flag=True, help="COCO mask AP as well.")
+@click.option("--detections", type=Path, help="A detector's boxes for --ap: JSON with image, bbox, ...")
+def boxes(setup: Setup, ap: bool, detections: Path | None) -> None:
+    """IoU of box prompts, each object's own box; with --ap COCO's mask AP.
+
+    \b
+    Examples:
+      sam-edge eval boxes coco:val --group-by size
+      sam-edge eval boxes coco:val --ap --detections boxes.json
+    """
+    if detections and not ap:
+        raise InputError("--detections are for the average precision: add --ap")
+    found = find(f"{BENCHMARKS}.boxes:read_detections")(detections) if detections else None
+    measure = find(f"{BENCHMARKS}.boxes:evaluate_boxes")
+    precision = find(f"{BENCHMARKS}.boxes:evaluate_ap")
+
+    def extra(candidate: Any) -> dict[str, Any]:
+        if not ap:
+            return {}
+        scores = {}
+        for dataset in setup.datasets:
+            with _progress(f"AP {dataset.name}", len(dataset)) as each:
+                scores[dataset.name] = precision(candidate, dataset, each, found)
+        return {"coco_ap": scores}
+
+    _run(setup, lambda candidate, each: measure(candidate, setup.datasets, each), "single", extra)
+
+
+@evaluate.command()
+@_common
+@click.option("--error", default=0.5, show_default=True, help="Pointing error, degrees.")
+@click.option("--seed", default=0, show_default=True)
+def video(setup: Setup, error: float, seed: int) -> None:
+    """IoU of every frame of a video that a simulated gaze follows, and flicker.
+
+    \b
+    Examples:
+      sam-edge eval video davis2016 --group-by sequence
+    """
+    measure = find(f"{BENCHMARKS}.video:evaluate_video")
+
+    def rows(candidate: Any, each: Callable[[], None]) -> Any:
+        return measure(candidate, setup.datasets, each, error_deg=error, seed=seed)
+
+    _run(setup, rows, "iou")
+
+
+def _run(
+    setup: Setup,
+    measure: Callable[[Any, Callable[[], None]], Any],
+    sort_by: str,
+    extra: Callable[[Any], dict[str, Any]] = lambda candidate: {},
+) -> None:
+    """Measure every candidate, and print, write and draw what came out."""
+    report, table = find(f"{BENCHMARKS}.scores:report"), find(f"{BENCHMARKS}.scores:table")
+    total = sum(len(dataset) for dataset in setup.datasets)
+    document: dict[str, Any] = {}
+    for index, (name, candidate) in enumerate(setup.candidates.items()):
+        with _progress(name, total) as each:
+            rows = measure(candidate, each)
+        document[name] = report(rows, setup.group_by) | extra(candidate)
+        if setup.json_to != "-":
+            click.echo(f"{name}\n{table(document[name])}")
+            for dataset, scores in document[name].get("coco_ap", {}).items():
+                click.echo(
+                    f"COCO mask AP on {dataset}: " + "  ".join(f"{k} {v:.3f}" for k, v in scores.items())
+                )
+        if setup.pictures and index == 0:
+            write_sheet = find(f"{BENCHMARKS}.sheet:write_sheet")
+            write_sheet(setup.pictures, candidate, setup.datasets, rows, sort_by)
+    text = json.dumps(document, indent=2) + "\n"
+    if setup.json_to == "-":
+        click.echo(text, nl=False)
+    elif setup.json_to:
+        write_bytes(setup.json_to, text.encode())
+
+
+@contextmanager
+def _progress(label: str, length: int) -> Iterator[Callable[[], None]]:
+    bar = click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar:
+        yield lambda: bar.update(1)
+
+
+def _numbers(text: str, option: str, least: float) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(least <= number < float("inf") for number in numbers):
+        raise InputError(f"{option} {text!r}: give numbers from {least:g}, separated by commas")
+    return numbers

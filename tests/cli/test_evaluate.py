@@ -1,0 +1,84 @@
+"""`sam-edge eval`: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.conftest import labelled_set
+from tests.cli.conftest import Answer
+
+__all__ = ["labelled_set"]
+
+SamEdge = Callable[..., Answer]
+MODEL = ("--model", "../disc")
+
+
+@pytest.mark.parametrize(
+    ("command", "score", "objects"),
+    [
+        ("points --counts 1,3", "3_point", 4),
+        ("gaze-noise", "2_deg", 4),
+        ("boxes", "single", 4),
+        ("video", "iou", 2),
+    ],
+)
+def test_table_json_and_pictures(
+    sam_edge: SamEdge, labelled_set: Path, command: str, score: str, objects: int
+) -> None:
+    answer = sam_edge(
+        "eval", *command.split(), str(labelled_set), *MODEL, "--json", "a.json", "--pictures", "a.png"
+    )
+    assert (answer.code, answer.err) == (0, "")
+    assert score in answer.out
+    (document,) = json.loads(Path("a.json").read_text()).values()
+    assert document["sets"]["shapes"]["objects"] == objects
+    assert set(document["sets"]["shapes"]["scores"][score]) == {"mean", "low", "high"}
+    assert Path("a.png").stat().st_size > 1000
+
+
+def test_the_disc_model_finds_the_disc(sam_edge: SamEdge, labelled_set: Path) -> None:
+    answer = sam_edge(
+        "eval", "points", str(labelled_set), *MODEL, "--group-by", "category", "--json", "-", "--counts", "1"
+    )
+    (document,) = json.loads(answer.out).values()
+    assert document["groups"]["disc"]["scores"]["1_point"]["mean"] > 0.9
+    assert document["groups"]["box"]["scores"]["1_point"]["mean"] < 0.6
+
+
+def test_baselines_stand_beside_the_model(sam_edge: SamEdge, labelled_set: Path) -> None:
+    answer = sam_edge(
+        "eval", "points", str(labelled_set), *MODEL, "--baseline", "floodfill", "--counts", "1", "--json", "-"
+    )
+    assert list(json.loads(answer.out)) == ["disc-000000000000", "floodfill"]
+
+
+def test_average_precision(sam_edge: SamEdge, labelled_set: Path) -> None:
+    answer = sam_edge("eval", "boxes", str(labelled_set), *MODEL, "--ap", "--json", "-")
+    (document,) = json.loads(answer.out).values()
+    assert set(document["coco_ap"]["shapes"]) >= {"AP", "AP50", "AP75"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("points", "nowhere"), "nowhere has no pictures"),
+        (("points",), "Missing argument"),
+        (("points", "DATA", "--counts", "0"), "--counts '0': give numbers from 1"),
+        (("points", "DATA", "--counts", "1", "--group-by", "mood"), "choose one of category, size, split"),
+        (("points", "DATA", "--min-area", "999999"), "no object was measured"),
+        (("gaze-noise", "DATA", "--degrees", "1,-1"), "give numbers from 0"),
+        (("boxes", "DATA", "--detections", "x.json"), "add --ap"),
+        (("boxes", "DATA", "--ap", "--detections", "x.json"), "cannot read x.json"),
+    ],
+)
+def test_bad_arguments(sam_edge: SamEdge, labelled_set: Path, arguments: tuple[str, ...], message: str) -> None:
+    filled = [str(labelled_set) if text == "DATA" else text for text in arguments]
+    answer = sam_edge("eval", *filled, *MODEL)
+    assert answer.code == 2
+    assert message in answer.err
+    assert answer.err.count("\n") == 1
+    assert list(Path().iterdir()) == []

@@ -16,7 +16,7 @@ def test_products_and_convolutions_are_counted(tmp_path: Path) -> None:
     layers = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 4, 2, 2), nn.Flatten(2), nn.Linear(64, 5)
     )
-    source = GraphSource("decoder", layers.requires_grad_(False), {"x": torch.zeros(1, 3, 8, 8)}, ("y",))
+    source = GraphSource("decoder", layers.requires_grad_(False), {"input": torch.zeros(1, 3, 8, 8)}, ("y",))
     convolution = 8 * 4 * 4 * 3 * 9
     transposed = 4 * 4 * 8 * 4 * 4
     linear = 4 * 64 * 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,14 +60,21 @@ def test_refusals_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.pth", "tiny.pth"]
 
 
-def test_without_torch_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in [name for name in sys.modules if name.startswith(("sam_edge.exporters", "sam_edge.modeling"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    message = refused(capsys, "any.pth", "--out", str(tmp_path / "out"))
-    assert "pip install 'sam-edge[export]'" in message
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from sam_edge.cli import main
+sys.exit(main(["export", "any.pth", "--out", "out"]))
+"""
+
+
+def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: torch is not installed: pip install 'sam-edge[export]'\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_shows_how(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import torch
 from sam_edge.bundle import find_bundle
 from sam_edge.errors import CheckpointError, FidelityError, OutputError
 from sam_edge.exporters import export as export_module
-from sam_edge.exporters import fidelity
+from sam_edge.exporters import fidelity, onnx_graph
 from sam_edge.exporters.export import export
 from sam_edge.exporters.half_weights import halve_weights
 from sam_edge.exporters.onnx_graph import describe_graph, write_graph
@@ -116,7 +116,7 @@ def test_a_bad_checkpoint_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam_edge.exporters.onnx_graph.INLINE_BYTES", 1000)
+    monkeypatch.setattr(onnx_graph, "INLINE_BYTES", 1000)
     source = next(item for item in SamExport(tiny_sam()).graphs() if item.name == "refine")
     path = write_graph(source, tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"refine.onnx", "refine.onnx.data"}

@@ -1,8 +1,11 @@
 """PyTorch and exported graphs against what each family's own reference code computed.
 
 The weights are random, and a random decoder amplifies: noise of 1e-6 on the embedding, which is what another
-order of summation makes, moves single logits by up to 1e-2, and the reference's own float32 is that
-far from float64. So 5e-3 is asked of nearly all logits, a bound of all, and IoU and masks in full.
+order of summation makes, moves single logits by 1e-2. Against the same model in float64, the reference
+outputs of sam_vit_b are off by up to 0.015 in logits, 0.0011 in predicted IoU and 0.0015 in mask IoU (ours by
+0.020, 0.0013 and 0.0019), those of mobile_sam by up to 0.0073 and 0.0022 (ours 0.0036 and 0.0016). So
+5e-3 is asked of the logits' RMS difference and a bound of all, masks must agree wherever a logit is
+farther than 5e-3 from the threshold, and predicted IoU has room for both errors.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter, load
 
 SIZE = "1280x720"
+TOLERANCE = 5e-3
 PROMPTS = ("one_point", "three_points", "box", "box_and_point", "point_and_mask")
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
@@ -69,8 +73,8 @@ def case(
 
 def test_embedding(case: Case) -> None:
     expected = case.expected["embedding"].astype(np.float32)
-    assert np.abs(case.embedding.tensors["embedding"][0] - expected).max() < 5e-3
-    assert np.abs(case.torch_embedding[0].numpy() - expected).max() < 5e-3
+    assert np.abs(case.embedding.tensors["embedding"][0] - expected).max() < TOLERANCE
+    assert np.abs(case.torch_embedding[0].numpy() - expected).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("multimask", [0, 1])
@@ -97,15 +101,21 @@ def test_exported(name: str, multimask: int, case: Case) -> None:
 
 
 def _check(masks: Masks, expected: dict[str, NDArray[Any]], where: str) -> None:
-    difference = np.abs(masks.logits - expected[f"{where}/logits"].astype(np.float32))
-    assert (difference < 5e-3).mean() > 0.98
-    assert difference.max() < 3e-2
-    assert np.abs(masks.iou - expected[f"{where}/iou"]).max() < 2e-3
-    height, width = masks.view.frame_wh[::-1]
+    difference = masks.logits - expected[f"{where}/logits"].astype(np.float32)
+    assert np.sqrt(np.mean(np.square(difference))) < TOLERANCE
+    assert np.abs(difference).max() < 3e-2
+    assert np.abs(masks.iou - expected[f"{where}/iou"]).max() < 3e-3
+    width, height = masks.view.frame_wh
     bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)
     assert bits.shape[1:] == (height, width)
-    overlap = (masks.binary & bits).sum() / (masks.binary | bits).sum()
-    assert overlap >= 0.999
+    assert _iou(masks.binary, bits) > 0.997
+    decided = np.abs(masks.frame_logits) > TOLERANCE
+    assert decided.mean() > 0.97
+    assert _iou(masks.binary & decided, bits & decided) > 0.9999
+
+
+def _iou(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
+    return float((ours & theirs).sum() / (ours | theirs).sum())
 
 
 def _prompt(expected: dict[str, NDArray[Any]], name: str) -> Prompt:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sam_edge.masks import Masks
 
 
@@ -14,7 +16,7 @@ def describe(masks: Masks) -> list[dict[str, Any]]:
         {
             "rle": rle,
             "bbox": box.tolist(),
-            "area": int(plane.sum()),
+            "area": int(np.count_nonzero(plane)),
             "predicted_iou": round(float(iou), 4),
             "stability": round(float(stability), 4),
         }

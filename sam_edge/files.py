@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sam_edge.errors import InputError, OutputError
+
+STANDARD_OUTPUT = "-"
 
 
 @contextmanager
@@ -17,50 +20,61 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """A temporary path beside `target` that takes its place when the block ends well.
 
     The temporary name keeps the suffix, because encoders choose the format by it. On any exception, Ctrl-C
-    included, the temporary file is removed and `target` stays as it was.
+    included, the temporary file is removed and `target` stays as it was. A link is followed, and the mode of
+    a file that is replaced is kept.
+
+    Raises:
+        OutputError: `target` cannot be made, or is there and no regular file.
     """
-    target = Path(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise IsADirectoryError(21, "is a folder", str(target))
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix)
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {target}: {error.strerror}; choose a folder you may write to"
-        ) from error
-    temporary = Path(name)
+    final = Path(os.path.realpath(target))
+    temporary = _make_temporary(final, str(target))
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        with naming(target):
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            if final.exists():
+                temporary.chmod(stat.S_IMODE(final.stat().st_mode))
+            temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def naming(target: str | Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write `target` into an OutputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot write {target}: {reason}; choose a place you may write to") from error
+
+
 def write_bytes(target: str | Path, data: bytes) -> None:
     """Write `data` to `target` atomically."""
-    with atomic_path(target) as temporary:
+    with atomic_path(target) as temporary, naming(target):
         temporary.write_bytes(data)
 
 
 def check_outputs(source: str | Path, outputs: Sequence[str | Path | None]) -> None:
-    """Raise InputError if two outputs, or an output and the source, are the same file.
+    """Find out before the work whether its outputs can be written.
 
-    None and "-", standard output, are no files.
+    None is no output, "-" is standard output.
+
+    Raises:
+        InputError: two outputs, or an output and the source, are the same.
+        OutputError: an output cannot be written.
     """
-    names = [name for name in outputs if name not in (None, "-")]
-    paths = [Path(name).resolve() for name in names if name is not None]
+    names = [str(name) for name in outputs if name is not None]
+    paths = [name if name == STANDARD_OUTPUT else os.path.realpath(name) for name in names]
     for name, path in zip(names, paths, strict=True):
-        if path == Path(source).resolve():
+        if path == os.path.realpath(source):
             raise InputError(f"output {name} is the input: choose another name")
         if paths.count(path) > 1:
             raise InputError(f"output {name} is given twice: choose another name")
+    for name, path in zip(names, paths, strict=True):
+        if path != STANDARD_OUTPUT:
+            _make_temporary(Path(path), name).unlink()
 
 
 def sha256(path: str | Path) -> str:
@@ -72,7 +86,16 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _make_temporary(final: Path, name: str) -> Path:
+    """An empty file beside `final`; `name` is what the user calls it."""
+    with naming(name or "''"):
+        if not name:
+            raise OSError(0, "the name is empty")
+        if final.exists() and not final.is_file():
+            kind = "a folder" if final.is_dir() else "no regular file"
+            raise OSError(0, f"it is {kind}")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.parent / f".sam-edge-{secrets.token_hex(6)}{final.suffix}"
+        # The system applies the user's umask, as to any new file.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        return temporary

@@ -1,7 +1,7 @@
 """Which part of a camera frame the encoder sees, and at which size.
 
-Coordinates are continuous pixels, (x, y), origin at the top left corner of the picture: the way
-`segment_anything` takes points.
+Coordinates are (x, y) in pixels, origin at the top left, scaled with the picture as `segment_anything` scales
+them: x of the frame becomes x times the scale, and the model itself adds the half pixel to the centre.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class InputSize:
     ) -> View:
         """The view of a frame, or of a window of it, scaled so that its longer side is `long_side`."""
         x, y, width, height = window_xywh or (0, 0, *frame_wh)
+        if width < 1 or height < 1:
+            raise InputError(f"a view of {width} x {height} pixels shows nothing: give at least 1 x 1")
         scale = self.long_side / max(width, height)
         # Rounding as segment_anything's ResizeLongestSide does: half a pixel up.
         content = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
@@ -85,6 +87,16 @@ class InputSize:
         else:
             input_wh = (_round_up(content[0], self.multiple), _round_up(content[1], self.multiple))
         return View(frame_wh, (x, y, width, height), content, input_wh)
+
+    def check(self, view: View) -> None:
+        """Raise InputError if an encoder of this rule cannot take the view's input."""
+        width, height = view.input_wh
+        if self.square and (width, height) != (self.long_side, self.long_side):
+            raise InputError(
+                f"the view's input is {width} x {height}: this model takes {self.long_side} squared"
+            )
+        if width % self.multiple or height % self.multiple:
+            raise InputError(f"the view's input is {width} x {height}: take multiples of {self.multiple}")
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -49,21 +49,30 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         InputError: no file, empty, not a picture, truncated, or more than MAX_PIXELS.
     """
     try:
+        # Reading a pipe or a device might never end.
+        if Path(path).exists() and not Path(path).is_file():
+            raise InputError(f"{path} is no file: give a picture (JPEG, PNG, WebP, BMP, TIFF)")
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if not data:
         raise InputError(f"{path} is empty: give a picture (JPEG, PNG, WebP, BMP, TIFF)")
     # The header is read first: a small file can declare a picture that fills the memory.
-    width, height = imagesize.get(BytesIO(data))
-    _check_pixels(width, height, str(path))
+    _check_pixels(*_declared_size(data), str(path))
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise InputError(f"{path} cannot be decoded: save it anew as JPEG or PNG") from error
     if bgr is None:
-        raise InputError(f"{path} is not a picture: give a JPEG, PNG, WebP, BMP or TIFF file")
+        raise InputError(f"{path} is not a picture, or cut off: give a JPEG, PNG, WebP, BMP or TIFF file")
+    _check_pixels(bgr.shape[1], bgr.shape[0], str(path))
     return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
+def check_picture_name(path: str | Path) -> None:
+    """Raise InputError unless OpenCV writes pictures of that name's suffix."""
+    if not Path(path).suffix or not cv2.haveImageWriter(str(path)):
+        raise InputError(f"cannot write {path} as a picture: end its name in .png or .jpg")
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
@@ -73,14 +82,12 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
         InputError: OpenCV writes no format of that suffix.
         OutputError: the file cannot be written.
     """
-    suffix = Path(path).suffix
+    check_picture_name(path)
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     try:
-        done, data = cv2.imencode(suffix or "?", pixels)
-    except cv2.error:
-        done = False
-    if not done:
-        raise InputError(f"cannot write {path} as a picture: end its name in .png or .jpg")
+        data = cv2.imencode(Path(path).suffix, pixels)[1]
+    except cv2.error as error:
+        raise InputError(f"cannot write {path}: its format takes no such picture; end it in .png") from error
     write_bytes(path, data.tobytes())
 
 
@@ -101,6 +108,15 @@ def encoder_input(image: NDArray[np.uint8], view: View, preprocess: Preprocess) 
     blob = np.zeros((1, 3, view.input_wh[1], view.input_wh[0]), np.float32)
     blob[0, :, : view.content_wh[1], : view.content_wh[0]] = scaled.transpose(2, 0, 1)
     return blob
+
+
+def _declared_size(data: bytes) -> tuple[int, int]:
+    """Width and height that a picture's header declares; (-1, -1) if it is not understood."""
+    try:
+        width, height = imagesize.get(BytesIO(data))
+    except Exception:  # the parser meets hostile bytes, and OpenCV has the last word
+        return -1, -1
+    return int(width), int(height)
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from sam_edge.errors import BundleError
@@ -60,10 +61,10 @@ class Manifest:
     fidelity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Runtime -> measured difference to the PyTorch model."""
 
-    @property
+    @cached_property
     def model_id(self) -> str:
-        """Tells two models apart: name and the beginning of the checkpoint's hash."""
-        return f"{self.name}-{self.checkpoint_sha256[:12]}"
+        """Tells two folders apart, also two exports of one checkpoint: name and a hash of all the rest."""
+        return f"{self.name}-{hashlib.sha256(dump(self)).hexdigest()[:12]}"
 
 
 def dump(manifest: Manifest) -> bytes:

@@ -18,7 +18,7 @@ OUTSIDE = -32.0
 """The logit of frame pixels that the view does not see: as good as certainly not on the mask."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Masks:
     """One or more masks of one prompt, best first only after `ranked`."""
 
@@ -41,9 +41,12 @@ class Masks:
         """The mask of the highest predicted IoU, as Masks with k = 1."""
         return self[int(self.iou.argmax())]
 
-    @cached_property
+    @property
     def frame_logits(self) -> NDArray[np.float32]:
-        """(k, H, W) at the frame's size, resized as `segment_anything` does, by way of the input's."""
+        """(k, H, W) at the frame's size, resized as `segment_anything` does, by way of the input's.
+
+        Made anew each time: a hundred kept masks of a large frame would fill a small device.
+        """
         x, y, width, height = self.view.window_xywh
         frame_width, frame_height = self.view.frame_wh
         full = np.empty((len(self), frame_height, frame_width), np.float32)
@@ -65,11 +68,12 @@ class Masks:
 
         The stability score of Segment Anything, appendix B. An empty pair of masks scores 0.
         """
-        axes = (1, 2)
-        inner = (self.frame_logits > THRESHOLD + offset).sum(axes)
-        outer = (self.frame_logits > THRESHOLD - offset).sum(axes)
-        score: NDArray[np.float32] = (inner / np.maximum(outer, 1)).astype(np.float32)
-        return score
+        scores = [
+            int(np.count_nonzero(plane > THRESHOLD + offset))
+            / max(1, int(np.count_nonzero(plane > THRESHOLD - offset)))
+            for plane in self.frame_logits
+        ]
+        return np.array(scores, np.float32)
 
     def rle(self) -> list[dict[str, Any]]:
         """Each mask as COCO's compressed run lengths: {"size": [H, W], "counts": str}."""

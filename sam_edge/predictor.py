@@ -8,13 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
+from sam_edge.image import check_image
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter
 
 
 class SamPredictor:
-    """Holds one image's embedding and answers prompts on it, as `segment_anything.SamPredictor` does."""
+    """Holds one image's embedding and answers prompts on it, as `segment_anything.SamPredictor` does.
+
+    It differs in what it refuses: points outside the image, labels other than 0 and 1, and empty prompts
+    raise InputError. It takes and gives numpy arrays only.
+    """
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.model = segmenter
@@ -24,6 +29,7 @@ class SamPredictor:
         """Encode an image (H, W, 3) uint8; `image_format` is "RGB" or "BGR"."""
         if image_format not in ("RGB", "BGR"):
             raise InputError(f"image_format is {image_format!r}: choose RGB or BGR")
+        image = check_image(image)
         rgb = image if image_format == "RGB" else np.ascontiguousarray(image[..., ::-1])
         self._embedding = self.model.encode(rgb)
 
@@ -63,6 +69,28 @@ class SamPredictor:
     def get_image_embedding(self) -> NDArray[np.float32]:
         """The image's embedding (1, channels, h, w)."""
         return self._encoded.tensors["embedding"]
+
+    @property
+    def is_image_set(self) -> bool:
+        """Whether an image was set."""
+        return self._embedding is not None
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """The image's embedding, by the name of segment_anything's attribute."""
+        return self.get_image_embedding()
+
+    @property
+    def original_size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        width, height = self._encoded.view.frame_wh
+        return height, width
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the image as the encoder saw it, without padding."""
+        width, height = self._encoded.view.content_wh
+        return height, width
 
     def reset_image(self) -> None:
         """Forget the image."""

@@ -18,9 +18,12 @@ EMPTY_SLOT = -2
 """A slot of a static graph that holds nothing: masked out exactly."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prompt:
-    """Points, a box and a previous mask, all optional, in pixels of the camera frame."""
+    """Points, a box and a previous mask, all optional, in pixels of the camera frame.
+
+    Made by `Prompt.points` and `Prompt.box`, which check and copy what they are given.
+    """
 
     points_px: NDArray[np.float64]
     """(n, 2): x, y."""
@@ -69,21 +72,26 @@ class Prompt:
             return len(self.labels) + 2
         return len(self.labels) + 1 if len(self.labels) else 0
 
-    def check_inside(self, frame_wh: tuple[int, int]) -> None:
-        """Raise InputError if a point lies outside the frame, or the box does not touch it."""
-        width, height = frame_wh
-        for x, y in self.points_px:
+    def check_inside(self, view: View) -> None:
+        """Raise InputError if there is nothing to look for in a view.
+
+        Points lie in the view's window. A box touches it, and reaches at most its size beyond it.
+        """
+        if self.tokens == 0 and self.mask_logits is None:
+            raise InputError("the prompt is empty: give a point, a box or a mask")
+        left, top, width, height = view.window_xywh
+        place = f"the picture, which is {width} x {height} pixels"
+        if (width, height) != view.frame_wh:
+            place = f"the window that was encoded, {width} x {height} pixels at ({left}, {top})"
+        for x, y in self.points_px - (left, top):
             if not (0 <= x <= width and 0 <= y <= height):
-                raise InputError(
-                    f"point ({x:g}, {y:g}) lies outside the picture, which is {width} x {height} pixels"
-                )
+                raise InputError(f"point ({x + left:g}, {y + top:g}) lies outside {place}")
         if self.box_px is not None:
-            x0, y0, x1, y1 = self.box_px
-            if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-                raise InputError(
-                    f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the picture, "
-                    f"which is {width} x {height} pixels"
-                )
+            x0, y0, x1, y1 = self.box_px - (left, top, left, top)
+            touches = x1 > 0 and y1 > 0 and x0 < width and y0 < height
+            if not touches or min(x0 + width, y0 + height, 2 * width - x1, 2 * height - y1) < 0:
+                box = ", ".join(f"{side:g}" for side in self.box_px)
+                raise InputError(f"box ({box}) lies outside, or reaches far beyond, {place}")
 
     def slots(self, view: View, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Fill the static slots of a decoder: `point_coords` (1, count, 2), `point_labels` (1, count).
@@ -113,11 +121,15 @@ class Prompt:
 
 def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     try:
-        array = np.asarray(values, np.float64)
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers")
+        # A copy: a prompt may outlive the caller's array, on another thread.
+        array = np.array(values, np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} are no array of numbers: {error}") from error
     if not np.isfinite(array).all():
         raise InputError(f"{name} hold NaN or infinity: give finite numbers")
+    array.setflags(write=False)
     return array
 
 

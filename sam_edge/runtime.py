@@ -51,6 +51,10 @@ RUNTIMES: Mapping[str, tuple[str, str]] = {
 }
 
 
+ONLY_ON_REQUEST = ("reference",)
+"""Right, but so slow that nobody should get it unasked."""
+
+
 def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
     """The named runtime, or the best one this machine has, with its name.
 
@@ -59,7 +63,9 @@ def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
         MissingExtraError: its library is missing; no runtime's library is there.
     """
     if name is None:
-        usable = [key for key, (_, library) in RUNTIMES.items() if find_spec(library)]
+        usable = [
+            key for key, (_, library) in RUNTIMES.items() if key not in ONLY_ON_REQUEST and find_spec(library)
+        ]
         name = usable[0] if usable else next(iter(RUNTIMES))
     if name not in RUNTIMES:
         raise InputError(f"unknown runtime {name!r}: choose one of {', '.join(RUNTIMES)}")

@@ -23,9 +23,10 @@ from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4
 """Input pixels per logit, in every model of the family."""
+MAX_THREADS = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """What the encoder makes of one frame. Any prompt can meet it, on any thread, any number of times."""
 
@@ -83,6 +84,7 @@ class Segmenter:
         view = view or self.view(frame_wh)
         if view.frame_wh != frame_wh:
             raise InputError(f"the view is for frames of {view.frame_wh}, the image is {frame_wh}")
+        self.manifest.input_size.check(view)
         feeds = {"image": encoder_input(image, view, self.manifest.preprocess)}
         return Embedding(self._engine("encoder").run(feeds), view, capture_ns, self.manifest.model_id)
 
@@ -100,7 +102,7 @@ class Segmenter:
                 f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}: "
                 "encode the frame again"
             )
-        prompt.check_inside(embedding.view.frame_wh)
+        prompt.check_inside(embedding.view)
         slots, name = next(
             (decoder for decoder in self._decoders if decoder[0] >= prompt.tokens), self._decoders[-1]
         )
@@ -178,6 +180,8 @@ def load(model: str | Path = "nano", *, runtime: str | None = None, threads: int
         InputError: no such runtime.
         MissingExtraError: the runtime's library is not installed.
     """
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"threads is {threads}: give 1 to {MAX_THREADS}")
     bundle = find_bundle(model)
     return Segmenter(bundle, find_runtime(runtime)[1], threads=threads)
 

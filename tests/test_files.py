@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,36 @@ def test_a_failure_keeps_the_old_content(tmp_path: Path, error: type[BaseExcepti
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_the_mode_of_a_replaced_file_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "private").write_bytes(b"old")
+    (tmp_path / "private").chmod(0o600)
+    write_bytes(tmp_path / "private", b"new")
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="no regular file"):
+        write_bytes(tmp_path / "pipe", b"new")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_long_names_are_fine_and_too_long_ones_named(tmp_path: Path) -> None:
+    write_bytes(tmp_path / ("a" * 250), b"new")
+    with pytest.raises(OutputError, match="File name too long"):
+        write_bytes(tmp_path / ("a" * 256), b"new")
+
+
 def test_folder_in_the_way(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is a folder"):
+    with pytest.raises(OutputError, match="a folder"):
         write_bytes(tmp_path, b"")
 
 
@@ -55,5 +84,16 @@ def test_sha256(tmp_path: Path) -> None:
 def test_outputs_must_differ_from_each_other_and_the_input() -> None:
     with pytest.raises(InputError, match="is the input"):
         check_outputs("a.mp4", ["./a.mp4"])
-    with pytest.raises(InputError, match="given twice"):
-        check_outputs("a.mp4", ["b.mp4", "-", None, "-", "./b.mp4"])
+    for outputs in (["b.mp4", None, "./b.mp4"], ["-", "-"]):
+        with pytest.raises(InputError, match="given twice"):
+            check_outputs("a.mp4", outputs)
+
+
+def test_outputs_are_tried_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    check_outputs("a.mp4", [tmp_path / "out.mp4", "-"])
+    with pytest.raises(OutputError, match="cannot write"):
+        check_outputs("a.mp4", [tmp_path / "file" / "out.mp4"])
+    with pytest.raises(OutputError, match="the name is empty"):
+        check_outputs("a.mp4", [""])
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def test_grey_alpha_and_16_bits_become_rgb(tmp_path: Path, pixels: np.ndarray) -
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"not a picture", "is not a picture"),
-        (b"\x89PNG\r\n\x1a\n", "is not a picture"),
+        (b"not a picture", "is not a picture, or cut off"),
+        (b"\x89PNG\r\n\x1a\n", "is not a picture, or cut off"),
     ],
 )
 def test_what_is_no_picture(tmp_path: Path, content: bytes, message: str) -> None:
@@ -64,8 +65,14 @@ def test_no_file() -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="is no file"):
         read_image(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match="is no file"):
+        read_image(tmp_path / "pipe.png")
 
 
 def test_a_picture_that_declares_a_huge_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -96,9 +97,14 @@ def test_every_module_imports_without_extras_or_names_one() -> None:
 
 def test_core_imports_no_outer_folder() -> None:
     for file in (ROOT / "sam_edge").rglob("*.py"):
-        for line in file.read_text().splitlines():
-            words = line.split()
-            if words[:1] in (["from"], ["import"]) and len(words) > 1:
-                assert words[1].split(".")[:2] not in [["sam_edge", folder] for folder in OUTER], (
-                    f"{file}: {line.strip()}"
-                )
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                assert node.level == 0, f"{file} imports relatively: the core says where things are"
+            for name in names:
+                first, *rest = name.split(".")
+                assert first not in OUTER, f"{file} imports {name}"
+                assert not (first == "sam_edge" and rest and rest[0] in OUTER), f"{file} imports {name}"

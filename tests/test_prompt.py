@@ -37,6 +37,7 @@ def test_slots(xy: list[tuple[float, float]], boxed: bool, data: st.DataObject) 
         (lambda: Prompt.points([(1, float("nan"))]), "NaN"),
         (lambda: Prompt.points([(float("inf"), 1)]), "infinity"),
         (lambda: Prompt.points("here"), "no array of numbers"),
+        (lambda: Prompt.points([(1 + 2j, 3)]), "complex"),
         (lambda: Prompt.points([(1, 2)], [1, 0]), "one a point"),
         (lambda: Prompt.points([(1, 2)], [2]), "neither 1"),
         (lambda: Prompt.points([(1, 2)], [0.5]), "neither 1"),
@@ -55,13 +56,37 @@ def test_bad_prompts(make: object, message: str) -> None:
 @pytest.mark.parametrize("point", [(-0.5, 3), (1024.5, 3), (3, 513)])
 def test_point_outside_the_picture(point: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="outside the picture, which is 1024 x 512"):
-        Prompt.points([point]).check_inside((1024, 512))
+        Prompt.points([point]).check_inside(VIEW)
 
 
-def test_box_may_leave_the_picture_but_not_miss_it() -> None:
-    Prompt.box((-5, -5, 30, 30)).check_inside((1024, 512))
-    with pytest.raises(InputError, match="outside the picture"):
-        Prompt.box((-5, -5, -1, 30)).check_inside((1024, 512))
+def test_point_outside_the_window() -> None:
+    window = InputSize(512, 32, False).view((1024, 512), (100, 100, 200, 200))
+    Prompt.points([(150, 150)]).check_inside(window)
+    with pytest.raises(InputError, match=r"the window that was encoded, 200 x 200 pixels at \(100, 100\)"):
+        Prompt.points([(50, 150)]).check_inside(window)
+
+
+@pytest.mark.parametrize("box", [(-5, -5, -1, 30), (1024, 0, 1030, 9), (0, 0, 1e10, 9), (-1e300, 0, 5, 9)])
+def test_box_may_leave_the_picture_but_not_miss_it(box: tuple[float, float, float, float]) -> None:
+    Prompt.box((-5, -5, 30, 30)).check_inside(VIEW)
+    with pytest.raises(InputError, match="lies outside, or reaches far beyond, the picture"):
+        Prompt.box(box).check_inside(VIEW)
+
+
+def test_an_empty_prompt_shows_nothing() -> None:
+    with pytest.raises(InputError, match="the prompt is empty"):
+        Prompt.points([]).check_inside(VIEW)
+
+
+def test_a_prompt_keeps_what_it_was_given() -> None:
+    points, box = np.array([[1.0, 2.0]]), np.array([0.0, 0.0, 5.0, 5.0])
+    prompt = Prompt.points(points, box=box)
+    points[0, 0] = box[0] = 3
+    assert prompt.points_px[0, 0] == 1
+    assert prompt.box_px is not None
+    assert prompt.box_px[0] == 0
+    with pytest.raises(ValueError, match="read-only"):
+        prompt.points_px[0, 0] = 9
 
 
 def test_more_points_than_slots_says_how_many_fit() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import numpy as np
 import pytest
 
 from sam_edge.errors import InputError
+from sam_edge.geometry import View
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Segmenter
-from tests.disc_model import RADIUS_PX, disc_segmenter
+from sam_edge.segmenter import Segmenter, load
+from tests.disc_model import RADIUS_PX, disc_manifest, disc_segmenter
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
 SCALE = 640 / 256
@@ -104,7 +107,46 @@ def test_window_is_a_view(segmenter: Segmenter) -> None:
 def test_close_and_use_again(segmenter: Segmenter) -> None:
     with segmenter:
         segmenter.encode(IMAGE)
-    assert segmenter.encode(IMAGE).model_id == "disc-000000000000"
+    assert segmenter.encode(IMAGE).model_id == segmenter.manifest.model_id
+
+
+def test_two_exports_of_one_checkpoint_are_two_models() -> None:
+    manifest = disc_manifest()
+    other = replace(manifest, input_size=replace(manifest.input_size, long_side=128))
+    assert other.checkpoint_sha256 == manifest.checkpoint_sha256
+    assert other.model_id != manifest.model_id
+
+
+def test_view_that_the_encoder_cannot_take(segmenter: Segmenter) -> None:
+    with pytest.raises(InputError, match="take multiples of 32"):
+        segmenter.encode(IMAGE, View((640, 360), (0, 0, 640, 360), (100, 56), (100, 60)))
+    with pytest.raises(InputError, match="shows nothing"):
+        segmenter.view((0, 10))
+
+
+def test_threads_share_a_segmenter(segmenter: Segmenter) -> None:
+    embedding = segmenter.encode(IMAGE)
+    prompts = [Prompt.points([(10 * k, 100)]) for k in range(1, 40)]
+    alone = [segmenter.decode(embedding, prompt).logits for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda prompt: segmenter.decode(embedding, prompt).logits, prompts)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_embedding_survives_pickling(segmenter: Segmenter) -> None:
+    embedding = segmenter.encode(IMAGE)
+    copy = pickle.loads(pickle.dumps(embedding))
+    prompt = Prompt.points([(320, 180)])
+    np.testing.assert_array_equal(
+        segmenter.decode(copy, prompt).logits, segmenter.decode(embedding, prompt).logits
+    )
+
+
+@pytest.mark.parametrize("threads", [0, -3, 10**12])
+def test_impossible_threads(tmp_path: Path, threads: int) -> None:
+    with pytest.raises(InputError, match="threads is"):
+        load(tmp_path, threads=threads)
 
 
 def test_predictor_answers_as_segment_anything(segmenter: Segmenter) -> None:
@@ -137,7 +179,10 @@ def test_predictor_without_image(segmenter: Segmenter) -> None:
     predictor = SamPredictor(segmenter)
     with pytest.raises(InputError, match="call set_image first"):
         predictor.predict(np.array([[1, 2]]), np.array([1]))
+    assert not predictor.is_image_set
     predictor.set_image(IMAGE)
+    assert predictor.is_image_set
+    assert (predictor.original_size, predictor.input_size) == ((360, 640), (144, 256))
     predictor.reset_image()
     with pytest.raises(InputError, match="call set_image first"):
         predictor.get_image_embedding()

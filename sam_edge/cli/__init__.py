@@ -5,7 +5,10 @@ Errors the package raises on purpose become one line on standard error and exit 
 
 from __future__ import annotations
 
-import sys
+import os
+import signal
+import threading
+from types import FrameType
 
 import click
 
@@ -58,6 +61,12 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 2 bad input, 130 interrupted."""
+    # OpenCV and FFmpeg write their own lines about every damaged file; ours says what matters.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
     try:
         result = cli.main(args=arguments, prog_name="sam-edge", standalone_mode=False)
     except SamEdgeError as error:
@@ -73,8 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output closed it (`| head`): nothing is wrong and nobody listens.
-        sys.stderr.close()
-        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        return 2
     return result if isinstance(result, int) else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that temporary files are removed."""
+    raise KeyboardInterrupt

@@ -36,7 +36,7 @@ def demo(
     """Run the whole pipeline on a generated scene and gaze.
 
     Writes demo.mp4 (the view with gaze point, mask, ages and latencies), demo.jsonl (one line a gaze
-    sample) and gaze.csv (the simulated recording), and prints a latency table.
+    sample) and demo_gaze.csv (the simulated recording), and prints a latency table.
 
     \b
     Examples:
@@ -44,22 +44,23 @@ def demo(
       sam-edge demo --seed 3 --seconds 20 --out out/desk3
       sam-edge demo --model mobile_sam/ --seconds 1
     """
-    scene = Scene(seed=seed, duration_s=seconds)
-    samples = simulate_gaze(scene, seed=seed)
-    write_gaze_csv(out / "gaze.csv", samples, scene.width, scene.height)
-    # The recording takes the way of a real one, through the file, so that the demo shows what `run` does.
-    gaze = read_gaze_csv(out / "gaze.csv")
-    targets = {look.t_ns: sample.target_id for look, sample in zip(gaze, samples, strict=True)}
-    overlaps: list[float] = []
+    recording = out / "demo_gaze.csv"
     outputs = [str(out / "demo.mp4"), str(out / "demo.jsonl")]
+    overlaps: list[float] = []
     with load(model, runtime=runtime, threads=threads) as segmenter, stop_on_signals() as stop:
+        scene = Scene(seed=seed, duration_s=seconds)
+        samples = simulate_gaze(scene, seed=seed)
+        write_gaze_csv(recording, samples, scene.width, scene.height)
+        # The recording takes the way of a real one, through the file: the demo shows what `run` does.
+        gaze = read_gaze_csv(recording)
+        targets = {look.t_ns: sample.target_id for look, sample in zip(gaze, samples, strict=True)}
         bar = click.progressbar(
             length=scene.frame_count, label="demo", file=sys.stderr, hidden=not sys.stderr.isatty()
         )
 
         def each(step: Step) -> None:
             overlaps.extend(_overlaps(step, scene.labels(step.frame.index), targets))
-            bar.update(1)
+            bar.update(int(step.last))
 
         with bar:
             report = record(segmenter, SceneSource(scene), gaze, outputs, stop=stop, each=each)

@@ -81,7 +81,9 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("data", nargs=-1, required=True),
         click.option("--model", default="nano", show_default=True, help="A shipped model, or a folder."),
         click.option("--runtime", help="Such as onnxruntime.  [default: the best this machine has]"),
-        click.option("--threads", type=click.IntRange(1), help="Cores an engine may use.  [default: all]"),
+        click.option(
+            "--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]"
+        ),
         click.option(
             "--baseline", multiple=True, type=click.Choice(CHOICES), help="Measured beside the model."
         ),

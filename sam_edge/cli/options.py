@@ -13,7 +13,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def model_options(command: Command) -> Command:
     """--model, --runtime and --threads: which engine computes."""
     for option in (
-        click.option("--threads", type=click.IntRange(1), help="Cores an engine may use.  [default: all]"),
+        click.option(
+            "--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]"
+        ),
         click.option("--runtime", help="Such as onnxruntime.  [default: the best this machine has]"),
         click.option(
             "--model", default="nano", show_default=True, help="A shipped model, or an exported folder."

@@ -69,7 +69,7 @@ def run(
                 outputs,
                 min_confidence=min_confidence,
                 stop=stop,
-                each=lambda step: bar.update(1),
+                each=lambda step: bar.update(int(step.last)),
             )
     summary(report, as_json=as_json, to_stderr="-" in outputs)
     return 130 if report.interrupted else 0
@@ -81,8 +81,9 @@ def summary(report: Report, *, as_json: bool, to_stderr: bool = False) -> None:
         click.echo(json.dumps(vars(report), indent=2))
         return
     state = "interrupted after " if report.interrupted else ""
-    click.echo(
-        f"{state}{report.frames} frames, {report.samples} gaze samples, {report.masks} masks\n"
-        f"{table(report.latency_ms)}",
-        err=to_stderr,
-    )
+    lines = [f"{state}{report.frames} frames, {report.samples} gaze samples, {report.masks} masks"]
+    if not report.interrupted and report.frames < (report.expected_frames or 0):
+        lines.append(f"note: the source says it has {report.expected_frames} frames; it may be damaged")
+    if report.unused_samples and not report.interrupted:
+        lines.append(f"note: {report.unused_samples} gaze samples lie outside the video's time")
+    click.echo("\n".join([*lines, table(report.latency_ms)]), err=to_stderr)

@@ -11,10 +11,11 @@ import click
 import numpy as np
 
 from sam_edge.cli.options import model_options
+from sam_edge.cli.quiet import quiet_stderr
 from sam_edge.coco import describe
 from sam_edge.errors import InputError
 from sam_edge.files import atomic_path, check_outputs, write_bytes
-from sam_edge.image import read_image, write_image
+from sam_edge.image import check_picture_name, read_image, write_image
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, load
@@ -57,11 +58,16 @@ def segment(
       sam-edge segment cup.jpg --point 320,240 --model mobile_sam/ --out mask.png
     """
     check_outputs(image, (out, overlay, json_to, npz))
+    for drawn_to in (out, overlay):
+        if drawn_to is not None:
+            check_picture_name(drawn_to)
     prompt = _prompt(points, box)
-    picture = read_image(image)
-    prompt.check_inside((picture.shape[1], picture.shape[0]))
+    with quiet_stderr():
+        picture = read_image(image)
     clock = _Clock()
     with load(model, runtime=runtime, threads=threads) as segmenter:
+        # Before the encoder, which may take seconds.
+        prompt.check_inside(segmenter.view((picture.shape[1], picture.shape[0])))
         clock.lap("load")
         embedding = segmenter.encode(picture)
         clock.lap("encode")

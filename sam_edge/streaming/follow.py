@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Literal
 
+from sam_edge.errors import InputError
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter
 from sam_edge.streaming.frames import Frame
 from sam_edge.streaming.gaze import GazeSample
 
+MAX_LOOKS = 16
+"""Masks of large frames are large: only so many are kept at a time, however long a frame stands."""
 DEFAULT_INTERVAL_NS = 33_333_333
 """How long the only frame of a source is looked at."""
 
@@ -27,7 +30,7 @@ Status = Literal["mask", "closed", "outside"]
 """`mask`: the sample was answered. `closed`: a blink or lost eye. `outside`: it looks past the picture."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
     """One gaze sample and what it looks at."""
 
@@ -43,13 +46,16 @@ class Look:
     """The most confident mask (k = 1), where there is one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """One frame and everything that was looked at until the next."""
+    """A frame and what was looked at on it. A frame that stands long comes in several steps."""
 
     frame: Frame
     encode_ms: float
     looks: tuple[Look, ...]
+    """At most MAX_LOOKS, in the order of time."""
+    last: bool
+    """Whether this is the frame's last step."""
 
 
 def follow(
@@ -65,20 +71,28 @@ def follow(
         segmenter: the model.
         frames: in the order of time.
         gaze: in the order of time, on the frames' clock.
-        min_confidence: samples below it count as closed eyes.
+        min_confidence: samples below it count as closed eyes, 0 to 1.
+
+    Raises:
+        InputError: there is no such confidence.
     """
+    if not 0 <= min_confidence <= 1:
+        raise InputError(f"the least confidence is {min_confidence}: give 0 to 1")
     samples = iter(gaze)
     sample = next(samples, None)
     for frame, end_ns in _with_ends(frames):
         start = perf_counter_ns()
         embedding = segmenter.encode(frame.image, capture_ns=frame.capture_ns)
         encode_ms = _since_ms(start)
-        looks = []
+        looks: list[Look] = []
         while sample is not None and sample.t_ns < end_ns:
+            if len(looks) == MAX_LOOKS:
+                yield Step(frame, encode_ms, tuple(looks), last=False)
+                looks = []
             if sample.t_ns >= frame.capture_ns:
                 looks.append(_look(segmenter, embedding, sample, min_confidence))
             sample = next(samples, None)
-        yield Step(frame, encode_ms, tuple(looks))
+        yield Step(frame, encode_ms, tuple(looks), last=True)
 
 
 def _look(segmenter: Segmenter, embedding: Embedding, sample: GazeSample, min_confidence: float) -> Look:

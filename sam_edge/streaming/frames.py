@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sam_edge.lazy import load
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """A picture and when it was taken."""
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import csv
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 
 COLUMNS = ("t_s", "x_norm", "y_norm")
 """What a recording must have; `confidence` is taken where it is there."""
+MAX_NUMBER = 1e20
+"""Larger numbers are none: clocks count nanoseconds below it."""
+MAX_STEP_S = 1.0
+"""No eye tracker is slower; a larger step means milliseconds or nanoseconds."""
+MAX_PART = 5.0
+"""Nobody looks five pictures aside half of the time."""
 REPAIR = "or add --gaze-repair to treat it as a blink, put times in order and drop repeated ones"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GazeSample:
     """Where an eye looks at one moment."""
 
@@ -46,57 +55,80 @@ def read_gaze_csv(path: str | Path, *, repair: bool = False) -> list[GazeSample]
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            lines, table = _read_rows(csv.reader(file), path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no CSV file: give one with the columns {', '.join(COLUMNS)}") from error
-    if not rows:
-        raise InputError(f"{path} holds no gaze samples: give a header line and one line a sample")
-    missing = [name for name in COLUMNS if name not in rows[0]]
-    if missing:
-        raise InputError(
-            f"{path} has no column {', '.join(missing)}: give {', '.join(COLUMNS)} and, if known, confidence"
-        )
-    table = np.array([_row(row) for row in rows])
-    table = _mended(table) if repair else _checked(table, path)
+    table = _mended(table) if repair else _checked(table, lines, path)
     if not len(table):
         raise InputError(f"{path} has no row with a time: give t_s in seconds")
+    _check_units(table, path)
     start = table[0, 0]
     return [GazeSample(round((t - start) * 1e9), x, y, c) for t, x, y, c in table.tolist()]
 
 
-def _row(row: dict[str, str | None]) -> tuple[float, float, float, float]:
-    """Time, x, y and confidence of one line, NaN where a number is missing."""
-    t, x, y = (_number(row[name]) for name in COLUMNS)
-    return t, x, y, _number(row["confidence"]) if "confidence" in row else 1.0
+def _read_rows(reader: Any, path: str | Path) -> tuple[array[int], NDArray[np.float64]]:
+    """Line number of each row, and the rows as (n, 4): time, x, y, confidence; NaN where no number is."""
+    header = [name.strip() for name in next(reader, [])]
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise InputError(
+            f"{path} has no column {', '.join(missing)}: give {', '.join(COLUMNS)} and, if known, confidence"
+        )
+    columns = [header.index(name) for name in COLUMNS]
+    confidence = header.index("confidence") if "confidence" in header else None
+    # Hours of gaze have millions of rows: plain arrays, no objects, until they are sound.
+    lines, values = array("q"), array("d")
+    for row in reader:
+        if row:
+            lines.append(reader.line_num)
+            values.extend(_number(row, column) for column in columns)
+            values.append(1.0 if confidence is None else _number(row, confidence))
+    if not lines:
+        raise InputError(f"{path} holds no gaze samples: give a header line and one line a sample")
+    return lines, np.array(values).reshape(-1, 4)
 
 
-def _number(text: str | None) -> float:
+def _number(row: list[str], column: int) -> float:
+    """The row's number in a column; NaN if it has none, or one that no recording can have."""
     try:
-        value = float(text or "nan")
-    except ValueError:
+        value = float(row[column])
+    except (ValueError, IndexError):
         return float("nan")
-    return value if np.isfinite(value) else float("nan")
+    return value if abs(value) < MAX_NUMBER else float("nan")
 
 
-def _checked(table: np.ndarray, path: str | Path) -> np.ndarray:
+def _check_units(table: NDArray[np.float64], path: str | Path) -> None:
+    """Raise InputError where numbers give away that they are of another unit."""
+    times, points, confidence = table[:, 0], table[:, 1:3], table[:, 3]
+    if len(times) > 1 and np.median(np.diff(times)) > MAX_STEP_S:
+        raise InputError(
+            f"{path}: half of the samples are more than {MAX_STEP_S:g} s apart; give t_s in seconds"
+        )
+    if np.median(np.abs(points)) > MAX_PART:
+        raise InputError(f"{path}: x_norm and y_norm look like pixels; divide them by the picture's size")
+    if confidence.min() < 0 or confidence.max() > 1:
+        raise InputError(f"{path}: a confidence is outside 0 to 1; scale it")
+
+
+def _checked(table: NDArray[np.float64], lines: array[int], path: str | Path) -> NDArray[np.float64]:
     """The table, if it has no holes and its times rise."""
     rows, columns = np.nonzero(np.isnan(table))
     if len(rows):
         name = (*COLUMNS, "confidence")[columns[0]]
-        raise InputError(f"{path} line {rows[0] + 2}: {name} is no number; mend it, {REPAIR}")
+        raise InputError(f"{path} line {lines[rows[0]]}: {name} is no number; mend it, {REPAIR}")
     steps = np.diff(table[:, 0])
     if (steps < 0).any():
-        line = int(np.argmax(steps < 0)) + 3
+        line = lines[int(np.argmax(steps < 0)) + 1]
         raise InputError(f"{path} line {line}: time goes back; sort the file by t_s, {REPAIR}")
     if (steps == 0).any():
-        line = int(np.argmax(steps == 0)) + 3
+        line = lines[int(np.argmax(steps == 0)) + 1]
         raise InputError(f"{path} line {line}: repeats the time of the line before; drop one, {REPAIR}")
     return table
 
 
-def _mended(table: np.ndarray) -> np.ndarray:
+def _mended(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows with a time, in its order, one a time, holes as samples of confidence 0."""
     table = table[~np.isnan(table[:, 0])]
     # Reversed, so that of equal times the later row comes first and is the one `unique` keeps.

@@ -9,29 +9,40 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from sam_edge.coco import describe
-from sam_edge.files import atomic_path
+from sam_edge.errors import OutputError
+from sam_edge.files import STANDARD_OUTPUT, atomic_path
 from sam_edge.streaming.follow import Look, Step
 
 
 class JsonlSink:
-    """Writes one JSON object a gaze sample to an open text file."""
+    """Writes one JSON object a gaze sample to an open text file; `name` is what errors call it."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, name: str) -> None:
         self._file = file
+        self._name = name
 
     def write(self, step: Step) -> None:
-        for look in step.looks:
-            self._file.write(json.dumps(_line(step, look), separators=(",", ":")) + "\n")
+        lines = [json.dumps(_line(step, look), separators=(",", ":")) + "\n" for look in step.looks]
+        try:
+            self._file.writelines(lines)
+            # Whoever reads the other end of a pipe acts on the newest line.
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write {self._name}: {error.strerror}; make room") from error
 
 
 @contextmanager
 def jsonl_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[JsonlSink]:
     """A sink writing to the file `name`, or to standard output for `-`."""
-    if name == "-":
-        yield JsonlSink(sys.stdout)
-        return
-    with atomic_path(name) as temporary, temporary.open("w", encoding="utf-8") as file:
-        yield JsonlSink(file)
+    if name != STANDARD_OUTPUT:
+        with atomic_path(name) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yield JsonlSink(file, name)
+    elif sys.stdout is None:
+        raise OutputError("standard output is closed: give a file ending in .jsonl")
+    else:
+        yield JsonlSink(sys.stdout, "standard output")
 
 
 def _line(step: Step, look: Look) -> dict[str, Any]:

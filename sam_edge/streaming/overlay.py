@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import cv2
@@ -17,20 +18,20 @@ CLOSED_RGB = (150, 150, 150)
 OPACITY = 0.45
 
 
-def draw_step(step: Step, shown: Look | None) -> NDArray[np.uint8]:
-    """The step's frame (H, W, 3) with the mask of `shown` and a line of numbers.
+def draw_step(step: Step, looks: Sequence[Look], shown: Look | None) -> NDArray[np.uint8]:
+    """The step's frame (H, W, 3) with the mask of `shown`, the gaze points of `looks` and a line of numbers.
 
-    The newest gaze point is a ring, the others since the frame before are dots.
+    The newest gaze point is a ring, the others are dots.
     """
     picture = step.frame.image.copy()
     if shown is not None and shown.masks is not None:
         draw_mask(picture, shown.masks.binary[0])
     unit = max(1, round(picture.shape[1] / 640))
-    for look in step.looks[:-1]:
+    for look in looks[:-1]:
         draw_gaze(picture, look, radius=unit)
-    if step.looks:
-        draw_gaze(picture, step.looks[-1], radius=7 * unit)
-    _caption(picture, _words(step, shown), unit)
+    if looks:
+        draw_gaze(picture, looks[-1], radius=7 * unit)
+    _caption(picture, _words(step, looks, shown), unit)
     return picture
 
 
@@ -47,6 +48,9 @@ def draw_mask(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
 
 def draw_gaze(picture: NDArray[np.uint8], look: Look, radius: int) -> None:
     """Draw a gaze point into a picture, in place: a ring of that radius, grey when the eye is closed."""
+    height, width = picture.shape[:2]
+    if not (-width < look.x_px < 2 * width and -height < look.y_px < 2 * height):
+        return
     unit = max(1, radius // 7)
     # Fixed-point coordinates, so that the ring does not jump from pixel to pixel.
     centre = (round(look.x_px * 16), round(look.y_px * 16))
@@ -68,13 +72,13 @@ def draw_prompt(picture: NDArray[np.uint8], prompt: Prompt) -> None:
         cv2.circle(picture, centre, 4 * unit, colour, -1, cv2.LINE_AA)
 
 
-def _words(step: Step, shown: Look | None) -> str:
+def _words(step: Step, looks: Sequence[Look], shown: Look | None) -> str:
     time_s = step.frame.capture_ns / 1e9
     words = f"{time_s:6.2f} s  encode {step.encode_ms:5.1f} ms"
     if shown is None:
         return words + "  no gaze"
     # The newest moment of this step: its last sample, or the frame itself when there was none.
-    now_ns = step.looks[-1].gaze.t_ns if step.looks else step.frame.capture_ns
+    now_ns = looks[-1].gaze.t_ns if looks else step.frame.capture_ns
     iou = cast("float", shown.masks.iou[0]) if shown.masks else 0.0
     gaze_age_ms = (now_ns - shown.gaze.t_ns) / 1e6
     return (

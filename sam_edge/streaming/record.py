@@ -16,7 +16,7 @@ from sam_edge.streaming.follow import Step, follow
 from sam_edge.streaming.frames import FrameSource
 from sam_edge.streaming.gaze import GazeSample
 from sam_edge.streaming.latency import Summary, summarize
-from sam_edge.streaming.sinks import find_sink
+from sam_edge.streaming.sinks import Sink, find_sink
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Report:
     masks: int
     """Samples that were answered with a mask."""
     interrupted: bool
+    expected_frames: int | None
+    """How many the source was said to have; more than `frames` where it is damaged."""
+    unused_samples: int
+    """Gaze samples before the first frame or after the last."""
     latency_ms: Summary
 
 
@@ -51,42 +55,57 @@ def record(
         outputs: names of videos and JSON lines files, see `find_sink`.
         min_confidence: samples below it count as closed eyes.
         stop: ends the run after the frame in hand when set.
-        each: called after every frame, for progress bars and measurements.
+        each: called after every step, for progress bars and measurements.
     """
     stop = stop or Event()
     stages: dict[str, list[float]] = {"encode": [], "decode": [], "write": []}
     frames = samples = masks = 0
+    write_ms = 0.0
     with ExitStack() as stack:
         stack.callback(source.close)
         sinks = [stack.enter_context(find_sink(name)(name, source.frame_wh, source.fps)) for name in outputs]
         wanted = takewhile(lambda frame: not stop.is_set(), source)
         for step in follow(segmenter, wanted, gaze, min_confidence=min_confidence):
             start = perf_counter_ns()
-            for sink in sinks:
-                sink.write(step)
-            stages["write"].append((perf_counter_ns() - start) / 1e6)
-            stages["encode"].append(step.encode_ms)
+            sinks = [sink for sink in sinks if _write(sink, step)]
+            if outputs and not sinks:
+                # Nobody reads what was asked for.
+                stop.set()
+            write_ms += (perf_counter_ns() - start) / 1e6
+            if step.last:
+                stages["write"].append(write_ms)
+                stages["encode"].append(step.encode_ms)
+                write_ms = 0.0
             answered = [look.decode_ms for look in step.looks if look.masks]
             stages["decode"] += answered
-            frames, samples, masks = frames + 1, samples + len(step.looks), masks + len(answered)
+            frames, samples, masks = frames + step.last, samples + len(step.looks), masks + len(answered)
             each(step)
-    return Report(frames, samples, masks, stop.is_set(), summarize(stages))
+    unused = len(gaze) - samples
+    return Report(frames, samples, masks, stop.is_set(), source.length, unused, summarize(stages))
+
+
+def _write(sink: Sink, step: Step) -> bool:
+    """Whether the sink still has a reader."""
+    try:
+        sink.write(step)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that a run ends between frames and its files are whole.
+    """An event that Ctrl-C, SIGTERM or a lost terminal sets: a run ends between frames, its files whole.
 
-    A second signal interrupts at once.
+    Further signals change nothing: an impatient second Ctrl-C must not undo what the first one saves.
     """
     stop = Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in signals}
     try:
         yield stop
     finally:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from sam_edge.errors import InputError
+from sam_edge.files import STANDARD_OUTPUT
 from sam_edge.lazy import load
 from sam_edge.streaming.follow import Step
 
@@ -16,7 +17,12 @@ class Sink(Protocol):
     """Takes every step in the order of time."""
 
     def write(self, step: Step) -> None:
-        """Take one frame and what was looked at on it."""
+        """Take a frame, or a part of one, and what was looked at on it.
+
+        Raises:
+            OutputError: it cannot be written.
+            BrokenPipeError: nobody reads it any more.
+        """
         ...
 
 
@@ -26,10 +32,13 @@ class OpenSink(Protocol):
     def __call__(self, name: str, frame_wh: tuple[int, int], fps: float) -> AbstractContextManager[Sink]: ...
 
 
-# Pattern of the name -> opener. The first that matches wins.
+# Suffix of the name -> opener.
 SINKS: Mapping[str, str] = {
-    r".*\.(mp4|mkv|avi)$": "sam_edge.streaming.video_sink:video_sink",
-    r".*\.jsonl$|-$": "sam_edge.streaming.jsonl_sink:jsonl_sink",
+    ".mp4": "sam_edge.streaming.video_sink:video_sink",
+    ".mkv": "sam_edge.streaming.video_sink:video_sink",
+    ".avi": "sam_edge.streaming.video_sink:video_sink",
+    ".jsonl": "sam_edge.streaming.jsonl_sink:jsonl_sink",
+    STANDARD_OUTPUT: "sam_edge.streaming.jsonl_sink:jsonl_sink",
 }
 
 
@@ -39,8 +48,9 @@ def find_sink(name: str) -> OpenSink:
     Raises:
         InputError: the ending says nothing known.
     """
-    for pattern, where in SINKS.items():
-        if re.match(pattern, name):
-            opener: OpenSink = load(where)
-            return opener
-    raise InputError(f"cannot tell what to write to {name}: end it in .mp4, .mkv, .avi or .jsonl, or give -")
+    suffix = name if name == STANDARD_OUTPUT else Path(name).suffix.lower()
+    if suffix not in SINKS:
+        known = ", ".join(ending for ending in SINKS if ending != STANDARD_OUTPUT)
+        raise InputError(f"cannot tell what to write to {name}: end it in one of {known}, or give -")
+    opener: OpenSink = load(SINKS[suffix])
+    return opener

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,36 +18,67 @@ from sam_edge.streaming.overlay import draw_step
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 HOLD_MS = 300.0
 """A mask stays in the picture this long after its gaze sample, which bridges blinks and slow trackers."""
+MIN_FREE_BYTES = 4_000_000
+"""A video is given up while it can still be finished: the index at its end needs room too."""
 
 
 class VideoSink:
-    """Draws each step and writes it as one frame."""
+    """Draws each frame with the looks of all its steps, and writes it."""
 
-    def __init__(self, writer: cv2.VideoWriter) -> None:
+    def __init__(self, writer: cv2.VideoWriter, file: Path, name: str) -> None:
+        self.frames = 0
         self._writer = writer
-        self._last: Look | None = None
+        self._folder = file.parent
+        self._name = name
+        self._looks: tuple[Look, ...] = ()
+        self._shown: Look | None = None
 
     def write(self, step: Step) -> None:
+        # Of a frame that stands long only the newest looks are drawn.
+        self._looks = step.looks or self._looks
         seen = [look for look in step.looks if look.masks]
-        self._last = seen[-1] if seen else self._held(step)
-        picture = draw_step(step, self._last)
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._shown = seen[-1] if seen else self._held(step)
+        if not step.last:
+            return
+        room = os.statvfs(self._folder)
+        if room.f_bavail * room.f_frsize < MIN_FREE_BYTES:
+            raise OutputError(f"cannot write {self._name}: the disk is full; make room")
+        picture = draw_step(step, self._looks, self._shown)
+        # The encoder takes even sizes only, and would cut a row or column off.
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        odd_height, odd_width = picture.shape[0] % 2, picture.shape[1] % 2
+        self._writer.write(cv2.copyMakeBorder(bgr, 0, odd_height, 0, odd_width, cv2.BORDER_REPLICATE))
+        self.frames += 1
+        self._looks = ()
 
     def _held(self, step: Step) -> Look | None:
-        if self._last is None or step.frame.capture_ns - self._last.gaze.t_ns > HOLD_MS * 1e6:
+        if self._shown is None or step.frame.capture_ns - self._shown.gaze.t_ns > HOLD_MS * 1e6:
             return None
-        return self._last
+        return self._shown
 
 
 @contextmanager
 def video_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[VideoSink]:
-    """A sink writing the video file `name`; the file is playable however the block ends well."""
-    codec = cv2.VideoWriter_fourcc(*CODECS[Path(name).suffix])  # type: ignore[attr-defined]
+    """A sink writing the video file `name` at a constant rate; playable however the block ends well."""
+    codec = cv2.VideoWriter.fourcc(*CODECS[Path(name).suffix.lower()])
+    even_wh = (frame_wh[0] + frame_wh[0] % 2, frame_wh[1] + frame_wh[1] % 2)
     with atomic_path(name) as temporary:
-        writer = cv2.VideoWriter(str(temporary), codec, fps, frame_wh)
+        writer = cv2.VideoWriter(str(temporary), codec, fps, even_wh)
         if not writer.isOpened():
             raise OutputError(f"cannot write {name}: this OpenCV has no encoder for it, try .avi")
+        sink = VideoSink(writer, temporary, name)
         try:
-            yield VideoSink(writer)
+            yield sink
         finally:
             writer.release()
+        _check(temporary, sink.frames, name)
+
+
+def _check(file: Path, frames: int, name: str) -> None:
+    """Raise OutputError unless the video opens and has its frames: OpenCV's writer reports no failure."""
+    capture = cv2.VideoCapture(str(file))
+    found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    capture.release()
+    # Matroska counts by duration, which may be off by one.
+    if found < frames - 1 or (frames and not found):
+        raise OutputError(f"cannot write {name}: {found} of {frames} frames arrived; is the disk full?")

@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 @pytest.fixture
 def sam_edge(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Answer]:
     """Run a command in an empty folder that has a model in `disc`, computed by the runtime `disc`."""
     disc_bundle(tmp_path)
@@ -33,7 +33,7 @@ def sam_edge(
 
     def call(*arguments: str) -> Answer:
         code = main(list(arguments))
-        captured = capsys.readouterr()
+        captured = capfd.readouterr()
         return Answer(code, captured.out, captured.err)
 
     return call

@@ -20,7 +20,7 @@ def test_writes_everything_and_prints_a_latency_table(sam_edge: SamEdge) -> None
     for stage in ("encode", "decode", "p99", "mean IoU"):
         assert stage in answer.out
     lines = [json.loads(line) for line in Path("out/demo.jsonl").read_text().splitlines()]
-    recorded = Path("out/gaze.csv").read_text().splitlines()
+    recorded = Path("out/demo_gaze.csv").read_text().splitlines()
     assert len(lines) == len(recorded) - 1 == 120
     capture = cv2.VideoCapture("out/demo.mp4")
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 30
@@ -36,7 +36,7 @@ def test_json(sam_edge: SamEdge) -> None:
 
 def test_the_recording_of_a_demo_can_be_run(sam_edge: SamEdge) -> None:
     sam_edge("demo", "--seconds", "0.5", "--seed", "4", "--model", "../disc")
-    answer = sam_edge("run", "scene:4", "again.jsonl", "--gaze", "out/gaze.csv", "--model", "../disc")
+    answer = sam_edge("run", "scene:4", "again.jsonl", "--gaze", "out/demo_gaze.csv", "--model", "../disc")
     assert answer.code == 0
     first = [json.loads(line)["mask"] for line in Path("out/demo.jsonl").read_text().splitlines()]
     again = [json.loads(line)["mask"] for line in Path("again.jsonl").read_text().splitlines()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +69,11 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, picture: st
         (("--box", "9,9,3,3"), "empty"),
         (("--point", "1,1", "--out", "cup.png"), "output cup.png is the input"),
         (("--point", "1,1", "--json", "a", "--npz", "./a"), "given twice"),
+        (("--point", "1,1", "--out", "m.png", "--overlay", "m.xyz"), "cannot write m.xyz as a picture"),
+        (("--point", "1,1", "--out", "m.png", "--json", "."), "cannot write .: it is a folder"),
+        (("--point", "1,1", "--json", ""), "the name is empty"),
+        (("--box", "1,1,1e10,1e10"), "reaches far beyond"),
+        (("--point", "1,1", "--threads", "100000000000"), "--threads"),
         (("--point", "1,1", "--out", "mask"), "end its name in .png"),
         (("--point", "1,1", "--out", "/proc/mask.png"), "cannot write"),
         (("--point", "1,1", "--runtime", "tpu"), "unknown runtime 'tpu': choose one of disc"),
@@ -83,6 +90,19 @@ def test_bad_arguments(sam_edge: SamEdge, picture: str, arguments: tuple[str, ..
     assert answer.err.count("\n") == 1
     assert message in answer.err
     assert [file.name for file in Path().iterdir()] == [picture]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp"])
+def test_truncated_pictures_are_one_line_too(tmp_path: Path, suffix: str) -> None:
+    # In a process of its own, because OpenCV takes its orders on what to print when it is loaded.
+    noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
+    whole = cv2.imencode(suffix, noise)[1].tobytes()
+    bad = tmp_path / f"bad{suffix}"
+    bad.write_bytes(whole[: len(whole) // 3])
+    command = [sys.executable, "-m", "sam_edge", "segment", str(bad), "--point", "300,1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])

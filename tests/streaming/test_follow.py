@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sam_edge.errors import InputError
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.follow import follow
 from sam_edge.streaming.frames import Frame
@@ -55,6 +56,23 @@ def test_ages_are_never_negative_and_no_sample_is_answered_twice(
     assert answered == sorted(set(answered))
     wanted = [t for t in gaze_times if frame_times[0] <= t < frame_times[-1]]
     assert answered[: len(wanted)] == wanted
+
+
+def test_a_frame_that_stands_long_comes_in_pieces(segmenter: Segmenter) -> None:
+    gaze = [GazeSample(t, 0.5, 0.5) for t in range(40)]
+    steps = list(follow(segmenter, frames(0, 40), gaze))
+    assert [(step.frame.index, len(step.looks), step.last) for step in steps] == [
+        (0, 16, False),
+        (0, 16, False),
+        (0, 8, True),
+        (1, 0, True),
+    ]
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 60.0, float("nan")])
+def test_impossible_confidence(segmenter: Segmenter, confidence: float) -> None:
+    with pytest.raises(InputError, match="give 0 to 1"):
+        next(follow(segmenter, frames(0), [], min_confidence=confidence))
 
 
 def test_mask_lies_under_the_gaze(segmenter: Segmenter) -> None:

@@ -29,7 +29,7 @@ def test_times_start_at_zero_and_values_are_kept(tmp_path: Path) -> None:
 
 
 def test_confidence_and_column_order_are_free(tmp_path: Path) -> None:
-    path = write(tmp_path, "y_norm,scene_frame,x_norm,t_s\n0.2,7,0.1,3\n")
+    path = write(tmp_path, "y_norm,scene_frame, x_norm ,t_s\n0.2,7,0.1,3\n")
     assert read_gaze_csv(path) == [GazeSample(0, 0.1, 0.2, 1.0)]
 
 
@@ -48,6 +48,11 @@ def test_to_px() -> None:
         ("0,0.1,0.2,1\n2,0.1,0.2,1\n1,0.1,0.2,1\n", r"line 4: time goes back; sort"),
         ("0,0.1,0.2,1\n0,0.1,0.2,1\n", r"line 3: repeats the time"),
         ("", "holds no gaze samples"),
+        ("0,0.1,0.2,1\n\n\n0.1,x,0.2,1\n", r"line 5: x_norm is no number"),
+        ("1e300,0.1,0.2,1\n", r"line 2: t_s is no number"),
+        ("0,0.1,0.2,1\n5e6,0.1,0.2,1\n", "give t_s in seconds"),
+        ("0,310,200,1\n", "look like pixels"),
+        ("0,0.1,0.2,200\n", "confidence is outside 0 to 1"),
     ],
 )
 def test_unsound_recordings(tmp_path: Path, body: str, message: str) -> None:
@@ -72,11 +77,11 @@ def test_binary_file(tmp_path: Path) -> None:
 
 
 def test_repair(tmp_path: Path) -> None:
-    path = write(tmp_path, HEADER + "2,0.5,0.5,1\n1,0.1,0.1,1\n,0.9,0.9,1\n3,,0.5,1\n2,0.6,0.6,1\n")
+    path = write(tmp_path, HEADER + "1.2,0.5,0.5,1\n1.1,0.1,0.1,1\n,0.9,0.9,1\n1.3,,0.5,1\n1.2,0.6,0.6,1\n")
     assert read_gaze_csv(path, repair=True) == [
         GazeSample(0, 0.1, 0.1, 1.0),
-        GazeSample(1_000_000_000, 0.6, 0.6, 1.0),
-        GazeSample(2_000_000_000, 0.0, 0.0, 0.0),
+        GazeSample(100_000_000, 0.6, 0.6, 1.0),
+        GazeSample(200_000_000, 0.0, 0.0, 0.0),
     ]
 
 

@@ -102,8 +102,8 @@ def test_signal_stops_between_frames() -> None:
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.is_set()
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGHUP)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -124,6 +124,56 @@ def test_unwritable_output_is_found_before_the_work(segmenter: Segmenter, tmp_pa
     with pytest.raises(OutputError, match="cannot write"):
         record(segmenter, GreySource(), GAZE, [str(tmp_path / "file" / "out.mp4")], each=done.append)
     assert done == []
+
+
+def test_full_disk_is_found_while_the_old_file_is_safe(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = tmp_path / "out.mp4"
+    video.write_bytes(b"the last good run")
+    full = os.statvfs_result([4096, 4096, 9, 9, 0, 9, 9, 9, 0, 255])
+    monkeypatch.setattr("sam_edge.streaming.video_sink.os.statvfs", lambda path: full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        record(segmenter, GreySource(), GAZE, [str(video)])
+    assert video.read_bytes() == b"the last good run"
+
+
+def test_a_video_that_lost_frames_is_not_kept(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What OpenCV does when the disk is full: it drops frames and says nothing.
+    monkeypatch.setattr("sam_edge.streaming.video_sink.draw_step", lambda *_: np.zeros((5, 5, 3), np.uint8))
+    with pytest.raises(OutputError, match="0 of 10 frames arrived"):
+        record(segmenter, GreySource(), GAZE, [str(tmp_path / "out.avi")])
+    assert not (tmp_path / "out.avi").exists()
+
+
+def test_a_reader_that_leaves_costs_the_others_nothing(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        monkeypatch.setattr("sys.stdout", nobody)
+        report = record(segmenter, GreySource(), GAZE, ["-", str(tmp_path / "out.jsonl")])
+        assert not report.interrupted
+        assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 80
+        alone = record(segmenter, GreySource(), GAZE, ["-"])
+        assert alone.interrupted
+        monkeypatch.undo()
+        # What could not be written is still buffered, and closing would try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), nobody.fileno())
+
+
+def test_odd_sizes_are_kept(segmenter: Segmenter, tmp_path: Path) -> None:
+    class OddSource(GreySource):
+        frame_wh = (255, 127)
+
+        def __iter__(self) -> Iterator[Frame]:
+            return (Frame(np.zeros((127, 255, 3), np.uint8), k, k * 40_000_000) for k in range(3))
+
+    record(segmenter, OddSource(3), GAZE, [str(tmp_path / "out.MP4")])
+    assert read_video(tmp_path / "out.MP4")[0].shape == (128, 256, 3)
 
 
 def test_unknown_output(segmenter: Segmenter) -> None:

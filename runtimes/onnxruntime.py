@@ -39,7 +39,7 @@ class OnnxRuntime:
     def run(self, feeds: Arrays) -> Arrays:
         try:
             return dict(zip(self._names, self._session.run(self._names, dict(feeds)), strict=True))
-        except (ValueError, ort.capi.onnxruntime_pybind11_state.InvalidArgument) as error:
+        except Exception as error:  # as above
             line = " ".join(str(error).split())
             raise InputError(f"onnxruntime refuses the input: {line}") from error
 

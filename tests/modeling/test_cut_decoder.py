@@ -35,7 +35,7 @@ def prompt(points: int, *, box: bool, seed: int = 0, side_px: int = SIDE_PX) -> 
 def padded(coords: Tensor, labels: Tensor, slots: int, junk: float = 0.0) -> tuple[Tensor, Tensor]:
     """The prompt in a static number of slots, junk where nothing is."""
     filled = labels.shape[1]
-    all_coords = torch.full((1, slots, 2), junk)
+    all_coords = torch.full((1, slots, 2), float(junk))
     all_labels = torch.full((1, slots), -2.0)
     all_coords[:, :filled] = coords
     all_labels[:, :filled] = labels

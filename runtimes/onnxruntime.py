@@ -23,8 +23,6 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads or 0
         # Idle workers of one graph must not spin on the cores that the other graph needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Denormals slow convolutions down many times and carry nothing.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         # The arena keeps its largest size for ever; a wearable shares its memory.
         options.enable_cpu_mem_arena = False
         try:

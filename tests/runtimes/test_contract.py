@@ -101,3 +101,10 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sam_edge.runtime.find_spec", lambda library: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sam-edge\[cpu\]'"):
         find_runtime()
+
+
+def test_the_callers_arithmetic_stays_as_it_was(opener: OpenRuntime, graph: Path) -> None:
+    tiny = np.float32(1e-40)
+    opener(graph, threads=1).run(feeds(2))
+    # An engine that flushes denormals to zero would do so in the calling thread too.
+    assert tiny * np.float32(0.5) > 0

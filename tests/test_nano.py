@@ -117,7 +117,7 @@ def test_box_bounds_the_mask(nano: Segmenter, picture: np.ndarray) -> None:
 
 def test_the_slow_and_right_runtime_agrees() -> None:
     pytest.importorskip("onnx")
-    image = cv2.resize(Scene(seed=2).frame(0).image, (128, 72))
+    image = Scene(seed=2, width=128, height=72).frame(0).image
     prompts = [Prompt.points([(60, 40)]), Prompt.points([(60, 40), (5, 5)], [1, 0], box=(30, 20, 90, 60))]
     with load("nano") as fast, load("nano", runtime="reference") as right:
         view = fast.manifest.input_size.view((128, 72))

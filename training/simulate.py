@@ -43,7 +43,7 @@ def gaze_point(mask: Array, others: Array, rng: np.random.Generator, degree_px: 
         x, y = np.array(start) + rng.normal(0.0, spread, 2)
         column, row = round(x), round(y)
         if 0 <= column < width and 0 <= row < height and not others[row, column]:
-            return float(x), float(y)
+            return float(np.clip(x, 0, width - 1)), float(np.clip(y, 0, height - 1))
     return start
 
 

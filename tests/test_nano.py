@@ -85,18 +85,19 @@ def test_the_mask_follows_the_point(nano: Segmenter, picture: np.ndarray) -> Non
     # The hanging ball, see the scene.
     labels = Scene(seed=1).frame(30).labels
     x, y = centre_click(labels == 3)
-    straight = nano.decode(one, Prompt.points([(x, y)])).best().binary[0]
-    turned = nano.decode(other, Prompt.points([(width - 1 - x, y)])).best().binary[0]
-    assert straight[int(y), int(x)]
-    assert mask_iou(straight, turned[:, ::-1]) > 0.6
+    truth = labels == 3
+    for embedding, point, there in ((one, (x, y), truth), (other, (width - 1 - x, y), truth[:, ::-1])):
+        masks = nano.decode(embedding, Prompt.points([point])).binary
+        assert max(mask_iou(mask, there) for mask in masks) > 0.5
+        assert max(mask_iou(mask, there[:, ::-1]) for mask in masks) < 0.2
 
 
-def test_more_points_and_the_mask_before_help(nano: Segmenter, picture: np.ndarray) -> None:
+def test_points_off_the_object_and_the_mask_before_are_heard(nano: Segmenter, picture: np.ndarray) -> None:
     predictor = SamPredictor(nano)
     predictor.set_image(picture)
     truth = Scene(seed=1).frame(30).labels == 3
     point = np.array([centre_click(truth)])
-    masks, scores, low = predictor.predict(point, np.array([1]))
+    _, scores, low = predictor.predict(point, np.array([1]))
     best = int(scores.argmax())
     outside = np.array([[5.0, 5.0], [630.0, 5.0]])
     refined, _, _ = predictor.predict(
@@ -104,7 +105,8 @@ def test_more_points_and_the_mask_before_help(nano: Segmenter, picture: np.ndarr
         mask_input=low[best][None], multimask_output=False,
     )  # fmt: skip
     assert not refined[0][5, 5]
-    assert mask_iou(refined[0].astype(bool), truth) > mask_iou(masks[best].astype(bool), truth) - 0.1
+    assert not refined[0][5, 630]
+    assert mask_iou(refined[0].astype(bool), truth) > 0.5
 
 
 def test_box_bounds_the_mask(nano: Segmenter, picture: np.ndarray) -> None:

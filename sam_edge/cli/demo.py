@@ -47,9 +47,10 @@ def demo(
     recording = out / "demo_gaze.csv"
     outputs = [str(out / "demo.mp4"), str(out / "demo.jsonl")]
     overlaps: list[float] = []
+    scene = Scene(seed=seed, duration_s=seconds)
+    source = SceneSource(scene)
+    samples = simulate_gaze(scene, seed=seed)
     with load(model, runtime=runtime, threads=threads) as segmenter, stop_on_signals() as stop:
-        scene = Scene(seed=seed, duration_s=seconds)
-        samples = simulate_gaze(scene, seed=seed)
         write_gaze_csv(recording, samples, scene.width, scene.height)
         # The recording takes the way of a real one, through the file: the demo shows what `run` does.
         gaze = read_gaze_csv(recording)
@@ -63,7 +64,7 @@ def demo(
             bar.update(int(step.last))
 
         with bar:
-            report = record(segmenter, SceneSource(scene), gaze, outputs, stop=stop, each=each)
+            report = record(segmenter, source, gaze, outputs, stop=stop, each=each)
     summary(report, as_json=as_json)
     if not as_json:
         share = f"{np.mean(overlaps):.2f}" if overlaps else "none"

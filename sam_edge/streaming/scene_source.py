@@ -14,6 +14,8 @@ class SceneSource:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
+        # Painting the room takes memory that is given back: before a model is loaded, not beside it.
+        _ = scene.world
         self.frame_wh = (scene.width, scene.height)
         self.fps = scene.fps
         self.length = scene.frame_count

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.training.pictures import Picture
+from .pictures import Picture
 
 Array = NDArray[Any]
 FILL_RGB = (123.675, 116.28, 103.53)

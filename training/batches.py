@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sam_edge.training.augment import View, crop_around, paste, recolour, shape
-from sam_edge.training.pictures import Picture
-from sam_edge.training.schedule import Crops
-from sam_edge.training.simulate import first_prompt
+from .augment import View, crop_around, paste, recolour, shape
+from .pictures import Picture
+from .schedule import Crops
+from .simulate import first_prompt
 
 Array = NDArray[Any]
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_edge.modeling.nano import Nano
-from sam_edge.training.losses import FIRST_OF_THREE, RoundWeights, round_loss
-from sam_edge.training.simulate import BOTTOM_RIGHT, EMPTY, correction
+
+from .losses import FIRST_OF_THREE, RoundWeights, round_loss
+from .simulate import BOTTOM_RIGHT, EMPTY, correction
 
 STRIDE = 4
 

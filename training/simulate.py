@@ -8,24 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.clicks import centre_click, random_click
+
 Array = NDArray[Any]
 EMPTY, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -2.0, 0.0, 1.0, 2.0, 3.0
 GAZE_TRIES = 4
-
-
-def centre_point(mask: Array) -> tuple[float, float]:
-    """The pixel (x, y) of `mask` (H, W) that is farthest from its edge."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return float(x), float(y)
-
-
-def random_point(mask: Array, rng: np.random.Generator) -> tuple[float, float]:
-    """A random pixel (x, y) of `mask` (H, W), which is not empty."""
-    flat = np.flatnonzero(mask)
-    y, x = divmod(int(rng.choice(flat)), mask.shape[1])
-    return float(x), float(y)
 
 
 def gaze_point(mask: Array, others: Array, rng: np.random.Generator, degree_px: float) -> tuple[float, float]:
@@ -34,7 +21,7 @@ def gaze_point(mask: Array, others: Array, rng: np.random.Generator, degree_px: 
     `others` (H, W) is true on different objects; a point there would mean that object and is drawn
     again. A point on nothing close to the rim still means the object.
     """
-    start = centre_point(mask) if rng.random() < 0.5 else random_point(mask, rng)
+    start = centre_click(mask) if rng.random() < 0.5 else random_click(mask, rng)
     if rng.random() < 0.5:
         return start
     spread = degree_px * rng.uniform(0.5, 3.0) / 1.5
@@ -80,11 +67,11 @@ def first_prompt(
     return coords, labels
 
 
-def correction(predicted: Array, wanted: Array, rng: np.random.Generator | None) -> tuple[float, float, float]:
+def correction(predicted: Array, wanted: Array, rng: np.random.Generator) -> tuple[float, float, float]:
     """The next click on an answer: (x, y, label) in the error region, in cells of the masks.
 
-    In the larger of the missed and the surplus region: the centre of its widest part, or with `rng`
-    half the time anywhere in it. For a perfect answer, a foreground point in the object.
+    In the larger of the missed and the surplus region: half the time the centre of its widest part, half the
+    time anywhere in it. For a perfect answer, a foreground point in the object.
     """
     missed, surplus = wanted & ~predicted, predicted & ~wanted
     region, label = missed, FOREGROUND
@@ -92,6 +79,5 @@ def correction(predicted: Array, wanted: Array, rng: np.random.Generator | None)
         region, label = surplus, BACKGROUND
     if not region.any():
         region, label = (wanted, FOREGROUND) if wanted.any() else (~wanted, BACKGROUND)
-    central = rng is None or rng.random() < 0.5
-    point = centre_point(region) if central or rng is None else random_point(region, rng)
+    point = centre_click(region) if rng.random() < 0.5 else random_click(region, rng)
     return point[0], point[1], label

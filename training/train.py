@@ -29,18 +29,19 @@ from tqdm import tqdm
 from sam_edge.errors import InputError, SamEdgeError
 from sam_edge.files import atomic_path
 from sam_edge.modeling.nano import PIXEL_MEAN, PIXEL_STD, Nano, build_nano
-from sam_edge.training.batches import Batches, loader
-from sam_edge.training.checkpoint import (
+
+from .batches import Batches, loader
+from .checkpoint import (
     Averaged,
     export_weights,
     load_checkpoint,
     save_checkpoint,
 )
-from sam_edge.training.parallel import average, launch
-from sam_edge.training.pictures import Picture, load_packs
-from sam_edge.training.protocol import Case, coco_cases, quick_score
-from sam_edge.training.rounds import interactive_loss, normalise
-from sam_edge.training.schedule import FREEZE_NORMS, learning_rate, phase_at
+from .parallel import average, launch
+from .pictures import Picture, load_packs
+from .rounds import interactive_loss, normalise
+from .schedule import FREEZE_NORMS, learning_rate, phase_at
+from .watch import Case, coco_cases, quick_score
 
 PEAK_RATE = 2.0e-3
 WEIGHT_DECAY = 0.02
@@ -217,7 +218,7 @@ def train(run: Run, batches: Batches, cases: list[Case], every_s: float, workers
 def _row(run: Run, size: int, sums: dict[str, list[float]], cases: list[Case]) -> dict[str, float]:
     means = {name: float(np.nanmean(values)) for name, values in sums.items()}
     average = run.average.model
-    scores = quick_score(average.cpu(), cases, VAL_OBJECTS)
+    scores = quick_score(average.cpu(), cases)
     average.to(run.device)
     return {
         "step": run.step,
@@ -258,7 +259,7 @@ def main(
     cv2.setNumThreads(1)  # its thread pool does not survive the fork of the workers
     try:
         where = choose_device(device)
-        pictures, cases = load_packs(packs), list(coco_cases(data, VAL_PICTURES))
+        pictures, cases = load_packs(packs), coco_cases(data, VAL_PICTURES, VAL_OBJECTS)
         settings = Settings(out, minutes, every * 60.0, seed, threads, workers, where)
         launch(_work, 1 if where.type == "cuda" else processes, (settings, pictures, cases))
     except SamEdgeError as error:

@@ -52,10 +52,4 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 cv2.imwrite(str(root / name / "labels" / split / f"{stem}.png"), labels)
                 about[stem] = {"exhaustive": number == 0}
     (root / "coco" / "annotations.json").write_text(json.dumps(about))
-    folder = root / "davis2016"
-    for kind in ("images", "labels"):
-        (folder / kind / "walk").mkdir(parents=True)
-    image, labels = draw_picture(rng, 180, 320)
-    cv2.imwrite(str(folder / "images" / "walk" / "00000.jpg"), image)
-    cv2.imwrite(str(folder / "labels" / "walk" / "00000.png"), (labels == 3).astype(np.uint8))
     return root

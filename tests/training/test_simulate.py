@@ -12,7 +12,7 @@ from sam_edge.training.simulate import (
     EMPTY,
     FOREGROUND,
     TOP_LEFT,
-    centre_point,
+    centre_click,
     correction,
     first_prompt,
     gaze_point,
@@ -34,14 +34,14 @@ def rectangles(draw: st.DrawFn) -> np.ndarray:
 def test_the_centre_is_the_pixel_farthest_from_the_edge() -> None:
     mask = np.zeros((40, 40), bool)
     mask[10:31, 5:16] = True
-    x, y = centre_point(mask)
+    x, y = centre_click(mask)
     assert x == 10
     assert 15 <= y <= 25
 
 
 def test_the_border_of_the_picture_is_an_edge() -> None:
     mask = np.ones((21, 21), bool)
-    assert centre_point(mask) == (10, 10)
+    assert centre_click(mask) == (10, 10)
 
 
 @settings(deadline=None, max_examples=300)
@@ -86,13 +86,13 @@ def test_a_correction_points_at_the_larger_error() -> None:
     wanted, predicted = np.zeros((SIDE, SIDE), bool), np.zeros((SIDE, SIDE), bool)
     wanted[0:20, 0:20] = True
     predicted[0:20, 15:60] = True
-    x, y, label = correction(predicted, wanted, None)
+    x, y, label = correction(predicted, wanted, np.random.default_rng(2))
     assert label == BACKGROUND
     assert predicted[int(y), int(x)]
     assert not wanted[int(y), int(x)]
-    x, y, label = correction(np.zeros_like(wanted), wanted, None)
+    x, y, label = correction(np.zeros_like(wanted), wanted, np.random.default_rng(2))
     assert label == FOREGROUND
-    assert (x, y) == centre_point(wanted)
+    assert (x, y) == centre_click(wanted)
 
 
 def test_a_perfect_answer_is_confirmed() -> None:

@@ -1,8 +1,7 @@
-"""The whole way on tiny data: train, stop, go on, ship, evaluate."""
+"""The whole way on tiny data: train, stop, go on, ship."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from safetensors import safe_open
 
 from sam_edge.errors import CheckpointError, InputError, SamEdgeError
 from sam_edge.modeling.nano import PIXEL_MEAN, PIXEL_STD, build_nano
-from sam_edge.training import evaluate, train
+from sam_edge.training import train
 from sam_edge.training.batches import Batches
 from sam_edge.training.checkpoint import (
     Averaged,
@@ -177,18 +175,3 @@ def test_every_round_adds_one_click(batch: dict[str, torch.Tensor], monkeypatch:
     images = normalise(batch["images"], torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD))
     interactive_loss(model, images, batch, 3, np.random.default_rng(0))
     assert np.diff(seen).tolist() == [len(batch["coords"])] * 2
-
-
-def test_evaluation_scores_and_draws(tiny_data: Path, tmp_path: Path) -> None:
-    weights, report, sheet = (tmp_path / name for name in ("n.safetensors", "e.json", "e.png"))
-    export_weights(build_nano(), weights, {})
-    arguments = ["--weights", weights, "--data", tiny_data, "--json", report, "--sheet", sheet]
-    answered = CliRunner().invoke(evaluate.main, [str(a) for a in arguments])
-    assert answered.exit_code == 0, answered.output
-    results = json.loads(report.read_text())
-    assert results["coco_val"]["objects"] == 3
-    scores = results["coco_val"]["scores"]
-    assert {"point", "oracle", "five", "box", "point_2deg"} <= set(scores)
-    assert all(0 <= s["low"] <= s["mean"] <= s["high"] <= 1 for s in scores.values())
-    assert scores["point"]["mean"] <= scores["oracle"]["mean"]
-    assert sheet.read_bytes().startswith(b"\x89PNG")

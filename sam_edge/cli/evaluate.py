@@ -19,7 +19,7 @@ from sam_edge.lazy import load as find
 from sam_edge.segmenter import load
 
 BENCHMARKS = "sam_edge.benchmarks"
-CHOICES = ("grabcut", "slic", "floodfill")
+CHOICES = ("grabcut", "slic", "floodfill", "disc")
 
 
 @dataclass(frozen=True)

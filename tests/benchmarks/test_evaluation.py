@@ -148,7 +148,7 @@ def test_baselines_find_a_plain_shape(labelled_set: Path, name: str) -> None:
 
 
 def test_unknown_baseline() -> None:
-    with pytest.raises(InputError, match="choose one of grabcut, slic, floodfill"):
+    with pytest.raises(InputError, match="choose one of grabcut, slic, floodfill, disc"):
         Baseline("magic")
 
 

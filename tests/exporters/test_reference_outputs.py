@@ -1,11 +1,10 @@
 """PyTorch and exported graphs against what each family's own reference code computed.
 
 The weights are random, and a random decoder amplifies: noise of 1e-6 on the embedding, which is what another
-order of summation makes, moves single logits by 1e-2. Against the same model in float64, the reference
-outputs of sam_vit_b are off by up to 0.015 in logits, 0.0011 in predicted IoU and 0.0015 in mask IoU (ours by
-0.020, 0.0013 and 0.0019), those of mobile_sam by up to 0.0073 and 0.0022 (ours 0.0036 and 0.0016). So
-5e-3 is asked of the logits' RMS difference and a bound of all, masks must agree wherever a logit is
-farther than 5e-3 from the threshold, and predicted IoU has room for both errors.
+order of summation makes, moves single logits by 1e-2. The same models in float64 are up to 0.016 in logits
+and 0.0018 in mask IoU away from the reference, which summed in float32 as we do (see
+sam_edge.benchmarks.reference). So 5e-3 is asked of 95 % of the logits and a bound of all, masks must agree
+wherever a logit is farther than 5e-3 from the threshold, and predicted IoU has room for both errors.
 """
 
 from __future__ import annotations
@@ -101,9 +100,9 @@ def test_exported(name: str, multimask: int, case: Case) -> None:
 
 
 def _check(masks: Masks, expected: dict[str, NDArray[Any]], where: str) -> None:
-    difference = masks.logits - expected[f"{where}/logits"].astype(np.float32)
-    assert np.sqrt(np.mean(np.square(difference))) < TOLERANCE
-    assert np.abs(difference).max() < 3e-2
+    difference = np.abs(masks.logits - expected[f"{where}/logits"].astype(np.float32))
+    assert np.quantile(difference, 0.95) < TOLERANCE
+    assert difference.max() < 3e-2
     assert np.abs(masks.iou - expected[f"{where}/iou"]).max() < 3e-3
     width, height = masks.view.frame_wh
     bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)

@@ -10,7 +10,6 @@ and `curves.png` into the output folder. Started again with the same folder it g
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from dataclasses import dataclass
@@ -19,15 +18,12 @@ from typing import Any
 
 import click
 import cv2
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from sam_edge.errors import InputError, SamEdgeError
-from sam_edge.files import atomic_path
 from sam_edge.modeling.nano import PIXEL_MEAN, PIXEL_STD, Nano, build_nano
 
 from .batches import Batches, loader
@@ -37,6 +33,7 @@ from .checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from .curves import draw_curves, write_log
 from .parallel import average, launch
 from .pictures import Picture, load_packs
 from .rounds import interactive_loss, normalise
@@ -50,8 +47,6 @@ EMA_DECAY = 0.998
 THIRD_ROUND_SHARE = 0.35
 VAL_PICTURES = 48
 VAL_OBJECTS = 3
-COLUMNS = ("step", "minutes", "size", "rate", "loss", "train_point", "train_oracle", "train_box")
-VAL_COLUMNS = ("val_point", "val_oracle", "val_single", "val_box")
 
 
 class Run:
@@ -164,30 +159,6 @@ def train_step(run: Run, batch: dict[str, Tensor]) -> dict[str, float]:
     return {"loss": value / rounds, **numbers}
 
 
-def write_log(path: Path, rows: list[dict[str, float]]) -> None:
-    """The log as CSV, one line per evaluation."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *VAL_COLUMNS])
-        writer.writeheader()
-        writer.writerows({k: round(v, 5) for k, v in row.items()} for row in rows)
-
-
-def draw_curves(path: Path, rows: list[dict[str, float]]) -> None:
-    """Loss and IoU against minutes as a picture."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4))
-    minutes = [row["minutes"] for row in rows]
-    axes[0].plot(minutes, [row["loss"] for row in rows], label="loss")
-    for name in ("train_point", "train_oracle", *VAL_COLUMNS):
-        axes[1].plot(minutes, [row[name] for row in rows], label=name)
-    for axis in axes:
-        axis.set_xlabel("minutes")
-        axis.grid(alpha=0.3)
-        axis.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=90, bbox_inches="tight")
-    plt.close(figure)
-
-
 def train(run: Run, batches: Batches, cases: list[Case], every_s: float, workers: int) -> None:
     """Train until the run's time is over; the first process evaluates and saves every `every_s` s."""
     source = None
@@ -255,7 +226,6 @@ def main(
     device: str,
 ) -> None:
     """Train nano on the packed pictures, watching coco val."""
-    mpl.use("agg")
     cv2.setNumThreads(1)  # its thread pool does not survive the fork of the workers
     try:
         where = choose_device(device)

@@ -103,7 +103,7 @@ def _look(segmenter: Segmenter, embedding: Embedding, sample: GazeSample, min_co
         start = perf_counter_ns()
         masks = segmenter.decode(embedding, Prompt.points([(x_px, y_px)])).best()
         # A mask is of use at the frame's size: making it is part of the answer's time.
-        masks.binary  # noqa: B018
+        _ = masks.binary
         decode_ms = _since_ms(start)
     age_ms = (sample.t_ns - embedding.capture_ns) / 1e6
     return Look(sample, x_px, y_px, status, age_ms, decode_ms, masks)

@@ -31,7 +31,7 @@ def draw_step(step: Step, looks: Sequence[Look], shown: Look | None) -> NDArray[
         draw_gaze(picture, look, radius=unit)
     if looks:
         draw_gaze(picture, looks[-1], radius=7 * unit)
-    _caption(picture, _words(step, looks, shown), unit)
+    _caption(picture, _words(step, looks, shown))
     return picture
 
 
@@ -87,12 +87,13 @@ def _words(step: Step, looks: Sequence[Look], shown: Look | None) -> str:
     )
 
 
-def _caption(picture: NDArray[np.uint8], words: str, unit: int) -> None:
-    """A dark strip along the bottom with a line of text."""
-    height = 20 * unit
-    strip = picture[-height:]
+def _caption(picture: NDArray[np.uint8], words: str) -> None:
+    """A dark strip along the bottom with a line of text, as wide as the picture allows."""
+    scale = picture.shape[1] / 640
+    strip = picture[-max(1, round(20 * scale)) :]
     strip[:] = strip // 4
-    origin = (6 * unit, picture.shape[0] - 6 * unit)
+    origin = (round(6 * scale), picture.shape[0] - round(6 * scale))
+    thickness = max(1, round(scale))
     cv2.putText(
-        picture, words, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * unit, (255, 255, 255), unit, cv2.LINE_AA
+        picture, words, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * scale, (255, 255, 255), thickness, cv2.LINE_AA
     )

@@ -75,6 +75,31 @@ def export_weights(model: Nano, path: Path, metadata: dict[str, str]) -> None:
         save_file(weights, temporary, about)
 
 
+def save_trainable(model: Nano, path: Path) -> None:
+    """Write `model` in its training form, all branches apart, as FP16 safetensors: a start for another run."""
+    weights = {
+        name: (value.half() if value.dtype.is_floating_point else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary, {"family": "nano", "form": "training"})
+
+
+def load_trainable(model: Nano, path: Path) -> None:
+    """Give `model`, in its training form, the weights that `save_trainable` wrote."""
+    try:
+        stored = load_file(path)
+        wanted = model.state_dict()
+        model.load_state_dict(
+            {name: value.to(wanted[name].dtype) if name in wanted else value for name, value in stored.items()}
+        )
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: not nano's trainable weights ({reason}); give nano_trainable.safetensors of a run"
+        ) from error
+
+
 def load_weights(path: Path) -> Nano:
     """The deployed model with the weights that `export_weights` wrote, in FP32."""
     model = build_nano(deployed=True)

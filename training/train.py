@@ -4,8 +4,9 @@
     python -m sam_edge.training.train --packs out/packs --data ../shared/data --out out/nano \
         --minutes 75
 
-Writes `checkpoint.pt` (everything a later run needs), `nano.safetensors` (averaged, deployed), `log.csv`
-and `curves.png` into the output folder. Started again with the same folder it goes on from there.
+Writes `checkpoint.pt` (everything a later run needs), `nano.safetensors` (averaged, deployed),
+`nano_trainable.safetensors` (averaged, a start for another run: --init), `log.csv` and `curves.png` into
+the output folder. Started again with the same folder it goes on from there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from .checkpoint import (
     Averaged,
     export_weights,
     load_checkpoint,
+    load_trainable,
     save_checkpoint,
+    save_trainable,
 )
 from .curves import draw_curves, write_log
 from .parallel import average, launch
@@ -100,8 +103,14 @@ class Run:
         }
         save_checkpoint(self.checkpoint, state)
         export_weights(self.average.model, self.out / "nano.safetensors", {"steps": str(self.step)})
+        save_trainable(self.average.model, self.out / "nano_trainable.safetensors")
         write_log(self.out / "log.csv", self.rows)
         draw_curves(self.out / "curves.png", self.rows)
+
+    def start_from(self, weights: Path) -> None:
+        """Begin with another run's averaged weights instead of random ones."""
+        load_trainable(self.model, weights)
+        load_trainable(self.average.model, weights)
 
     def resume(self) -> None:
         """Go on from the checkpoint."""
@@ -206,6 +215,11 @@ def _row(run: Run, size: int, sums: dict[str, list[float]], cases: list[Case]) -
 @click.option("--packs", type=click.Path(path_type=Path), default=Path("out/packs"))
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/nano"))
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="begin with these trainable weights, such as training/weights/nano_trainable.safetensors",
+)
 @click.option("--minutes", type=float, default=75.0, show_default=True, help="of the whole run")
 @click.option("--every", type=float, default=4.0, show_default=True, help="minutes between saves")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -217,6 +231,7 @@ def main(
     packs: Path,
     data: Path,
     out: Path,
+    init: Path | None,
     minutes: float,
     every: float,
     seed: int,
@@ -230,7 +245,7 @@ def main(
     try:
         where = choose_device(device)
         pictures, cases = load_packs(packs), coco_cases(data, VAL_PICTURES, VAL_OBJECTS)
-        settings = Settings(out, minutes, every * 60.0, seed, threads, workers, where)
+        settings = Settings(out, init, minutes, every * 60.0, seed, threads, workers, where)
         launch(_work, 1 if where.type == "cuda" else processes, (settings, pictures, cases))
     except SamEdgeError as error:
         raise click.ClickException(str(error)) from error
@@ -241,6 +256,7 @@ class Settings:
     """What every process of a run is told."""
 
     out: Path
+    init: Path | None
     minutes: float
     every_s: float
     seed: int
@@ -255,6 +271,8 @@ def _work(rank: int, processes: int, settings: Settings, pictures: list[Picture]
     run = Run(settings.out, settings.minutes, settings.seed, settings.device, rank, processes)
     if run.checkpoint.exists():
         run.resume()
+    elif settings.init is not None:
+        run.start_from(settings.init)
     batches = Batches(pictures, settings.seed, processes)
     train(run, batches, cases, settings.every_s, settings.workers)
 

@@ -20,6 +20,7 @@ from sam_edge.training.checkpoint import (
     export_weights,
     load_checkpoint,
     load_weights,
+    save_trainable,
 )
 from sam_edge.training.pack import TRAIN_SETS, entries, write_packs
 from sam_edge.training.pictures import load_packs
@@ -175,3 +176,22 @@ def test_every_round_adds_one_click(batch: dict[str, torch.Tensor], monkeypatch:
     images = normalise(batch["images"], torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD))
     interactive_loss(model, images, batch, 3, np.random.default_rng(0))
     assert np.diff(seen).tolist() == [len(batch["coords"])] * 2
+
+
+def test_a_run_starts_from_another_runs_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "nano_trainable.safetensors"
+    with torch.no_grad():
+        (given := build_nano()).decoder.masks.weight.fill_(0.25)
+    save_trainable(given, weights)
+    run = Run(tmp_path / "run", 1.0, 1, torch.device("cpu"))
+    run.start_from(weights)
+    for model in (run.model, run.average.model):
+        assert torch.equal(model.decoder.masks.weight, given.decoder.masks.weight)
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_deployed_weights_are_no_start(tmp_path: Path) -> None:
+    export_weights(build_nano(), tmp_path / "nano.safetensors", {})
+    run = Run(tmp_path / "run", 1.0, 1, torch.device("cpu"))
+    with pytest.raises(CheckpointError, match="not nano's trainable weights"):
+        run.start_from(tmp_path / "nano.safetensors")

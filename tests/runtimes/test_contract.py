@@ -19,6 +19,7 @@ def opener(request: pytest.FixtureRequest) -> OpenRuntime:
     try:
         return find_runtime(request.param)[1]
     except MissingExtraError as error:
+        # Every runtime keeps the contract where its library can be had; the message names the extra.
         pytest.skip(str(error))
 
 

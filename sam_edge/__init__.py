@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sam_edge.errors import (
         BundleError,
         CheckpointError,
+        EngineError,
         FidelityError,
         InputError,
         MissingExtraError,
@@ -28,6 +29,7 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "Embedding",
+    "EngineError",
     "FidelityError",
     "InputError",
     "Masks",

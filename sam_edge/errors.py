@@ -6,6 +6,7 @@
     ├── BundleError         a model folder that is damaged, edited or foreign
     ├── OutputError         a file or folder that cannot be written
     ├── MissingExtraError   a library that an extra of this package would have installed
+    ├── EngineError         a library, driver, device or device memory that an engine needs and lacks
     └── FidelityError       an engine that does not compute what the model computes
 
 Every message is one line that names the thing and the cure. The command line prints it and exits with 2.
@@ -37,10 +38,16 @@ class OutputError(SamEdgeError):
 class MissingExtraError(SamEdgeError, ImportError):
     """A library is missing; the message names the extra that brings it."""
 
-    def __init__(self, library: str, extra: str) -> None:
-        super().__init__(f"{library} is not installed: pip install 'sam-edge[{extra}]'")
+    def __init__(self, library: str, extra: str, system: str | None = None) -> None:
+        """`system` is the cure where the library comes with the system, and not from an extra."""
+        cure = system or f"pip install 'sam-edge[{extra}]'"
+        super().__init__(f"{library} is not installed: {cure}")
         self.library = library
         self.extra = extra
+
+
+class EngineError(SamEdgeError):
+    """A library, driver, device or device memory that an engine needs is broken, missing or too small."""
 
 
 class FidelityError(SamEdgeError):

@@ -6,13 +6,18 @@ lives on this side of the port.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from sam_edge.errors import InputError, MissingExtraError
+from sam_edge import scores
+from sam_edge.errors import EngineError, InputError, MissingExtraError
+from sam_edge.install import cure
 from sam_edge.lazy import EXTRA_OF, load
+from sam_edge.machine import Machine, this_machine
 from sam_edge.tensors import Arrays, TensorSpec
 
 
@@ -30,7 +35,11 @@ class Runtime(Protocol):
         ...
 
     def run(self, feeds: Arrays) -> Arrays:
-        """Compute every output from all inputs."""
+        """Compute every output from all inputs.
+
+        Outputs stay valid after later runs and after `close`. Those that another graph takes may be arrays on
+        the device, which have `__array__` and `__dlpack__`; this engine's siblings take them without a copy.
+        """
         ...
 
     def close(self) -> None:
@@ -44,33 +53,93 @@ class OpenRuntime(Protocol):
     def __call__(self, graph: Path, threads: int | None = None) -> Runtime: ...
 
 
-# name -> (where it lives, the library it needs), best first
-RUNTIMES: Mapping[str, tuple[str, str]] = {
-    "onnxruntime": ("sam_edge.runtimes.onnxruntime:OnnxRuntime", "onnxruntime"),
-    "reference": ("sam_edge.runtimes.reference:ReferenceRuntime", "onnx"),
+@dataclass(frozen=True)
+class Entry:
+    """A runtime that can be chosen."""
+
+    where: str
+    """"module:class" of its opener, which takes (graph, threads=None, device=None)."""
+    library: str
+    """The Python package it needs."""
+    score: Callable[[Machine], int]
+    """How well it suits a machine, without importing anything: 0 is not at all."""
+    devices: tuple[str, ...] = ()
+    """What may follow its name, as in onnxruntime:cuda; the opener says which of them are here."""
+    on_request: bool = False
+    """Never chosen unasked."""
+
+
+RUNTIMES: Mapping[str, Entry] = {
+    "onnxruntime": Entry(
+        "sam_edge.runtimes.onnxruntime:OnnxRuntime",
+        "onnxruntime",
+        scores.onnxruntime,
+        ("cpu", "cuda", "tensorrt"),
+    ),
+    # Right, but so slow that nobody should get it unasked.
+    "reference": Entry(
+        "sam_edge.runtimes.reference:ReferenceRuntime", "onnx", scores.anywhere, on_request=True
+    ),
 }
 
 
-ONLY_ON_REQUEST = ("reference",)
-"""Right, but so slow that nobody should get it unasked."""
-
-
 def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
-    """The named runtime, or the best one this machine has, with its name.
+    """The runtime called NAME or NAME:DEVICE, or the best one this machine has, with its name (no device).
 
     Raises:
-        InputError: no runtime has that name.
+        InputError: no runtime, or none of its devices, has that name.
         MissingExtraError: its library is missing; no runtime's library is there.
+        EngineError: its library is there and cannot be loaded.
     """
-    if name is None:
-        usable = [
-            key for key, (_, library) in RUNTIMES.items() if key not in ONLY_ON_REQUEST and find_spec(library)
-        ]
-        name = usable[0] if usable else next(iter(RUNTIMES))
+    name, device = split_name(name or best_runtime(this_machine()))
+    entry = RUNTIMES[name]
+    if find_spec(entry.library) is None:
+        raise MissingExtraError(
+            entry.library, EXTRA_OF[entry.library], system=cure(entry.library, this_machine())
+        )
+    try:
+        opener: OpenRuntime = load(entry.where)
+    except MissingExtraError:
+        raise
+    except (ImportError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise EngineError(
+            f"{entry.library} is installed but cannot be loaded ({line}): "
+            f"install it anew, or choose another --runtime (sam-edge doctor shows them)"
+        ) from error
+    return name, partial(opener, device=device) if device else opener
+
+
+def split_name(text: str) -> tuple[str, str | None]:
+    """NAME and DEVICE of NAME[:DEVICE]; the device as the table spells it, in any case in `text`.
+
+    A number after a dot picks one of several, as OpenVINO counts them: openvino:GPU.1.
+
+    Raises:
+        InputError: unknown name or device; the known ones are listed.
+    """
+    name, colon, device = text.partition(":")
     if name not in RUNTIMES:
         raise InputError(f"unknown runtime {name!r}: choose one of {', '.join(RUNTIMES)}")
-    where, library = RUNTIMES[name]
-    if find_spec(library) is None:
-        raise MissingExtraError(library, EXTRA_OF[library])
-    opener: OpenRuntime = load(where)
-    return name, opener
+    if not colon:
+        return name, None
+    known = RUNTIMES[name].devices
+    if not known:
+        raise InputError(f"runtime {name} has no devices to choose from: say --runtime {name}")
+    kind, dot, number = device.partition(".")
+    spelled = {item.lower(): item for item in known}.get(kind.lower())
+    if spelled is None or (dot and not number.isdigit()):
+        choices = ", ".join(f"{name}:{item}" for item in known)
+        raise InputError(f"runtime {name} has no device {device!r}: choose one of {choices}")
+    return name, f"{spelled}{dot}{number}"
+
+
+def best_runtime(machine: Machine) -> str:
+    """Name of the installed runtime with the best score; the first of the table where none is installed."""
+    usable = {
+        name: entry.score(machine)
+        for name, entry in RUNTIMES.items()
+        if not entry.on_request and find_spec(entry.library)
+    }
+    best = max(usable, key=lambda name: usable[name], default=None)
+    return best if best and usable[best] else next(iter(RUNTIMES))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 OUTER = ("runtimes", "exporters", "calibration", "benchmarks", "training")
 LAZY = [
     *(where for where, _ in COMMANDS.values()),
-    *(where for where, _ in RUNTIMES.values()),
+    *(entry.where for entry in RUNTIMES.values()),
     *SOURCES.values(),
     *SINKS.values(),
 ]

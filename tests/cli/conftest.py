@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sam_edge import runtime
+from sam_edge import runtime, scores
 from sam_edge.cli import main
 from tests.disc_model import disc_bundle
 
@@ -29,7 +29,8 @@ def sam_edge(
     disc_bundle(tmp_path)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(runtime, "RUNTIMES", {"disc": ("tests.disc_model:DiscRuntime", "numpy")})
+    disc = runtime.Entry("tests.disc_model:DiscRuntime", "numpy", scores.anywhere)
+    monkeypatch.setattr(runtime, "RUNTIMES", {"disc": disc})
 
     def call(*arguments: str) -> Answer:
         code = main(list(arguments))

@@ -91,11 +91,11 @@ def test_unsound_gaze_names_the_line_and_the_cure(sam_edge: SamEdge, clip: str, 
 # source waits until the signal was sent, so nothing depends on how fast the machine is.
 INTERRUPTED = """
 import sys
-from sam_edge import runtime
+from sam_edge import runtime, scores
 from sam_edge.cli import main
 from sam_edge.streaming import video_source
 
-runtime.RUNTIMES = {"disc": ("tests.disc_model:DiscRuntime", "numpy")}
+runtime.RUNTIMES = {"disc": runtime.Entry("tests.disc_model:DiscRuntime", "numpy", scores.anywhere)}
 every = video_source.VideoSource.__iter__
 
 def waits(self):

@@ -112,13 +112,9 @@ def read_machine(
 
 
 def _cuda_nodes(root: Path) -> tuple[str, ...]:
-    return tuple(
-        sorted(
-            str(path.relative_to(root / "dev"))
-            for pattern in CUDA_NODES
-            for path in (root / "dev").glob(pattern)
-        )
-    )
+    nodes = root / "dev"
+    found = {str(path.relative_to(nodes)) for pattern in CUDA_NODES for path in nodes.glob(pattern)}
+    return tuple(sorted(found))
 
 
 def _cuda_names(root: Path) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
             entry.library, EXTRA_OF[entry.library], system=cure(entry.library, this_machine())
         )
     try:
-        opener: OpenRuntime = load(entry.where)
+        opener: Callable[..., Runtime] = load(entry.where)
     except MissingExtraError:
         raise
     except (ImportError, OSError) as error:

@@ -7,11 +7,17 @@ them: x of the frame becomes x times the scale, and the model itself adds the ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sam_edge.errors import InputError
+
+Fit = Literal["pad", "squash"]
+"""`pad` keeps the picture's shape and pads it; masks come back by way of the padded input, as in
+`segment_anything`. `squash` stretches it over the whole input; masks come back in one bicubic step, as in
+EfficientSAM."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,11 @@ class View:
     content_wh: tuple[int, int]
     """Size of the window inside the encoder's input."""
     input_wh: tuple[int, int]
-    """Size of the encoder's input."""
+    """Size of the encoder's input, in whose pixels prompts and masks are measured."""
+    fit: Fit = "pad"
+    """How the window was made to fit."""
+    shrink: int = 1
+    """How many times smaller than the input the picture is that the encoder really gets."""
 
     def __post_init__(self) -> None:
         x, y, width, height = self.window_xywh
@@ -44,6 +54,27 @@ class View:
                 f"view window {self.window_xywh} does not lie inside the frame {self.frame_wh}, or its "
                 f"content {self.content_wh} not inside the input {self.input_wh}"
             )
+        if self.shrink < 1 or any(side % self.shrink for side in self.input_wh):
+            raise InputError(f"a view's input of {self.input_wh} cannot be shrunk {self.shrink} times")
+
+    @property
+    def picture_wh(self) -> tuple[int, int]:
+        """Size of the picture that the encoder gets, padding included."""
+        width, height = self.input_wh
+        return width // self.shrink, height // self.shrink
+
+    @property
+    def seen_wh(self) -> tuple[int, int]:
+        """Size of the window inside that picture."""
+        if self.shrink == 1:
+            return self.content_wh
+        if self.fit == "squash":
+            return self.picture_wh
+        # Rounded once, from the frame's size, as EfficientViT-SAM does: not a rounded size rounded again.
+        _, _, width, height = self.window_xywh
+        scale = max(self.content_wh) / self.shrink / max(width, height)
+        seen = _scaled(width, height, scale)
+        return min(seen[0], self.picture_wh[0]), min(seen[1], self.picture_wh[1])
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -69,6 +100,14 @@ class InputSize:
     """Both sides of the input are multiples of this."""
     square: bool
     """True: the input is always long_side x long_side. False: the short side follows the frame."""
+    fit: Fit = "pad"
+    """How a frame of another shape is made to fit; only a square is squashed into."""
+    shrink: int = 1
+    """How many times smaller than the input the picture is that the encoder really gets."""
+
+    def __post_init__(self) -> None:
+        if self.fit not in ("pad", "squash") or (self.fit == "squash" and not self.square):
+            raise InputError(f"an input's fit is {self.fit!r}: choose pad, or squash with a square input")
 
     def view(
         self,
@@ -79,14 +118,14 @@ class InputSize:
         x, y, width, height = window_xywh or (0, 0, *frame_wh)
         if width < 1 or height < 1:
             raise InputError(f"a view of {width} x {height} pixels shows nothing: give at least 1 x 1")
-        scale = self.long_side / max(width, height)
-        # Rounding as segment_anything's ResizeLongestSide does: half a pixel up.
-        content = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
+        content = _scaled(width, height, self.long_side / max(width, height))
         if self.square:
             input_wh = (self.long_side, self.long_side)
         else:
             input_wh = (_round_up(content[0], self.multiple), _round_up(content[1], self.multiple))
-        return View(frame_wh, (x, y, width, height), content, input_wh)
+        if self.fit == "squash":
+            content = input_wh
+        return View(frame_wh, (x, y, width, height), content, input_wh, self.fit, self.shrink)
 
     def check(self, view: View) -> None:
         """Raise InputError if an encoder of this rule cannot take the view's input."""
@@ -97,6 +136,13 @@ class InputSize:
             )
         if width % self.multiple or height % self.multiple:
             raise InputError(f"the view's input is {width} x {height}: take multiples of {self.multiple}")
+        if (view.fit, view.shrink) != (self.fit, self.shrink):
+            raise InputError("the view is of another model: make it with this one's `view`")
+
+
+def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:
+    """Rounded as segment_anything's ResizeLongestSide does: half a pixel up."""
+    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -92,22 +92,35 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
 
 
 def encoder_input(image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> NDArray[np.float32]:
-    """Cut, resize, normalise and pad a frame (H, W, 3) uint8 RGB into (1, 3, h, w) float32."""
+    """Cut, resize, normalise and pad a frame (H, W, 3) uint8 RGB into (1, 3, h, w) float32.
+
+    h and w are the view's `picture_wh`.
+    """
     x, y, width, height = view.window_xywh
-    window = image[y : y + height, x : x + width]
-    if preprocess.resize == "antialias":
-        window = resize_antialias(window, view.content_wh)
-    elif (width, height) != view.content_wh:
-        # INTER_AREA enlarges in blocks.
-        method = cv2.INTER_LINEAR if view.content_wh[0] > width else cv2.INTER_AREA
-        window = cast("NDArray[np.uint8]", cv2.resize(window, view.content_wh, interpolation=method))
+    seen = _resized(image[y : y + height, x : x + width], view.seen_wh, preprocess)
     # One pass, picture to blob: (pixel - mean) / std as a multiply and an add.
     std = np.array(preprocess.std, np.float32)
-    scaled = np.multiply(window, 1 / std, dtype=np.float32)
+    scaled = np.multiply(seen, 1 / std, dtype=np.float32)
     scaled -= np.array(preprocess.mean, np.float32) / std
-    blob = np.zeros((1, 3, view.input_wh[1], view.input_wh[0]), np.float32)
-    blob[0, :, : view.content_wh[1], : view.content_wh[0]] = scaled.transpose(2, 0, 1)
+    blob = np.zeros((1, 3, view.picture_wh[1], view.picture_wh[0]), np.float32)
+    blob[0, :, : view.seen_wh[1], : view.seen_wh[0]] = scaled.transpose(2, 0, 1)
     return blob
+
+
+def _resized(
+    window: NDArray[np.uint8], size_wh: tuple[int, int], preprocess: Preprocess
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    if preprocess.resize == "antialias":
+        return resize_antialias(window, size_wh)
+    if preprocess.resize == "bilinear":
+        # As floats: the reference interpolates without rounding back to pixels.
+        pixels = window.astype(np.float32)
+        return cast("NDArray[np.float32]", cv2.resize(pixels, size_wh, interpolation=cv2.INTER_LINEAR))
+    if (window.shape[1], window.shape[0]) == size_wh:
+        return window
+    # INTER_AREA enlarges in blocks.
+    method = cv2.INTER_LINEAR if size_wh[0] > window.shape[1] else cv2.INTER_AREA
+    return cast("NDArray[np.uint8]", cv2.resize(window, size_wh, interpolation=method))
 
 
 def _declared_size(data: bytes) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,6 +19,31 @@ from sam_edge.tensors import TensorSpec
 
 FORMAT = 1
 """Raised when a reader of the old format would misread the new one."""
+Precision = Literal["fp32", "fp16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+"""In which numbers an engine computes; fp16 keeps what float16 cannot hold in float32."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Which engine of a model: the graphs for a runtime, in one precision."""
+
+    runtime: str
+    """NAME[:DEVICE], such as openvino or openvino:GPU."""
+    precision: Precision = "fp32"
+
+    @property
+    def key(self) -> str:
+        """What its fidelity is listed under: two devices are two engines."""
+        return f"{self.runtime}-{self.precision}"
+
+    @property
+    def graphs_key(self) -> str:
+        """What its graphs are listed under: all devices of a runtime share them."""
+        return f"{self.runtime.partition(':')[0]}-{self.precision}"
+
+    def __str__(self) -> str:
+        return f"{self.runtime} {self.precision}"
 
 
 @dataclass(frozen=True)
@@ -29,8 +54,9 @@ class Preprocess:
     """Subtracted from each channel (RGB, 0..255)."""
     std: tuple[float, float, float]
     """Divides each channel (RGB, 0..255)."""
-    resize: Literal["antialias", "area"]
-    """`antialias`: Pillow's bilinear, as SAM was trained. `area`: OpenCV's INTER_AREA, faster."""
+    resize: Literal["antialias", "area", "bilinear"]
+    """`antialias`: Pillow's bilinear, as SAM was trained. `area`: OpenCV's INTER_AREA, faster. `bilinear`:
+    without antialiasing or rounding, as EfficientSAM was trained."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +85,33 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
     """Library -> version that made the folder."""
     fidelity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Runtime -> measured difference to the PyTorch model."""
+    """Engine -> measured difference to the PyTorch model. A plain runtime's name is its fp32 engine."""
+    engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Engine -> graph -> file, for the graphs that were made for it; the others are those of `graphs`."""
+    raised: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Engine -> the nodes, as GRAPH/NODE, that had to be raised to float32 to pass the gate."""
 
     @cached_property
     def model_id(self) -> str:
-        """Tells two folders apart, also two exports of one checkpoint: name and a hash of all the rest."""
-        return f"{self.name}-{hashlib.sha256(dump(self)).hexdigest()[:12]}"
+        """Tells two models apart, also two exports of one checkpoint: name and a hash of all the rest.
+
+        Engines made for a runtime, and what was measured, do not make it another model.
+        """
+        made_for_engines = {file for graphs in self.engines.values() for file in graphs.values()}
+        files = {
+            file: digest
+            for file, digest in self.files.items()
+            if not any(file == made or file.startswith(f"{made}.") for made in made_for_engines)
+        }
+        core = replace(self, files=files, fidelity={}, engines={}, raised={})
+        return f"{self.name}-{hashlib.sha256(dump(core)).hexdigest()[:12]}"
+
+    def measured(self, engine: Engine) -> Mapping[str, float] | None:
+        """How far an engine is from the PyTorch model; None if nobody has measured it."""
+        found = self.fidelity.get(engine.key)
+        if found is None and engine.precision == "fp32":
+            found = self.fidelity.get(engine.runtime)
+        return found
 
 
 def dump(manifest: Manifest) -> bytes:
@@ -87,8 +134,12 @@ def dump(manifest: Manifest) -> bytes:
         },
         "files": dict(manifest.files),
         "tools": dict(manifest.tools),
-        "fidelity": {runtime: dict(values) for runtime, values in manifest.fidelity.items()},
+        "fidelity": {engine: dict(values) for engine, values in manifest.fidelity.items()},
     }
+    if manifest.engines:
+        document["engines"] = {engine: dict(files) for engine, files in manifest.engines.items()}
+    if manifest.raised:
+        document["raised"] = {engine: list(nodes) for engine, nodes in manifest.raised.items()}
     document["manifest_sha256"] = _seal(document)
     return (json.dumps(document, indent=2) + "\n").encode()
 
@@ -138,6 +189,8 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         files=document["files"],
         tools=document["tools"],
         fidelity=document["fidelity"],
+        engines=document.get("engines", {}),
+        raised=document.get("raised", {}),
     )
 
 

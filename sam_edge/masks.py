@@ -43,7 +43,7 @@ class Masks:
 
     @property
     def frame_logits(self) -> NDArray[np.float32]:
-        """(k, H, W) at the frame's size, resized as `segment_anything` does, by way of the input's.
+        """(k, H, W) at the frame's size, resized as the view's `fit` says.
 
         Made anew each time: a hundred kept masks of a large frame would fill a small device.
         """
@@ -53,10 +53,15 @@ class Masks:
         if (width, height) != self.view.frame_wh:
             full.fill(OUTSIDE)
         for plane, low in zip(full, self.logits, strict=True):
-            content_width, content_height = self.view.content_wh
-            content = _resize(low, self.view.input_wh)[:content_height, :content_width]
-            plane[y : y + height, x : x + width] = _resize(content, (width, height))
+            plane[y : y + height, x : x + width] = self._window_logits(low, (width, height))
         return full
+
+    def _window_logits(self, low: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:
+        if self.view.fit == "squash":
+            return cast("NDArray[np.float32]", cv2.resize(low, size_wh, interpolation=cv2.INTER_CUBIC))
+        content_width, content_height = self.view.content_wh
+        content = _resize(low, self.view.input_wh)[:content_height, :content_width]
+        return _resize(content, size_wh)
 
     @cached_property
     def binary(self) -> NDArray[np.bool_]:

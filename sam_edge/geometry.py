@@ -104,25 +104,38 @@ class InputSize:
     """How a frame of another shape is made to fit; only a square is squashed into."""
     shrink: int = 1
     """How many times smaller than the input the picture is that the encoder really gets."""
+    fixed_wh: tuple[int, int] | None = None
+    """The input's size where an engine was made for one aspect: frames of another are padded into it."""
 
     def __post_init__(self) -> None:
         if self.fit not in ("pad", "squash") or (self.fit == "squash" and not self.square):
             raise InputError(f"an input's fit is {self.fit!r}: choose pad, or squash with a square input")
+        if self.fixed_wh and (self.square or max(self.fixed_wh) != self.long_side):
+            raise InputError(f"an input of {self.fixed_wh} is no square, and its longer side is its long_side")
+
+    @property
+    def sides_wh(self) -> tuple[int, int] | None:
+        """The input's size if it is the same for all frames, else None."""
+        return (self.long_side, self.long_side) if self.square else self.fixed_wh
 
     def view(
         self,
         frame_wh: tuple[int, int],
         window_xywh: tuple[int, int, int, int] | None = None,
     ) -> View:
-        """The view of a frame, or of a window of it, scaled so that its longer side is `long_side`."""
+        """The view of a frame, or of a window of it, scaled so that its longer side is `long_side`.
+
+        In an input of fixed sides it is scaled so that it just fits.
+        """
         x, y, width, height = window_xywh or (0, 0, *frame_wh)
         if width < 1 or height < 1:
             raise InputError(f"a view of {width} x {height} pixels shows nothing: give at least 1 x 1")
-        content = _scaled(width, height, self.long_side / max(width, height))
-        if self.square:
-            input_wh = (self.long_side, self.long_side)
-        else:
-            input_wh = (_round_up(content[0], self.multiple), _round_up(content[1], self.multiple))
+        room = self.sides_wh or (self.long_side, self.long_side)
+        content = _scaled(width, height, min(room[0] / width, room[1] / height))
+        input_wh = self.sides_wh or (
+            _round_up(content[0], self.multiple),
+            _round_up(content[1], self.multiple),
+        )
         if self.fit == "squash":
             content = input_wh
         return View(frame_wh, (x, y, width, height), content, input_wh, self.fit, self.shrink)
@@ -130,9 +143,10 @@ class InputSize:
     def check(self, view: View) -> None:
         """Raise InputError if an encoder of this rule cannot take the view's input."""
         width, height = view.input_wh
-        if self.square and (width, height) != (self.long_side, self.long_side):
+        wanted = self.sides_wh or (width, height)
+        if wanted != (width, height):
             raise InputError(
-                f"the view's input is {width} x {height}: this model takes {self.long_side} squared"
+                f"the view's input is {width} x {height}: this model takes {wanted[0]} x {wanted[1]}"
             )
         if width % self.multiple or height % self.multiple:
             raise InputError(f"the view's input is {width} x {height}: take multiples of {self.multiple}")

@@ -176,7 +176,7 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         family=str(document["family"]),
         checkpoint_sha256=str(document["checkpoint_sha256"]),
         licence=str(document["licence"]),
-        input_size=InputSize(**document["input_size"]),
+        input_size=_input_size(document["input_size"]),
         preprocess=Preprocess(
             mean=_triple(preprocess["mean"]),
             std=_triple(preprocess["std"]),
@@ -196,6 +196,11 @@ def _manifest(document: dict[str, Any]) -> Manifest:
 
 def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(item["name"], tuple(item["shape"]), str(item["dtype"])) for item in items)
+
+
+def _input_size(item: dict[str, Any]) -> InputSize:
+    size = InputSize(**item)
+    return size if size.fixed_wh is None else replace(size, fixed_wh=tuple(size.fixed_wh))
 
 
 def _triple(values: list[float]) -> tuple[float, float, float]:

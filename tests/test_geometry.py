@@ -48,6 +48,33 @@ def test_camera_shapes_of_the_shipped_model() -> None:
     assert rule.view((480, 640)).input_wh == (384, 512)
 
 
+@given(sizes, st.sampled_from([(1024, 576), (576, 1024), (1024, 768), (512, 512)]))
+def test_fixed_sides_hold_every_frame(frame_wh: tuple[int, int], fixed_wh: tuple[int, int]) -> None:
+    rule = InputSize(max(fixed_wh), 16, square=False, fixed_wh=fixed_wh)
+    view = rule.view(frame_wh)
+    rule.check(view)
+    assert view.input_wh == fixed_wh
+    assert any(content == side for content, side in zip(view.content_wh, fixed_wh, strict=True))
+    x, y = view.scale * frame_wh
+    assert x <= fixed_wh[0] + 1e-9
+    assert y <= fixed_wh[1] + 1e-9
+
+
+def test_fixed_sides_of_the_frames_aspect_scale_as_the_square() -> None:
+    rule, square = InputSize(1024, 16, False, fixed_wh=(1024, 576)), InputSize(1024, 16, True)
+    assert rule.view((1280, 720)).content_wh == square.view((1280, 720)).content_wh == (1024, 576)
+    assert rule.view((720, 1280)).content_wh == (324, 576)
+    with pytest.raises(InputError, match="takes 1024 x 576"):
+        rule.check(square.view((1280, 720)))
+    for wrong in (
+        {"long_side": 512, "square": False},
+        {"long_side": 1024, "square": True},
+        {"long_side": 1024, "square": True, "fit": "squash"},
+    ):
+        with pytest.raises(InputError, match="its longer side"):
+            InputSize(multiple=16, fixed_wh=(1024, 576), **wrong)  # type: ignore[arg-type]
+
+
 def test_rounds_as_the_reference() -> None:
     # ResizeLongestSide: int(side * scale + 0.5); 683 x 1024 / 1000 = 699.392, 1 x 1024 / 1000 = 1.024
     assert InputSize(1024, 16, True).view((1000, 683)).content_wh == (1024, 699)

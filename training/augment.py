@@ -163,11 +163,11 @@ def shape(view: View, donor: Picture, rng: np.random.Generator, label: int) -> V
 def recolour(image: Array, rng: np.random.Generator) -> Array:
     """Brightness, contrast, colour, blur, motion blur, noise and compression, each now and then."""
     out: Array = image.astype(np.float32)
-    if rng.random() < 0.8:
+    if rng.random() < 0.6:
         gain = rng.uniform(0.7, 1.35) * rng.uniform(0.92, 1.08, 3)
         out = (out - 128.0) * rng.uniform(0.75, 1.3) + 128.0 + rng.uniform(-20, 20)
         out = out * gain.astype(np.float32)
-    if rng.random() < 0.4:
+    if rng.random() < 0.25:
         grey = out @ np.array([0.299, 0.587, 0.114], np.float32)
         keep = rng.uniform(0.0, 1.6) if rng.random() < 0.85 else 0.0
         out = grey[:, :, None] + (out - grey[:, :, None]) * np.float32(keep)

@@ -16,19 +16,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .augment import View, crop_around, paste, recolour, shape
+from .dense import instance_targets
 from .pictures import Picture
 from .schedule import Crops
 from .simulate import first_prompt
 
 Array = NDArray[Any]
 
-SET_WEIGHTS = {"coco": 0.5, "coco_person": 0.15, "pets": 0.11, "ccp": 0.15, "facade": 0.09}
-SLOTS = 7
-PROMPTS_PER_PICTURE = 4
-SMALLEST_PX = 48
+SET_WEIGHTS = {"coco": 0.62, "coco_person": 0.16, "pets": 0.08, "ccp": 0.09, "facade": 0.05}
+SLOTS = 3
+PROMPTS_PER_PICTURE = 3
+SMALLEST_PX = 200
 MOST_CROPS = 8
 PASTED = 60_000
-PANOPTIC_SHARE = 0.35
+PANOPTIC_SHARE = 0.15
 WHOLE_SHARE = 0.45
 SCALES = (0.33, 1.7)
 
@@ -42,6 +43,7 @@ class Batches(Dataset[dict[str, Tensor]]):
 
     def __init__(self, pictures: list[Picture], seed: int, processes: int = 1) -> None:
         self.seed = seed
+        self.pictures = len(pictures)
         self.processes = processes
         self.by_set = {
             name: [p for p in pictures if p.set == name]
@@ -68,25 +70,27 @@ class Batches(Dataset[dict[str, Tensor]]):
         size, count = crops.size, -(-crops.count // self.processes)
         samples = [self._sample(rng, size) for _ in range(count)]
         parts = zip(*samples, strict=True)
-        images, masks, coords, labels = (torch.from_numpy(np.stack(part)) for part in parts)
+        images, masks, coords, labels, extents, groups = (torch.from_numpy(np.stack(part)) for part in parts)
         return {
             "images": images.permute(0, 3, 1, 2).contiguous(),
             "masks": masks.flatten(0, 1),
             "coords": coords.flatten(0, 1),
             "labels": labels.flatten(0, 1),
+            "extents": extents,
+            "groups": groups,
         }
 
     def _pick(self, rng: np.random.Generator) -> Picture:
         group = self.by_set[list(self.by_set)[rng.choice(len(self.chance), p=self.chance)]]
         return group[rng.integers(len(group))]
 
-    def _sample(self, rng: np.random.Generator, size: int) -> tuple[Array, Array, Array, Array]:
+    def _sample(self, rng: np.random.Generator, size: int) -> tuple[Array, ...]:
         while True:
             picture = self._pick(rng)
             view = crop_around(picture, rng, size, SCALES)
-            if rng.random() < 0.35:
+            if rng.random() < 0.2:
                 view = paste(view, self._pick(rng), rng, PASTED)
-            if rng.random() < 0.12:
+            if rng.random() < 0.05:
                 view = shape(view, self._pick(rng), rng, PASTED + 1)
             targets = choose_targets(view, picture.set, rng)
             if targets:
@@ -99,7 +103,8 @@ class Batches(Dataset[dict[str, Tensor]]):
             mask, others = targets[k % len(targets)]
             masks[k] = mask
             coords[k], labels[k] = first_prompt(mask, others, rng, degree_px, SLOTS)
-        return recolour(view.image, rng), masks, coords, labels
+        dense = instance_targets(_instances(view, picture.set))
+        return recolour(view.image, rng), masks, coords, labels, *dense
 
 
 def choose_targets(view: View, kind: str, rng: np.random.Generator) -> list[tuple[Array, Array]]:
@@ -131,6 +136,14 @@ def choose_targets(view: View, kind: str, rng: np.random.Generator) -> list[tupl
         if not mask.all():
             targets.append((mask, (labels > 0) & ~mask))
     return targets
+
+
+def _instances(view: View, kind: str) -> Array:
+    """The view's objects as labels; of the clothing set the person, not the garments."""
+    labels: Array = view.labels[0]
+    if kind == "ccp":
+        labels = np.where((labels > 0) & (labels < PASTED), 1, labels)
+    return labels
 
 
 class _From(Sampler[int]):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from sam_edge.files import atomic_path
 
-COLUMNS = ("step", "minutes", "size", "rate", "loss", "train_point", "train_oracle", "train_box")
+COLUMNS = ("step", "minutes", "size", "rate", "loss", "dense", "train_point", "train_oracle", "train_box")
 VAL_COLUMNS = ("val_point", "val_oracle", "val_single", "val_box")
 
 
@@ -26,7 +26,8 @@ def draw_curves(path: Path, rows: list[dict[str, float]]) -> None:
     figure = Figure(figsize=(11, 4))
     axes = figure.subplots(1, 2)
     minutes = [row["minutes"] for row in rows]
-    axes[0].plot(minutes, [row["loss"] for row in rows], label="loss")
+    for name in ("loss", "dense"):
+        axes[0].plot(minutes, [row[name] for row in rows], label=name)
     for name in ("train_point", "train_oracle", *VAL_COLUMNS):
         axes[1].plot(minutes, [row[name] for row in rows], label=name)
     for axis in axes:

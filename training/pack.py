@@ -54,7 +54,10 @@ def entries(data: Path, split: str, sets: tuple[str, ...]) -> Iterator[dict[str,
         folder = data / name / "images" / split
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; --data wants the folder of the sets")
-        for path in sorted(folder.glob("*.jpg")):
+        paths = sorted(folder.glob("*.jpg"))
+        if not paths:
+            raise InputError(f"{folder}: no .jpg pictures in it; --data wants the folder of the sets")
+        for path in paths:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is None:
                 raise InputError(f"{path}: not a readable picture; remove it or store it again")

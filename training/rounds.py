@@ -10,9 +10,13 @@ from torch.nn import functional as F
 from sam_edge.modeling.nano import Nano
 
 from .losses import FIRST_OF_THREE, RoundWeights, round_loss
-from .simulate import BOTTOM_RIGHT, EMPTY, correction
+from .simulate import BOTTOM_RIGHT, correction
 
 STRIDE = 4
+MOST_ROUNDS = 11
+ROUND_SHARES = (0.45, 0.33, 0.14, 0.08)
+"""Of one, two, three and more rounds. The first answer is the hardest, and later ones cost as much."""
+WITHOUT_CLICK = 0.08
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -30,50 +34,60 @@ def answer(logits: Tensor, iou: Tensor, single: Tensor) -> Tensor:
 def add_corrections(
     coords: Tensor, labels: Tensor, shown: Tensor, wanted: Tensor, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`coords` (N, S, 2) and `labels` (N, S) with one more click each, in their first empty slot."""
+    """`coords` (N, S, 2) and `labels` (N, S) with one slot more, for a click on what `shown` has wrong."""
     predicted = (shown[:, 0] > 0).cpu().numpy()
     target = (wanted[:, 0] > 0.5).cpu().numpy()
-    coords, labels = coords.clone(), labels.clone()
+    spots = np.zeros((len(target), 1, 2), np.float32)
+    meant = np.zeros((len(target), 1), np.float32)
     for k, (mask, truth) in enumerate(zip(predicted, target, strict=True)):
-        free = torch.nonzero(labels[k] == EMPTY)
-        if not len(free):
-            continue
-        x, y, label = correction(mask, truth, rng)
-        spot = np.array([x, y]) * STRIDE + rng.uniform(0, STRIDE - 1, 2)
-        coords[k, free[0, 0]] = torch.as_tensor(spot, dtype=coords.dtype)
-        labels[k, free[0, 0]] = label
-    return coords, labels
+        x, y, meant[k, 0] = correction(mask, truth, rng)
+        spots[k, 0] = np.array([x, y]) * STRIDE + rng.uniform(0, STRIDE - 1, 2)
+    more = torch.from_numpy(spots).to(coords), torch.from_numpy(meant).to(labels)
+    return torch.cat([coords, more[0]], dim=1), torch.cat([labels, more[1]], dim=1)
+
+
+def draw_rounds(rng: np.random.Generator) -> int:
+    """How many rounds a step has: mostly one or two, now and then up to eleven as SAM trains."""
+    few = rng.choice(4, p=ROUND_SHARES)
+    return int(few) + 1 if few < 3 else int(rng.integers(4, MOST_ROUNDS + 1))
+
+
+def learns(index: int, rounds: int) -> bool:
+    """Whether round `index` is learned from: the first and the last two; between them answers only."""
+    return index == 0 or index >= rounds - 2
 
 
 def interactive_loss(
-    model: Nano, images: Tensor, batch: dict[str, Tensor], rounds: int, rng: np.random.Generator
+    model: Nano, features: dict[str, Tensor], batch: dict[str, Tensor], rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
-    """The summed loss of `rounds` rounds on normalised `images`, and the numbers worth logging."""
-    features = model.encoder(images)
+    """The summed loss of `rounds` rounds on the encoder's `features`, and the numbers worth logging."""
     coords, labels = batch["coords"], batch["labels"]
-    per_picture = len(coords) // len(images)
+    per_picture = len(coords) // len(features["embedding"])
     features = {name: x.repeat_interleave(per_picture, 0) for name, x in features.items()}
     wanted = F.avg_pool2d(batch["masks"][:, None].float(), STRIDE)
     previous, has_mask = torch.zeros_like(wanted), torch.zeros_like(wanted[:, 0, 0, 0])
     boxed = (labels == BOTTOM_RIGHT).any(1)
-    total = torch.zeros((), device=images.device)
+    total = torch.zeros((), device=wanted.device)
     numbers: dict[str, float] = {}
     for index in range(rounds):
-        logits, iou, coarse = model.decoder.forward_all(features, coords, labels, previous, has_mask)
-        logits, iou, coarse = logits.float(), iou.float(), coarse.float()
+        with torch.set_grad_enabled(learns(index, rounds)):
+            answers = model.decoder.forward_all(features, coords, labels, previous, has_mask)
+        logits, iou, coarse = (x.float() for x in answers)
         several = boxed if index == 0 else torch.ones_like(boxed)
-        weights = RoundWeights(single=torch.where(several, 1.0, 0.3), three=torch.where(several, 0.4, 1.0))
-        loss, truth = round_loss(logits, coarse, iou, wanted, weights)
-        total = total + loss * (1.0 if index == 0 else 0.6)
         shown = answer(logits, iou, several)
+        if learns(index, rounds):
+            weights = RoundWeights(torch.where(several, 1.0, 0.3), torch.where(several, 0.4, 1.0))
+            loss, truth = round_loss(logits, coarse, iou, wanted, weights)
+            total = total + loss * (1.0 if index == 0 else 0.6)
         if index == 0:
             numbers = _numbers(truth, iou.detach(), boxed)
         if index + 1 < rounds:
-            coords, labels = add_corrections(coords, labels, shown, wanted, rng)
             previous = shown.detach()
-            has_mask = torch.as_tensor(
-                rng.random(len(has_mask)) < 0.85, dtype=torch.float32, device=images.device
-            )
+            if rng.random() < WITHOUT_CLICK:
+                has_mask = torch.ones_like(has_mask)
+                continue
+            coords, labels = add_corrections(coords, labels, shown, wanted, rng)
+            has_mask = torch.as_tensor(rng.random(len(has_mask)) < 0.85).to(has_mask)
     return total, numbers
 
 

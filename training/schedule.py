@@ -1,4 +1,4 @@
-"""The schedule of a run as functions of the share of its time that is over."""
+"""The schedule of a run as functions of the share of it that is over."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ class Crops:
     size: int
     count: int
 
+    def times(self, factor: float) -> Crops:
+        """As many pictures times `factor`, one at least."""
+        return Crops(self.size, max(1, round(self.count * factor)))
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is: by the clock, or in steps, which makes it the same on every machine."""
+
+    minutes: float
+    steps: int | None = None
+
+    def share(self, elapsed_s: float, step: int) -> float:
+        """The share of the run that is over, 0..1."""
+        done = elapsed_s / (self.minutes * 60.0) if self.steps is None else step / self.steps
+        return min(done, 1.0)
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -23,9 +40,9 @@ class Phase:
 
 
 PHASES = (
-    Phase(0.45, (Crops(192, 12), Crops(320, 5))),
-    Phase(0.8, (Crops(256, 7), Crops(384, 4))),
-    Phase(1.0, (Crops(320, 5), Crops(448, 3))),
+    Phase(0.5, (Crops(224, 12), Crops(352, 6))),
+    Phase(0.8, (Crops(256, 10), Crops(384, 4))),
+    Phase(1.0, (Crops(320, 6), Crops(448, 4))),
 )
 WARM_UP = 0.02
 FREEZE_NORMS = 0.8

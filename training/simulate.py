@@ -21,8 +21,8 @@ def gaze_point(mask: Array, others: Array, rng: np.random.Generator, degree_px: 
     `others` (H, W) is true on different objects; a point there would mean that object and is drawn
     again. A point on nothing close to the rim still means the object.
     """
-    start = centre_click(mask) if rng.random() < 0.5 else random_click(mask, rng)
-    if rng.random() < 0.5:
+    start = centre_click(mask) if rng.random() < 0.6 else random_click(mask, rng)
+    if rng.random() < 0.65:
         return start
     spread = degree_px * rng.uniform(0.5, 3.0) / 1.5
     height, width = mask.shape

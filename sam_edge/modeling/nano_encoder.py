@@ -34,6 +34,7 @@ class NanoEncoder(nn.Module):
         self.stage8 = _stage(32, 64, 3)
         self.stage16 = _stage(64, 128, 4)
         self.stage32 = _stage(128, 192, 2)
+        self.deep32 = RepConv(192, 192, relu=False)
         self.context = nn.Conv2d(192, 192, 1)
         self.down32 = PointConv(192, 128)
         self.lateral16 = PointConv(128, 128)
@@ -46,6 +47,7 @@ class NanoEncoder(nn.Module):
         self.down8 = PointConv(64, 32)
         self.lateral4 = PointConv(32, 32)
         self.skip4 = PointConv(32, SKIP4_CHANNELS)
+        nn.init.zeros_(self.deep32.norm.weight)  # begins as nothing beside its input
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """`image` (B, 3, H, W), RGB normalised by MEAN and STD, H and W multiples of 32.
@@ -57,7 +59,7 @@ class NanoEncoder(nn.Module):
         x8 = self.stage8(x4)
         x16 = self.stage16(x8)
         x32 = self.stage32(x16)
-        x32 = F.relu(x32 + self.context(x32.mean((2, 3), keepdim=True)))
+        x32 = F.relu(x32 + self.deep32(x32) + self.context(x32.mean((2, 3), keepdim=True)))
         y16 = self.neck(F.relu(self.lateral16(x16) + double(self.down32(x32))))
         y8 = F.relu(self.lateral8(x8) + double(self.down16(y16)))
         y4 = F.relu(self.lateral4(x4) + double(self.down8(y8)))

@@ -59,3 +59,11 @@ def test_an_unreadable_picture_is_named(tiny_data: Path, tmp_path: Path) -> None
 def test_an_empty_folder_says_how_to_fill_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"training\.pack"):
         load_packs(tmp_path)
+
+
+def test_a_folder_without_pictures_is_named(tiny_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_data, tmp_path / "data")
+    for path in (tmp_path / "data/pets/images/train").glob("*.jpg"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"pets.images.train: no \.jpg pictures"):
+        list(entries(tmp_path / "data", "train", ("coco", "pets")))

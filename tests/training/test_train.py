@@ -13,7 +13,8 @@ from safetensors import safe_open
 
 from sam_edge.errors import CheckpointError, InputError, SamEdgeError
 from sam_edge.modeling.nano import PIXEL_MEAN, PIXEL_STD, build_nano
-from sam_edge.training import train
+from sam_edge.training import rounds as rounds_module
+from sam_edge.training import step as step_module
 from sam_edge.training.batches import Batches
 from sam_edge.training.checkpoint import (
     Averaged,
@@ -24,9 +25,11 @@ from sam_edge.training.checkpoint import (
 )
 from sam_edge.training.pack import TRAIN_SETS, entries, write_packs
 from sam_edge.training.pictures import load_packs
-from sam_edge.training.rounds import answer, interactive_loss, normalise
-from sam_edge.training.schedule import PHASES, Crops, learning_rate, phase_at
-from sam_edge.training.train import PEAK_RATE, Run, choose_device, load_average, train_step
+from sam_edge.training.rounds import MOST_ROUNDS, answer, draw_rounds, interactive_loss, learns, normalise
+from sam_edge.training.run import Run, load_average
+from sam_edge.training.schedule import PHASES, Crops, Length, learning_rate, phase_at
+from sam_edge.training.step import PEAK_RATE, advising_on_memory, train_step
+from sam_edge.training.train import choose_device
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +50,19 @@ def batch(packs: Path) -> dict[str, torch.Tensor]:
 def test_a_step_lowers_the_loss_on_its_batch(
     tmp_path: Path, batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "learning_rate", lambda *_: 1e-3)
-    run = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    monkeypatch.setattr(step_module, "learning_rate", lambda *_: 1e-3)
+    monkeypatch.setattr(step_module, "draw_rounds", lambda _: 2)
+    run = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
     losses = [train_step(run, batch)["loss"] for _ in range(8)]
     assert np.mean(losses[-2:]) < 0.9 * np.mean(losses[:2])
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, batch: dict[str, torch.Tensor]) -> None:
-    first = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    first = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
     train_step(first, batch)
     first.elapsed = 17.0
     first.save()
-    second = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    second = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
     second.resume()
     assert (second.step, second.elapsed) == (1, 17.0)
     assert train_step(first, batch)["loss"] == pytest.approx(train_step(second, batch)["loss"], rel=1e-3)
@@ -71,7 +75,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, batch: dict[str, torch.T
 def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(
     tmp_path: Path, batch: dict[str, torch.Tensor]
 ) -> None:
-    run = Run(tmp_path, 1.0, 0, torch.device("cpu"))
+    run = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
     with torch.no_grad():
         run.model.decoder.masks.weight.fill_(float("nan"))
     before = [p.clone() for p in run.average.model.parameters()]
@@ -85,15 +89,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_the_command_trains_and_resumes(tiny_data: Path, packs: Path, tmp_path: Path, processes: str) -> None:
     arguments = ["--packs", str(packs), "--data", str(tiny_data), "--out", str(tmp_path)]
-    arguments += ["--every", "0.01", "--processes", processes]
-    steps = []
-    for minutes in ("0.02", "0.06"):
-        command = [sys.executable, "-m", "sam_edge.training.train", *arguments, "--minutes", minutes]
+    arguments += ["--every", "0.0001", "--processes", processes]
+    for steps in ("2", "4"):
+        command = [sys.executable, "-m", "sam_edge.training.train", *arguments, "--steps", steps]
         # Its own process, as for a user: the command forks, which a test runner with threads should not.
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert ended.returncode == 0, ended.stderr
-        steps.append(load_checkpoint(tmp_path / "checkpoint.pt")["step"])
-    assert 0 < steps[0] < steps[1]
+        assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == int(steps)
     assert {"nano.safetensors", "log.csv", "curves.png"} <= {p.name for p in tmp_path.iterdir()}
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert lines[0].startswith("step,minutes,size")
@@ -174,9 +176,72 @@ def test_every_round_adds_one_click(batch: dict[str, torch.Tensor], monkeypatch:
         return forward_all(features, *prompt)
 
     monkeypatch.setattr(model.decoder, "forward_all", counting)
+    monkeypatch.setattr(rounds_module, "WITHOUT_CLICK", 0.0)
     images = normalise(batch["images"], torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD))
-    interactive_loss(model, images, batch, 3, np.random.default_rng(0))
+    interactive_loss(model, model.encoder(images), batch, 3, np.random.default_rng(0))
     assert np.diff(seen).tolist() == [len(batch["coords"])] * 2
+
+
+def test_a_round_without_a_click_has_the_answer_before_it_to_go_by(
+    batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_nano()
+    seen: list[tuple[int, bool]] = []
+    forward_all = model.decoder.forward_all
+
+    def noting(features: dict[str, torch.Tensor], *prompt: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append((int((prompt[1] != -2).sum()), bool((prompt[3] == 1).all())))
+        return forward_all(features, *prompt)
+
+    monkeypatch.setattr(model.decoder, "forward_all", noting)
+    monkeypatch.setattr(rounds_module, "WITHOUT_CLICK", 1.0)
+    images = normalise(batch["images"], torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD))
+    interactive_loss(model, model.encoder(images), batch, 2, np.random.default_rng(0))
+    assert seen[0][0] == seen[1][0]
+    assert seen[1][1]
+
+
+def test_rounds_are_mostly_few_and_sometimes_as_many_as_sam_has() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_rounds(rng) for _ in range(3000)])
+    assert (drawn <= 2).mean() > 0.7
+    assert set(range(1, MOST_ROUNDS + 1)) == set(drawn)
+    assert [learns(index, 6) for index in range(6)] == [True, False, False, False, True, True]
+    assert all(learns(index, 3) for index in range(3))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: 9 bytes")]
+)
+def test_out_of_memory_names_a_batch_size(error: Exception) -> None:
+    with pytest.raises(SamEdgeError, match=r"--batch 0\.5"), advising_on_memory(1.0):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), advising_on_memory(1.0):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_length_counts_steps_or_seconds() -> None:
+    assert Length(2.0).share(60.0, 999) == 0.5
+    assert Length(2.0, steps=10).share(60.0, 4) == pytest.approx(0.4)
+    assert Length(2.0, steps=10).share(0.0, 99) == 1.0
+
+
+def test_a_batch_factor_keeps_one_picture() -> None:
+    assert [Crops(64, 12).times(factor).count for factor in (2.0, 0.5, 0.01)] == [24, 6, 1]
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_step(
+    tmp_path: Path, batch: dict[str, torch.Tensor]
+) -> None:
+    run = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
+    run.model.decoder.masks.weight.register_hook(lambda grad: grad * float("inf"))
+    before = [p.detach().clone() for p in run.model.parameters()]
+    with pytest.raises(SamEdgeError, match="the gradient is"):
+        train_step(run, batch)
+    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
 
 
 def test_a_run_starts_from_another_runs_weights(tmp_path: Path) -> None:
@@ -184,7 +249,7 @@ def test_a_run_starts_from_another_runs_weights(tmp_path: Path) -> None:
     with torch.no_grad():
         (given := build_nano()).decoder.masks.weight.fill_(0.25)
     save_trainable(given, weights)
-    run = Run(tmp_path / "run", 1.0, 1, torch.device("cpu"))
+    run = Run(tmp_path / "run", Length(1.0), 1, torch.device("cpu"))
     run.start_from(weights)
     for model in (run.model, run.average.model):
         assert torch.equal(model.decoder.masks.weight, given.decoder.masks.weight)
@@ -193,6 +258,6 @@ def test_a_run_starts_from_another_runs_weights(tmp_path: Path) -> None:
 
 def test_deployed_weights_are_no_start(tmp_path: Path) -> None:
     export_weights(build_nano(), tmp_path / "nano.safetensors", {})
-    run = Run(tmp_path / "run", 1.0, 1, torch.device("cpu"))
+    run = Run(tmp_path / "run", Length(1.0), 1, torch.device("cpu"))
     with pytest.raises(CheckpointError, match="not nano's trainable weights"):
         run.start_from(tmp_path / "nano.safetensors")

@@ -68,13 +68,12 @@ class View:
         """Size of the window inside that picture."""
         if self.shrink == 1:
             return self.content_wh
-        if self.fit == "squash":
-            return self.picture_wh
-        # Rounded once, from the frame's size, as EfficientViT-SAM does: not a rounded size rounded again.
         _, _, width, height = self.window_xywh
-        scale = max(self.content_wh) / self.shrink / max(width, height)
-        seen = _scaled(width, height, scale)
-        return min(seen[0], self.picture_wh[0]), min(seen[1], self.picture_wh[1])
+        # The size is rounded once, from the frame's, as EfficientViT-SAM does; the content is rounded already.
+        for side, content in sorted(zip((width, height), self.content_wh, strict=True), reverse=True):
+            if _scaled(width, height, content / side) == self.content_wh:
+                return _scaled(width, height, content / side / self.shrink)
+        return _scaled(*self.content_wh, 1 / self.shrink)
 
     @property
     def scale(self) -> NDArray[np.float64]:

@@ -77,7 +77,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def guess_family(state: Mapping[str, Tensor], where: str) -> str:
-    """The family that shares most names and shapes with `state`, if that is more than half of them.
+    """The family that shares most names and shapes with `state`, if that is more than half of all.
+
+    Of all that either has: the weights of a shallower sister are part of a deeper one's.
 
     Raises:
         CheckpointError: no family is near.
@@ -87,12 +89,12 @@ def guess_family(state: Mapping[str, Tensor], where: str) -> str:
         with torch.device("meta"):
             wanted = family.build().state_dict()
         same = sum(key in state and _same_shape(state[key], value) for key, value in wanted.items())
-        shared[name] = same / len(wanted)
+        shared[name] = same / len(wanted.keys() | state.keys())
     best = max(shared, key=lambda name: shared[name])
     if shared[best] <= 0.5:
         raise CheckpointError(
             f"{where} is of no family known here ({', '.join(FAMILIES)}): "
-            f"the nearest, {best}, shares {shared[best]:.0%} of its weights"
+            f"the nearest, {best}, has {shared[best]:.0%} of names and shapes in common"
         )
     return best
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 from sam_edge.errors import InputError
 from sam_edge.geometry import InputSize
 from sam_edge.manifest import Preprocess
+from sam_edge.modeling.efficientvit import EfficientViT, Stage, l_stages, xl_stages
 from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.mask_decoder import MaskDecoder
@@ -24,6 +25,8 @@ from sam_edge.modeling.tiny_vit import TinyViT
 # ImageNet's statistics, RGB, as segment_anything normalises.
 SAM_PREPROCESS = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), resize="antialias")
 SAM_INPUT = InputSize(long_side=1024, multiple=1024, square=True)
+# EfficientViT-SAM-L measures prompts and masks in SAM's 1024 pixels and looks at 512.
+HALF_INPUT = InputSize(long_side=1024, multiple=1024, square=True, shrink=2)
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Family:
     """The checkpoint's weights are float16: they take no more room in the graphs either."""
 
 
-def sam(image_encoder: nn.Module) -> Sam:
+def sam(image_encoder: nn.Module, shrink: int = 1) -> Sam:
     """SAM's prompt encoder and mask decoder behind an image encoder."""
-    return Sam(image_encoder, PromptEncoder(), MaskDecoder())
+    return Sam(image_encoder, PromptEncoder(), MaskDecoder(), shrink)
 
 
 def sam_vit(dim: int, depth: int, heads: int, global_blocks: Collection[int]) -> Sam:
@@ -52,11 +55,36 @@ def sam_vit(dim: int, depth: int, heads: int, global_blocks: Collection[int]) ->
     return sam(ImageEncoderViT(dim=dim, depth=depth, heads=heads, global_blocks=global_blocks))
 
 
+def efficientvit_sam_l(stages: Sequence[Stage], neck_depth: int) -> Sam:
+    """An EfficientViT-SAM whose encoder looks at half the size."""
+    return sam(EfficientViT(stages, neck_depth=neck_depth, neck_expansion=1), HALF_INPUT.shrink)
+
+
+def efficientvit_sam_xl(stages: Sequence[Stage], neck_depth: int) -> Sam:
+    """An EfficientViT-SAM of the larger kind."""
+    return sam(EfficientViT(stages, neck_depth=neck_depth, neck_expansion=4))
+
+
 FAMILIES: Mapping[str, Family] = {
     "sam_vit_b": Family(lambda: sam_vit(768, 12, 12, (2, 5, 8, 11)), SamExport, "Apache-2.0"),
     "sam_vit_l": Family(lambda: sam_vit(1024, 24, 16, (5, 11, 17, 23)), SamExport, "Apache-2.0"),
     "sam_vit_h": Family(lambda: sam_vit(1280, 32, 16, (7, 15, 23, 31)), SamExport, "Apache-2.0"),
     "mobile_sam": Family(lambda: sam(TinyViT()), SamExport, "Apache-2.0"),
+    "efficientvit_sam_l0": Family(
+        lambda: efficientvit_sam_l(l_stages(1, 1, 1, 4, 4), 4), SamExport, "Apache-2.0", HALF_INPUT
+    ),
+    "efficientvit_sam_l1": Family(
+        lambda: efficientvit_sam_l(l_stages(1, 1, 1, 6, 6), 8), SamExport, "Apache-2.0", HALF_INPUT
+    ),
+    "efficientvit_sam_l2": Family(
+        lambda: efficientvit_sam_l(l_stages(1, 2, 2, 8, 8), 12), SamExport, "Apache-2.0", HALF_INPUT
+    ),
+    "efficientvit_sam_xl0": Family(
+        lambda: efficientvit_sam_xl(xl_stages(0, 1, 1, 2, 3, 3), 6), SamExport, "Apache-2.0"
+    ),
+    "efficientvit_sam_xl1": Family(
+        lambda: efficientvit_sam_xl(xl_stages(1, 2, 2, 4, 6, 6), 12), SamExport, "Apache-2.0"
+    ),
     "nano": Family(
         lambda: build_nano(deployed=True),
         NanoExport,

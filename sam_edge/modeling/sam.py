@@ -11,13 +11,22 @@ from sam_edge.modeling.prompt_encoder import PromptEncoder
 class Sam(nn.Module):
     """The reference: what every exported graph is compared with.
 
-    `image_encoder(image)` turns (B, 3, H, W) into an embedding (B, 256, H / 16, W / 16).
+    `image_encoder(image)` turns (B, 3, H, W) into an embedding (B, 256, h, w), h = H * shrink / 16.
+
+    Args:
+        shrink: how many times smaller than the input that prompts and masks are measured in the picture is
+            that the image encoder takes.
     """
 
     def __init__(
-        self, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+        self,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        shrink: int = 1,
     ) -> None:
         super().__init__()
+        self.shrink = shrink
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder

@@ -32,7 +32,7 @@ class SamExport:
         self.grid = (self.input_hw[0] // TOKEN_PX, self.input_hw[1] // TOKEN_PX)
 
     def graphs(self) -> list[GraphSource]:
-        image = {"image": torch.zeros(1, 3, *self.input_hw)}
+        image = {"image": torch.zeros(1, 3, *(side // self.sam.shrink for side in self.input_hw))}
         embedding = torch.zeros(1, self.sam.prompt_encoder.no_mask().shape[1], *self.grid)
         refine = Refine(self.sam, self.grid)
         mask = {

@@ -1,52 +1,171 @@
-"""onnxruntime on CPUs."""
+"""onnxruntime on CPUs, and on NVIDIA GPUs through its CUDA and TensorRT execution providers."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
-from sam_edge.errors import BundleError, InputError
-from sam_edge.runtime import OpenRuntime
+from sam_edge.cores import usable_cores
+from sam_edge.errors import InputError, SamEdgeError
+from sam_edge.machine import this_machine
+from sam_edge.runtime import READ_BY_HOST, OpenRuntime
 from sam_edge.tensors import Arrays, TensorSpec
 
-_DTYPES = {"tensor(float)": "float32"}
+from .onnxruntime_binding import NUMPY_TYPE, Bound, DeviceArray
+from .onnxruntime_errors import load_error, run_error
+from .onnxruntime_providers import check_device, check_loaded, default_device, providers
+
+DECODER_CORES = 4
+"""A decoder's products are too thin to share among more, and the encoder wants the rest."""
 
 
 class OnnxRuntime:
-    """An ONNX graph in an onnxruntime session."""
+    """An ONNX graph in an onnxruntime session.
 
-    def __init__(self, graph: Path, threads: int | None = None) -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.inter_op_num_threads = 1
-        options.intra_op_num_threads = threads or 0
-        # Idle workers of one graph must not spin on the cores that the other graph needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # The arena keeps its largest size for ever; a wearable shares its memory.
-        options.enable_cpu_mem_arena = False
+    Args:
+        graph: the ONNX file.
+        threads: cores that may be used; None is all that this process has.
+        device: cpu, cuda or tensorrt; None is CUDA where it can be had, otherwise the CPU.
+        resident: outputs that only another graph takes stay on the device. None: on all but the CPU.
+        replay: runs are recorded at fixed addresses and replayed, as CUDA graphs; on a CPU the addresses
+            are fixed and nothing is recorded. None: on CUDA, if the whole graph runs there.
+
+    Raises:
+        BundleError: no graph, or one with an operator that onnxruntime lacks.
+        EngineError: the device, its driver or its memory.
+    """
+
+    def __init__(
+        self,
+        graph: Path,
+        threads: int | None = None,
+        device: str | None = None,
+        *,
+        resident: bool | None = None,
+        replay: bool | None = None,
+    ) -> None:
+        self.device = device or default_device(this_machine())
+        self._memory = "cpu" if self.device == "cpu" else "cuda"
+        check_device(self.device)
+        self.replays = self.device == "cuda" if replay is None else replay
         try:
-            self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no base class
-            line = " ".join(str(error).split())
-            raise BundleError(f"onnxruntime cannot load {graph}: {line}") from error
+            self._session = _open(graph, threads, self.device, replay=self.replays)
+        except SamEdgeError:
+            if replay is not None or not self.replays:
+                raise
+            # Nodes that compute shapes stay on the CPU, and then nothing can be recorded.
+            self.replays = False
+            self._session = _open(graph, threads, self.device, replay=False)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
+        if resident is None:
+            resident = self._memory != "cpu"
+        on_host = READ_BY_HOST if resident else frozenset(self._names)
+        self._bound = (
+            Bound(self._session, self._memory, on_host, replay=self.replays)
+            if resident or self.replays
+            else None
+        )
 
     def run(self, feeds: Arrays) -> Arrays:
+        placed = {spec.name: self._place(spec, feeds) for spec in self.inputs}
         try:
-            return dict(zip(self._names, self._session.run(self._names, dict(feeds)), strict=True))
-        except Exception as error:  # as above
-            line = " ".join(str(error).split())
-            raise InputError(f"onnxruntime refuses the input: {line}") from error
+            answer = self._bound.run(placed) if self._bound else self._run_plainly(placed)
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise run_error(error, self._memory) from error
+        # What stays on the device is only passed on to another graph.
+        return cast(Arrays, {name: _readable(value) for name, value in answer.items()})
 
     def close(self) -> None:
+        self._bound = None
         del self._session
+
+    def _run_plainly(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
+
+    def _place(self, spec: TensorSpec, feeds: Arrays) -> Any:
+        """A feed as the graph takes it: a tensor of this device as it is, all others as numpy arrays."""
+        feed: Any = feeds.get(spec.name)
+        if feed is None:
+            raise InputError(f"the graph's input {spec.name} is missing")
+        here = (
+            isinstance(feed, DeviceArray) and self._bound is not None and feed.on_cpu == (self._memory == "cpu")
+        )
+        if not here or feed.dtype != spec.dtype:
+            feed = np.asarray(feed)
+        if not _fits(feed.shape, spec.shape):
+            raise InputError(f"input {spec.name} has shape {feed.shape}, the graph takes {spec.shape}")
+        if feed.dtype == spec.dtype:
+            return feed
+        if {feed.dtype.name, spec.dtype} == {"float16", "float32"}:
+            return feed.astype(spec.dtype)
+        raise InputError(f"input {spec.name} is {feed.dtype}, the graph takes {spec.dtype}")
+
+
+def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort.InferenceSession:
+    """A session that really runs on the device."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4 if device != "cpu" else 3
+    options.inter_op_num_threads = 1
+    # onnxruntime's own count knows nothing of control groups.
+    options.intra_op_num_threads = threads or _cores_for(graph)
+    # Idle workers of one graph must not spin on the cores that the other graph needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The arena keeps its largest size for ever; a wearable shares its memory.
+    options.enable_cpu_mem_arena = False
+    try:
+        with _quietly(device):
+            session = ort.InferenceSession(
+                str(graph), options, providers=providers(device, replay=replay), enable_fallback=0
+            )
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise load_error(error, graph, "cpu" if device == "cpu" else "cuda") from error
+    check_loaded(session, device)
+    return session
+
+
+def _cores_for(graph: Path) -> int:
+    cores = usable_cores()
+    return min(cores, DECODER_CORES) if graph.name.startswith("decoder") else cores
+
+
+@contextlib.contextmanager
+def _quietly(device: str) -> Iterator[None]:
+    """Load the CUDA libraries that pip installed; what fails is said in one line, and not by onnxruntime."""
+    if device == "cpu":
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        not isinstance(side, int) or side == got for side, got in zip(wanted, shape, strict=True)
+    )
+
+
+def _readable(value: Any) -> Any:
+    """Arrays on the host are float32 even if the graph computes in float16; device tensors stay as they are."""
+    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float16 else value
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:
-    return TensorSpec(node.name, tuple(node.shape), _DTYPES.get(node.type, node.type))
+    return TensorSpec(node.name, tuple(node.shape), NUMPY_TYPE.get(node.type, node.type))
 
 
 _: OpenRuntime = OnnxRuntime

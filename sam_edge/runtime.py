@@ -20,6 +20,9 @@ from sam_edge.lazy import EXTRA_OF, load
 from sam_edge.machine import Machine, this_machine
 from sam_edge.tensors import Arrays, TensorSpec
 
+READ_BY_HOST = frozenset({"logits", "iou"})
+"""Outputs that are numpy arrays on every device; all others only feed other graphs and may stay on it."""
+
 
 class Runtime(Protocol):
     """A graph, loaded and ready to compute."""

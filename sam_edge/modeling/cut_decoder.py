@@ -17,6 +17,7 @@ from sam_edge.modeling.cut_attention import (
     TokenToImage,
 )
 from sam_edge.modeling.cut_masks import MaskHead
+from sam_edge.modeling.folding import folded
 from sam_edge.modeling.mask_decoder import OUTPUT_TOKENS
 from sam_edge.modeling.sam import Sam
 from sam_edge.prompt import EMPTY_SLOT
@@ -61,7 +62,7 @@ class EncoderWithPrepare(nn.Module):
 
     def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.encoder = sam.image_encoder
+        self.encoder = folded(sam.image_encoder)
         self.prepare = Prepare(sam, grid)
         self.no_mask = nn.Buffer(sam.prompt_encoder.no_mask().detach())
 

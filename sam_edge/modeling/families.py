@@ -11,13 +11,16 @@ from torch import nn
 from sam_edge.errors import InputError
 from sam_edge.geometry import InputSize
 from sam_edge.manifest import Preprocess
+from sam_edge.modeling.edge_sam_encoder import EdgeSamEncoder
 from sam_edge.modeling.efficientvit import EfficientViT, Stage, l_stages, xl_stages
 from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.mask_decoder import MaskDecoder
 from sam_edge.modeling.nano import LONG_SIDE_PX, PIXEL_MEAN, PIXEL_STD, SIDE_MULTIPLE_PX, build_nano
 from sam_edge.modeling.nano_export import NanoExport
+from sam_edge.modeling.nano_sam import NanoImageEncoder
 from sam_edge.modeling.prompt_encoder import PromptEncoder
+from sam_edge.modeling.repvit import RepViT
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
 from sam_edge.modeling.tiny_vit import TinyViT
@@ -70,6 +73,8 @@ FAMILIES: Mapping[str, Family] = {
     "sam_vit_l": Family(lambda: sam_vit(1024, 24, 16, (5, 11, 17, 23)), SamExport, "Apache-2.0"),
     "sam_vit_h": Family(lambda: sam_vit(1280, 32, 16, (7, 15, 23, 31)), SamExport, "Apache-2.0"),
     "mobile_sam": Family(lambda: sam(TinyViT()), SamExport, "Apache-2.0"),
+    "repvit_sam": Family(lambda: sam(RepViT()), SamExport, "Apache-2.0"),
+    "edge_sam": Family(lambda: sam(EdgeSamEncoder()), SamExport, "S-Lab License 1.0 (non-commercial)"),
     "efficientvit_sam_l0": Family(
         lambda: efficientvit_sam_l(l_stages(1, 1, 1, 4, 4), 4), SamExport, "Apache-2.0", HALF_INPUT
     ),
@@ -85,6 +90,7 @@ FAMILIES: Mapping[str, Family] = {
     "efficientvit_sam_xl1": Family(
         lambda: efficientvit_sam_xl(xl_stages(1, 2, 2, 4, 6, 6), 12), SamExport, "Apache-2.0"
     ),
+    "nano_sam": Family(lambda: sam(NanoImageEncoder(deployed=True)), SamExport, "the teacher's"),
     "nano": Family(
         lambda: build_nano(deployed=True),
         NanoExport,

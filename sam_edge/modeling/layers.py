@@ -30,6 +30,22 @@ class LayerNorm2d(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
+class ConvNorm(nn.Module):
+    """A convolution without bias, and batch normalisation: (B, C, H, W)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, depthwise: bool = False
+    ) -> None:
+        super().__init__()
+        groups = inputs if depthwise else 1
+        self.c = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.c(x))
+        return y
+
+
 class FeedForward(nn.Module):
     """Two linear layers with an activation between them, as in every transformer block."""
 

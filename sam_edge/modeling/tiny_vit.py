@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_edge.modeling.layers import neck
+from sam_edge.modeling.layers import ConvNorm, neck
 from sam_edge.modeling.windows import from_windows, to_windows
 
 HEAD_CHANNELS = 32
@@ -54,22 +54,6 @@ class TinyViT(nn.Module):
             x = stage(x)
         embedding: Tensor = self.neck(x)
         return embedding
-
-
-class ConvNorm(nn.Module):
-    """A convolution without bias, and batch normalisation: (B, C, H, W)."""
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, depthwise: bool = False
-    ) -> None:
-        super().__init__()
-        groups = inputs if depthwise else 1
-        self.c = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.bn(self.c(x))
-        return y
 
 
 class PatchEmbed(nn.Module):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from sam_edge.bundle import Bundle, check_target, write_bundle
 from sam_edge.errors import OutputError
 from sam_edge.files import sha256
-from sam_edge.manifest import Manifest
+from sam_edge.manifest import Manifest, Precision
 from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.families import find_family
 
@@ -26,12 +26,28 @@ Progress = Callable[[str, float], None]
 """Called with what begins now, and the share of the work that is done, 0..1."""
 
 
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is made beside the FP32 graphs, and how it is checked."""
+
+    targets: tuple[str, ...] = ("onnxruntime",)
+    """Runtimes that engines are made for."""
+    precisions: tuple[Precision, ...] = ("fp32",)
+    images: Path | None = None
+    """Folder of pictures to calibrate and to check with; None: generated ones."""
+    input_wh: tuple[int, int] | None = None
+    """Width and height of a rectangular encoder input; None: the family's own."""
+    interface: str | None = None
+    """`official`: also a decoder with the inputs of segment_anything's ONNX model."""
+
+
 def export(
     checkpoint: str | Path,
     out: str | Path,
     family: str | None = None,
     name: str | None = None,
     progress: Progress = lambda step, done: None,
+    settings: ExportSettings | None = None,
 ) -> Path:
     """Write a checkpoint as a model folder, after checking that it computes what PyTorch computes.
 
@@ -40,6 +56,8 @@ def export(
         out: the folder to make; an older model there is replaced, nothing else is.
         family: one of `sam_edge.modeling.families.FAMILIES`; None guesses it from the keys.
         name: what the model is called; None takes the folder's name.
+        progress: told of every step.
+        settings: targets, precisions, input size and interface; None: FP32 for onnxruntime.
 
     Returns:
         The folder.
@@ -50,6 +68,7 @@ def export(
         FidelityError: an exported graph differs from the model; nothing was written.
         OutputError: the folder holds something else or cannot be written.
     """
+    settings = settings or ExportSettings()
     out = Path(out)
     check_target(out)
     with _folder_beside(out) as folder:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sam_edge.errors import BundleError, OutputError
 from sam_edge.files import sha256
-from sam_edge.manifest import Manifest, dump, parse
+from sam_edge.manifest import Engine, Manifest, dump, parse
 
 MANIFEST = "manifest.json"
 ASSETS = Path(str(files("sam_edge"))) / "assets"
@@ -40,15 +40,17 @@ class Bundle:
             raise BundleError(f"{path} was edited or damaged after export; export the model again")
         return path
 
-    def graph(self, name: str) -> Path:
-        """Checked path of a graph's file, external weights included."""
+    def graph(self, name: str, engine: Engine | None = None) -> Path:
+        """Checked path of a graph's file, external weights included: the one for `engine`, or the source."""
         graph = self.manifest.graphs.get(name)
         if graph is None:
             raise BundleError(f"the model in {self.path} has no {name} graph")
+        made = self.manifest.engines.get(engine.graphs_key, {}) if engine else {}
+        file = made.get(name, graph.file)
         for extra in self.manifest.files:
-            if extra.startswith(f"{graph.file}."):
+            if extra.startswith(f"{file}."):
                 self.file(extra)
-        return self.file(graph.file)
+        return self.file(file)
 
 
 def find_bundle(name_or_path: str | Path) -> Bundle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle import Bundle, find_bundle
-from sam_edge.errors import InputError
+from sam_edge.errors import FidelityError, InputError
 from sam_edge.geometry import View
 from sam_edge.image import check_image, encoder_input
-from sam_edge.manifest import Manifest
+from sam_edge.manifest import Engine, Manifest, Precision
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
-from sam_edge.runtime import OpenRuntime, Runtime, find_runtime
+from sam_edge.runtime import OpenRuntime, Runtime, find_runtime, split_name
 from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4
@@ -47,7 +47,16 @@ class Segmenter:
     needed: a program that never gives a mask prompt never pays for that graph.
     """
 
-    def __init__(self, bundle: Bundle, opener: OpenRuntime, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        opener: OpenRuntime,
+        *,
+        threads: int | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self.engine = engine
+        """Whose graphs are opened; None: the sources."""
         self._bundle = bundle
         self._open = opener
         self._threads = threads
@@ -142,7 +151,7 @@ class Segmenter:
             with self._opening:
                 engine = self._engines.get(graph)
                 if engine is None:
-                    engine = self._open(self._bundle.graph(graph), self._threads)
+                    engine = self._open(self._bundle.graph(graph, self.engine), self._threads)
                     self._engines[graph] = engine
         return engine
 
@@ -167,23 +176,66 @@ class Segmenter:
         return {"mask_logits": logits[None, None], "has_mask": has_mask}
 
 
-def load(model: str | Path = "nano", *, runtime: str | None = None, threads: int | None = None) -> Segmenter:
+def load(
+    model: str | Path = "nano",
+    *,
+    runtime: str | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+) -> Segmenter:
     """Open a shipped model by name, or an exported model folder.
 
     Args:
         model: a name such as "nano", or the folder that `sam-edge export` wrote.
-        runtime: such as "onnxruntime"; None takes the best one this machine has.
+        runtime: such as "onnxruntime" or "openvino:GPU"; None takes the best one this machine has.
+        precision: "fp32", or "fp16" if the folder was exported so for this runtime; None takes fp16 if
+            there is such an engine and it is not known to fail here.
         threads: how many cores an engine may use; None leaves it to the runtime.
 
     Raises:
         BundleError: no such model, or it is damaged.
-        InputError: no such runtime.
+        InputError: no such runtime, or the folder has no engine of that precision for it.
         MissingExtraError: the runtime's library is not installed.
+        FidelityError: `sam-edge verify` found that this engine computes something else on this runtime.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise InputError(f"threads is {threads}: give 1 to {MAX_THREADS}")
     bundle = find_bundle(model)
-    return Segmenter(bundle, find_runtime(runtime)[1], threads=threads)
+    name, opener = find_runtime(runtime)
+    device = split_name(runtime)[1] if runtime else None
+    engine = choose_engine(bundle, f"{name}:{device}" if device else name, precision)
+    return Segmenter(bundle, opener, threads=threads, engine=engine)
+
+
+def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> Engine:
+    """The engine of a model for a runtime NAME[:DEVICE].
+
+    Raises:
+        InputError: the folder has none of that precision for it.
+        FidelityError: it is known to fail the gate on that runtime.
+    """
+    manifest = bundle.manifest
+    half = Engine(runtime, "fp16")
+    has_half = half.graphs_key in manifest.engines
+    if precision == "fp16" and not has_half:
+        name = runtime.partition(":")[0]
+        raise InputError(
+            f"{bundle.path} has no fp16 engine for {name}: export it with --target {name} --precision fp16"
+        )
+    engine = half if has_half and precision != "fp32" else Engine(runtime)
+    if precision is None and engine is half and not passed(manifest.measured(half)):
+        engine = Engine(runtime)
+    if not passed(manifest.measured(engine)):
+        raise FidelityError(
+            f"{bundle.path} on {engine} failed sam-edge verify: choose another --runtime or --precision, "
+            "or export the model again"
+        )
+    return engine
+
+
+def passed(found: Mapping[str, float] | None) -> bool:
+    """Whether nothing is known against an engine."""
+    return found is None or found.get("passed", 1.0) == 1.0
 
 
 def _slots(manifest: Manifest, graph: str) -> int:

@@ -4,39 +4,101 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.cli.fidelity import engine_line
+from sam_edge.errors import InputError, MissingExtraError
 from sam_edge.lazy import load
+from sam_edge.manifest import PRECISIONS, Engine
 
 STEPS = 100
 """The bar counts per cent."""
+TARGETS = ("onnxruntime", "openvino", "tensorrt")
+INTERFACES = ("samexporter", "official")
+FREE_LICENCES = ("Apache-2.0", "MIT", "BSD")
+
+
+class FamilyOption(click.Option):
+    """Lists the families in its help, and imports them, and with them PyTorch, only to do so."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        try:
+            names = ", ".join(load("sam_edge.modeling.families:FAMILIES"))
+        except MissingExtraError:
+            names = "sam_vit_b, mobile_sam, nano, ... (all are listed where torch is installed)"
+        self.help = f"{names}.  [default: the one whose keys it has]"
+        return super().get_help_record(ctx)
 
 
 @click.command()
 @click.argument("checkpoint", type=Path)
-@click.option(
-    "--family",
-    metavar="FAMILY",
-    help="sam_vit_b, sam_vit_l, sam_vit_h, mobile_sam or nano.  [default: the one whose keys it has]",
-)
+@click.option("--family", metavar="FAMILY", cls=FamilyOption)
 @click.option("--out", type=Path, required=True, help="Folder to write; an older model there is replaced.")
 @click.option("--name", help="What the model is called.  [default: the folder's name]")
+@click.option(
+    "--target",
+    "targets",
+    default="onnxruntime",
+    show_default=True,
+    metavar="NAME,...",
+    help=f"Runtimes to make engines for: {', '.join(TARGETS)}.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    default="fp32",
+    show_default=True,
+    metavar="NAME,...",
+    help="fp32, or fp16: float16 with what it cannot hold in float32. The fp32 graphs are always there.",
+)
+@click.option(
+    "--images",
+    type=Path,
+    help="Folder of pictures to find the ranges and to check with.  [default: generated ones]",
+)
+@click.option("--input", "input_wh", metavar="WxH", help="Rectangular encoder input, such as 1024x576.")
+@click.option(
+    "--interface",
+    type=click.Choice(INTERFACES),
+    help="Also a decoder with the inputs of segment_anything's ONNX model.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the folder's manifest.")
-def export(checkpoint: Path, family: str | None, out: Path, name: str | None, as_json: bool) -> None:
+def export(
+    checkpoint: Path,
+    family: str | None,
+    out: Path,
+    name: str | None,
+    targets: str,
+    precisions: str,
+    images: Path | None,
+    input_wh: str | None,
+    interface: str | None,
+    as_json: bool,
+) -> None:
     """Turn the weights in CHECKPOINT (.pth, .pt or .safetensors) into a model folder.
 
-    Every graph is compared with the PyTorch model before anything is written. Needs
-    pip install 'sam-edge[export]'.
+    Every engine is compared with the PyTorch model before anything is written; one that differs is mended
+    layer by layer or refused with exit code 1. Needs pip install 'sam-edge[export]'.
 
     \b
     Examples:
       sam-edge export mobile_sam.pt --family mobile_sam --out mobile_sam/
-      sam-edge export sam_vit_b_01ec64.pth --out sam_vit_b/
+      sam-edge export mobile_sam.pt --out mobile_sam/ --target openvino,tensorrt --precision fp16
+      sam-edge export sam_vit_b_01ec64.pth --out sam_vit_b/ --images photos/
       sam-edge segment photo.jpg --point 320,240 --model mobile_sam/
     """
+    choices: dict[str, Any] = {
+        "targets": _names(targets, "--target", TARGETS),
+        "precisions": _names(precisions, "--precision", PRECISIONS),
+        "images": images,
+        "input_wh": _size(input_wh) if input_wh else None,
+        "interface": interface,
+    }
     write = load("sam_edge.exporters.export:export")
+    settings = load("sam_edge.exporters.export:ExportSettings")(**choices)
     bar = click.progressbar(
         length=STEPS,
         file=sys.stderr,
@@ -49,9 +111,31 @@ def export(checkpoint: Path, family: str | None, out: Path, name: str | None, as
         bar.update(round(done * STEPS) - bar.pos, step)
 
     with bar:
-        write(checkpoint, out, family, name, show)
+        write(checkpoint, out, family, name, show, settings)
     bundle = find_bundle(out)
     click.echo((bundle.path / "manifest.json").read_text() if as_json else _summary(bundle), nl=not as_json)
+    if not bundle.manifest.licence.startswith(FREE_LICENCES):
+        click.echo(
+            f"warning: the licence of these weights, {bundle.manifest.licence}, may forbid commercial use: "
+            "read it before you ship them",
+            err=True,
+        )
+
+
+def _names(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Comma-separated names, each once."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise InputError(f"{option} {name!r}: choose of {', '.join(known)}, separated by commas")
+    return names
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise InputError(f"--input {text!r} is not of the form WxH, such as 1024x576")
+    return int(width), int(height)
 
 
 def _summary(bundle: Bundle) -> str:
@@ -61,10 +145,14 @@ def _summary(bundle: Bundle) -> str:
         f"wrote {bundle.path}: {manifest.family}, {', '.join(manifest.graphs)}, {megabytes:.1f} MB",
         f"licence of the weights: {manifest.licence}",
     ]
-    for runtime, found in manifest.fidelity.items():
+    for key, found in manifest.fidelity.items():
+        runtime, _, precision = key.rpartition("-")
+        engine = Engine(runtime, "fp16" if precision == "fp16" else "fp32")
+        line = engine_line(manifest, engine)
         lines.append(
-            f"{runtime} against PyTorch: embedding {found['embedding_max']:.1g}, logits "
-            f"{found['logits_max']:.1g}, predicted IoU {found['iou_max']:.1g} at most; masks agree to "
-            f"IoU {1 - found['mask_disagreement']:.4f}"
+            f"{line}; embedding {found['embedding_max']:.1g}, logits {found['logits_max']:.1g}, "
+            f"predicted IoU {found['iou_max']:.1g} away at most"
         )
+        if raised := manifest.raised.get(key):
+            lines.append(f"  raised to float32: {', '.join(raised)}")
     return "\n".join(lines)

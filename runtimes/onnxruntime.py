@@ -96,10 +96,7 @@ class OnnxRuntime:
         feed: Any = feeds.get(spec.name)
         if feed is None:
             raise InputError(f"the graph's input {spec.name} is missing")
-        here = (
-            isinstance(feed, DeviceArray) and self._bound is not None and feed.on_cpu == (self._memory == "cpu")
-        )
-        if not here or feed.dtype != spec.dtype:
+        if not (self._is_here(feed) and feed.dtype == spec.dtype):
             feed = np.asarray(feed)
         if not _fits(feed.shape, spec.shape):
             raise InputError(f"input {spec.name} has shape {feed.shape}, the graph takes {spec.shape}")
@@ -108,6 +105,11 @@ class OnnxRuntime:
         if {feed.dtype.name, spec.dtype} == {"float16", "float32"}:
             return feed.astype(spec.dtype)
         raise InputError(f"input {spec.name} is {feed.dtype}, the graph takes {spec.dtype}")
+
+    def _is_here(self, feed: object) -> bool:
+        if self._bound is None or not isinstance(feed, DeviceArray):
+            return False
+        return feed.on_cpu == (self._memory == "cpu")
 
 
 def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort.InferenceSession:

@@ -62,11 +62,23 @@ def check_device(device: str) -> None:
     """
     if device == "cpu":
         return
+    found = driver.probe()
     if PROVIDER_OF[device] not in ort.get_available_providers():
-        raise EngineError(
-            f"the installed onnxruntime {ort.__version__} is built without {device}: {_gpu_build(this_machine())}"
-        )
-    driver.check_cuda_version(driver.probe(), _built_for_cuda(), f"onnxruntime {ort.__version__}")
+        cure = _gpu_build(this_machine())
+        raise EngineError(f"the installed onnxruntime {ort.__version__} is built without {device}: {cure}")
+    driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}")
+
+
+def usable_devices() -> dict[str, str | None]:
+    """Each device, with None where it can be had, and why not in one line where it cannot."""
+    answers: dict[str, str | None] = {}
+    for device in PROVIDER_OF:
+        try:
+            check_device(device)
+            answers[device] = None
+        except EngineError as error:
+            answers[device] = str(error)
+    return answers
 
 
 def check_loaded(session: ort.InferenceSession, device: str) -> None:

@@ -98,8 +98,8 @@ def _open(open_library: OpenLibrary) -> Any:
         return open_library(LIBRARY)
     except OSError as error:
         raise EngineError(
-            f"no NVIDIA driver here ({LIBRARY} is not found): install the driver, "
-            "or in a container pass the devices through"
+            f"no NVIDIA GPU here, or no driver for it ({LIBRARY} is not found): "
+            "install the driver, or pass the devices into the container"
         ) from error
 
 

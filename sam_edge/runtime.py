@@ -68,6 +68,8 @@ class Entry:
     """How well it suits a machine, without importing anything: 0 is not at all."""
     devices: tuple[str, ...] = ()
     """What may follow its name, as in onnxruntime:cuda; the opener says which of them are here."""
+    probe: str | None = None
+    """"module:function" that says of each device why it cannot be had, or None where it can."""
     on_request: bool = False
     """Never chosen unasked."""
 
@@ -78,6 +80,7 @@ RUNTIMES: Mapping[str, Entry] = {
         "onnxruntime",
         scores.onnxruntime,
         ("cpu", "cuda", "tensorrt"),
+        probe="sam_edge.runtimes.onnxruntime_providers:usable_devices",
     ),
     # Right, but so slow that nobody should get it unasked.
     "reference": Entry(

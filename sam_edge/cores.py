@@ -19,10 +19,16 @@ def usable_cores(root: Path = ROOT, allowed: frozenset[int] | None = None) -> in
         allowed: numbers of the processors that may be used; None asks the operating system.
     """
     if allowed is None:
-        allowed = frozenset(os.sched_getaffinity(0))
+        allowed = _affinity()
     siblings = {_siblings(root, number) for number in allowed}
     quota = _quota(root)
     return max(1, min(len(siblings), int(quota) if quota else len(siblings)))
+
+
+def _affinity() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
 
 
 def _siblings(root: Path, number: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from sam_edge.cli.options import runtime_option
 from sam_edge.errors import InputError
 from sam_edge.files import write_bytes
 from sam_edge.lazy import load as find
@@ -80,7 +81,7 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.argument("data", nargs=-1, required=True),
         click.option("--model", default="nano", show_default=True, help="A shipped model, or a folder."),
-        click.option("--runtime", help="Such as onnxruntime.  [default: the best this machine has]"),
+        runtime_option,
         click.option(
             "--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]"
         ),

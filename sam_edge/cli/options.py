@@ -9,6 +9,12 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+runtime_option = click.option(
+    "--runtime",
+    metavar="NAME[:DEVICE]",
+    help="Such as onnxruntime or onnxruntime:cuda.  [default: the best here, see sam-edge doctor]",
+)
+
 
 def model_options(command: Command) -> Command:
     """--model, --runtime and --threads: which engine computes."""
@@ -16,7 +22,7 @@ def model_options(command: Command) -> Command:
         click.option(
             "--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]"
         ),
-        click.option("--runtime", help="Such as onnxruntime.  [default: the best this machine has]"),
+        runtime_option,
         click.option(
             "--model", default="nano", show_default=True, help="A shipped model, or an exported folder."
         ),

@@ -161,14 +161,14 @@ def test_nearly_right_weights_are_guessed_and_then_refused(state: State, tmp_pat
 
 
 def test_the_largest_families_are_told_apart_by_shape() -> None:
-    for name in ("sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam", "nano"):
+    for name in ("sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam", "repvit_sam", "edge_sam", "nano"):
         with torch.device("meta"):
             state = families.FAMILIES[name].build().state_dict()
         assert checkpoint.guess_family(state, "file") == name
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("family", ["sam_vit_b", "mobile_sam"])
+@pytest.mark.parametrize("family", ["sam_vit_b", "mobile_sam", "repvit_sam", "edge_sam"])
 def test_keys_are_the_public_checkpoints(family: str, shared: Path) -> None:
     entries = json.loads((shared / "fixtures" / f"{family}.manifest.json").read_text())
     public = {entry["name"]: tuple(entry["shape"]) for entry in entries}

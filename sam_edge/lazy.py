@@ -13,6 +13,7 @@ EXTRA_OF = {
     "openvino": "openvino",
     "tensorrt": "tensorrt",
     "pycuda": "tensorrt",
+    "cuda": "tensorrt",
     "torch": "export",
     "onnx": "export",
     "onnxscript": "export",

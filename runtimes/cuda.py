@@ -1,0 +1,255 @@
+"""What we ask of CUDA: memory, streams, events, graphs and one kind of kernel launch.
+
+Two bindings answer, chosen when they are first needed: NVIDIA's cuda-python and, for systems that have only
+that, pycuda. Both work in the device's primary context, which PyTorch, onnxruntime and TensorRT share.
+Addresses and handles are plain numbers, as in C; whoever makes one gives it back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from threading import Lock
+from typing import Literal, NoReturn, Protocol
+
+from sam_edge.errors import EngineError, MissingExtraError
+from sam_edge.lazy import load
+
+MIB = 1 << 20
+DLPACK_CUDA = 2
+"""The number of CUDA devices in DLPack's list."""
+CopyKind = Literal["to_device", "to_host", "on_device"]
+
+OUT_OF_MEMORY = 2
+NOT_READY = 600
+_CURES = {
+    OUT_OF_MEMORY: "out of device memory: close other programs that use the GPU",
+    3: "the driver is shutting down",
+    35: "the NVIDIA driver is older than the CUDA binding: update the driver, or install the binding of its "
+    "version, such as pip install 'cuda-python==12.6.*' on JetPack 6",
+    46: "the device is busy or forbidden: another process holds it alone",
+    100: "no CUDA device is here: check the driver with nvidia-smi, and in a container --gpus or "
+    "--runtime nvidia",
+    209: "the kernel was not compiled for this device",
+    222: "the NVIDIA driver is too old for the compiled kernel: update the driver",
+    700: "an illegal address was used on the device: start the program anew, and report it",
+    719: "a kernel failed on the device: start the program anew, and report it",
+    803: "the NVIDIA driver's two halves differ in version: restart the machine after the update",
+    804: "this CUDA needs a newer NVIDIA driver on such a device",
+    999: "the driver failed without saying why: check it with nvidia-smi",
+}
+"""Error number (equal in the runtime and the driver API) -> what it means and what helps."""
+
+
+@dataclass(frozen=True)
+class CudaDevice:
+    """One GPU."""
+
+    index: int
+    name: str
+    compute_capability: tuple[int, int]
+    """Such as (8, 7)."""
+    sm_count: int
+    """Streaming multiprocessors."""
+    integrated: bool
+    """Whether it shares the processor's memory, as on Jetson."""
+    can_map_host: bool
+    """Whether it can read and write pinned memory of the processor by itself."""
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """Pinned memory of the processor."""
+
+    address: int
+    device_address: int | None
+    """Where the device sees it, if it is mapped."""
+    size: int
+
+
+class CudaApi(Protocol):
+    """CUDA on one device. Any thread may call it after `enter`.
+
+    Every call raises EngineError where CUDA reports an error, also one of earlier asynchronous work.
+    """
+
+    @property
+    def device(self) -> CudaDevice: ...
+
+    @property
+    def cuda_version(self) -> str:
+        """Newest CUDA that the driver speaks, such as 12.6."""
+        ...
+
+    @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """Type and number of the device in DLPack's terms."""
+        ...
+
+    def enter(self) -> None:
+        """Make the device the calling thread's own. Cheap; to be called before the rest in any thread."""
+        ...
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total device memory, in bytes."""
+        ...
+
+    def malloc(self, size: int) -> int:
+        """Address of `size` bytes of device memory."""
+        ...
+
+    def free(self, address: int) -> None: ...
+
+    def host_malloc(self, size: int, mapped: bool) -> HostMemory:
+        """Pinned memory; with `mapped` the device can use it without a copy."""
+        ...
+
+    def host_free(self, memory: HostMemory) -> None: ...
+
+    def copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> None:
+        """Copy bytes when the stream comes to it. Host memory has to be pinned."""
+        ...
+
+    def stream(self, high_priority: bool) -> int:
+        """A new stream, which waits for no other. Kernels of high priority go first when a place is free."""
+        ...
+
+    def stream_free(self, stream: int) -> None: ...
+
+    def synchronize(self, stream: int) -> None:
+        """Wait until all work on the stream is done."""
+        ...
+
+    def event(self, timing: bool = False, sleeping: bool = False) -> int:
+        """A new event; `timing` lets it tell times, `sleeping` lets waiting threads give up their core."""
+        ...
+
+    def event_free(self, event: int) -> None: ...
+
+    def record(self, event: int, stream: int) -> None:
+        """Let the event happen when the stream comes to it."""
+        ...
+
+    def happened(self, event: int) -> bool:
+        """Whether all work before the event is done."""
+        ...
+
+    def wait_event(self, event: int) -> None:
+        """Wait until the event has happened."""
+        ...
+
+    def stream_wait_event(self, stream: int, event: int) -> None:
+        """Let later work on the stream wait for the event."""
+        ...
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        """Milliseconds between two events that told times and have happened."""
+        ...
+
+    def begin_capture(self, stream: int) -> None:
+        """Record what follows on the stream instead of doing it."""
+        ...
+
+    def end_capture(self, stream: int) -> int:
+        """A graph, ready to launch, of what was recorded."""
+        ...
+
+    def launch_graph(self, graph: int, stream: int) -> None: ...
+
+    def graph_free(self, graph: int) -> None: ...
+
+    def compile(self, source: str, function: str) -> int:
+        """A kernel of CUDA C++ source, compiled for this device; the function is declared extern "C"."""
+        ...
+
+    def launch(
+        self,
+        kernel: int,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        arguments: Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]],
+        stream: int,
+    ) -> None:
+        """Run a kernel on the stream. Pointers among the arguments are ctypes.c_void_p."""
+        ...
+
+
+class OpenCuda(Protocol):
+    """Opens a device through one of the bindings."""
+
+    def __call__(self, index: int = 0) -> CudaApi: ...
+
+
+# Python package -> where its backend lives, the better first
+BACKENDS = {
+    "cuda.bindings": "sam_edge.runtimes.cuda_python:CudaPython",
+    "cuda.cudart": "sam_edge.runtimes.cuda_python:CudaPython",
+    "pycuda": "sam_edge.runtimes.cuda_pycuda:PyCuda",
+}
+_opened: dict[int, CudaApi] = {}
+_opening = Lock()
+
+
+def find_cuda(index: int = 0) -> CudaApi:
+    """The device of that number; one object a process, whoever asks.
+
+    Raises:
+        MissingExtraError: neither cuda-python nor pycuda is installed.
+        EngineError: no device, a driver that is missing or too old, or a binding that cannot be loaded.
+    """
+    with _opening:
+        if index not in _opened:
+            library = next((name for name in BACKENDS if _is_installed(name)), None)
+            if library is None:
+                raise MissingExtraError("cuda-python", "tensorrt")
+            try:
+                open_cuda: OpenCuda = load(BACKENDS[library])
+                _opened[index] = open_cuda(index)
+            except (ImportError, OSError) as error:
+                line = " ".join(str(error).split())
+                raise EngineError(
+                    f"{library} is installed but cannot be loaded ({line}): is the NVIDIA driver there?"
+                ) from error
+        return _opened[index]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package it would lie in is missing
+        return False
+
+
+def check_index(index: int, count: int) -> None:
+    """Raise EngineError unless there is a device of that number."""
+    if count == 0:
+        fail(100, "cudaErrorNoDevice", "looking for a device")
+    if not 0 <= index < count:
+        raise EngineError(f"there is no CUDA device {index}: choose one of 0 to {count - 1}")
+
+
+def fail(code: int, name: str, doing: str) -> NoReturn:
+    """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
+    cure = _CURES.get(code, "see CUDA's list of errors")
+    raise EngineError(f"CUDA failed while {doing} ({name}, {code}): {cure}")
+
+
+def fail_memory(size: int, cuda: CudaApi) -> NoReturn:
+    """Raise the EngineError of memory that the device has not: how much was asked, and how much there was."""
+    free, total = cuda.memory()
+    raise EngineError(
+        f"out of device memory: {size / MIB:.1f} MiB were asked, {free / MIB:.0f} of {total / MIB:.0f} MiB "
+        f"are free on {cuda.device.name}; close other programs, or export a smaller input or --precision fp16"
+    )
+
+
+def fail_pinned(size: int) -> NoReturn:
+    """Raise the EngineError of memory that the system does not pin."""
+    raise EngineError(f"out of pinned memory: {size / MIB:.1f} MiB were asked; close other programs")
+
+
+def version_text(number: int) -> str:
+    """CUDA's 12060 is 12.6."""
+    return f"{number // 1000}.{number % 1000 // 10}"

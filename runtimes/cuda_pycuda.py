@@ -1,0 +1,188 @@
+"""CUDA through pycuda, for systems that have no cuda-python.
+
+pycuda brings the primary context (`autoprimaryctx`: `autoinit` would make a context of its own, which
+TensorRT, PyTorch and onnxruntime do not share) and the compiler; `libcuda` does the rest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import pycuda.driver
+
+from sam_edge.errors import EngineError
+
+from .cuda import (
+    DLPACK_CUDA,
+    CopyKind,
+    CudaApi,
+    CudaDevice,
+    HostMemory,
+    OpenCuda,
+    check_index,
+    fail_memory,
+    fail_pinned,
+    version_text,
+)
+from .libcuda import LibCuda
+
+_HOST_DEVICEMAP = 2
+_STREAM_NON_BLOCKING = 1
+_EVENT_BLOCKING_SYNC = 1
+_EVENT_DISABLE_TIMING = 2
+_CAPTURE_THREAD_LOCAL = 1
+_COPIES = {
+    "to_device": "cuMemcpyHtoDAsync_v2",
+    "to_host": "cuMemcpyDtoHAsync_v2",
+    "on_device": "cuMemcpyDtoDAsync_v2",
+}
+
+
+class PyCuda:
+    """A device in its primary context."""
+
+    def __init__(self, index: int = 0) -> None:
+        try:
+            pycuda.driver.init()
+            check_index(index, pycuda.driver.Device.count())
+            self._pycuda_context = _primary_context(index)
+        except pycuda.driver.Error as error:
+            line = " ".join(str(error).split())
+            raise EngineError(f"pycuda finds no usable CUDA device ({line}): check nvidia-smi") from error
+        device = pycuda.driver.Device(index)
+        attribute = pycuda.driver.device_attribute
+        self.device = CudaDevice(
+            index=index,
+            name=device.name(),
+            compute_capability=device.compute_capability(),
+            sm_count=device.get_attribute(attribute.MULTIPROCESSOR_COUNT),
+            integrated=bool(device.get_attribute(attribute.INTEGRATED)),
+            can_map_host=bool(device.get_attribute(attribute.CAN_MAP_HOST_MEMORY)),
+        )
+        self.cuda_version = version_text(pycuda.driver.get_driver_version())
+        self.dlpack_device = (DLPACK_CUDA, index)
+        self._driver = LibCuda()
+        self._context = self._driver.make("asking for the context", "cuCtxGetCurrent")
+        self._priorities = self._driver.priorities()
+
+    def enter(self) -> None:
+        self._driver.call("choosing the device", "cuCtxSetCurrent", self._context)
+
+    def memory(self) -> tuple[int, int]:
+        return self._driver.memory()
+
+    def malloc(self, size: int) -> int:
+        address = self._driver.allocate("allocating memory", "cuMemAlloc_v2", size)
+        if address is None:
+            fail_memory(size, self)
+        return address
+
+    def free(self, address: int) -> None:
+        self._driver.call("freeing memory", "cuMemFree_v2", address)
+
+    def host_malloc(self, size: int, mapped: bool) -> HostMemory:
+        flags = _HOST_DEVICEMAP if mapped else 0
+        address = self._driver.allocate("allocating pinned memory", "cuMemHostAlloc", size, flags)
+        if address is None:
+            fail_pinned(size)
+        find = "cuMemHostGetDevicePointer_v2"
+        seen = self._driver.make("mapping memory", find, address, 0) if mapped else None
+        return HostMemory(address, seen, size)
+
+    def host_free(self, memory: HostMemory) -> None:
+        self._driver.call("freeing pinned memory", "cuMemFreeHost", memory.address)
+
+    def copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> None:
+        self._driver.call("copying", _COPIES[kind], target, source, size, stream)
+
+    def stream(self, high_priority: bool) -> int:
+        priority = self._priorities[high_priority]
+        make = "cuStreamCreateWithPriority"
+        return self._driver.make("making a stream", make, _STREAM_NON_BLOCKING, priority)
+
+    def stream_free(self, stream: int) -> None:
+        self._driver.call("freeing a stream", "cuStreamDestroy_v2", stream)
+
+    def synchronize(self, stream: int) -> None:
+        self._driver.call("waiting for the device", "cuStreamSynchronize", stream)
+
+    def event(self, timing: bool = False, sleeping: bool = False) -> int:
+        flags = (0 if timing else _EVENT_DISABLE_TIMING) | (_EVENT_BLOCKING_SYNC if sleeping else 0)
+        return self._driver.make("making an event", "cuEventCreate", flags)
+
+    def event_free(self, event: int) -> None:
+        self._driver.call("freeing an event", "cuEventDestroy_v2", event)
+
+    def record(self, event: int, stream: int) -> None:
+        self._driver.call("recording an event", "cuEventRecord", event, stream)
+
+    def happened(self, event: int) -> bool:
+        return self._driver.happened(event)
+
+    def wait_event(self, event: int) -> None:
+        self._driver.call("waiting for the device", "cuEventSynchronize", event)
+
+    def stream_wait_event(self, stream: int, event: int) -> None:
+        self._driver.call("joining streams", "cuStreamWaitEvent", stream, event, 0)
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        return self._driver.elapsed_ms(start, end)
+
+    def begin_capture(self, stream: int) -> None:
+        self._driver.call("beginning a graph", "cuStreamBeginCapture_v2", stream, _CAPTURE_THREAD_LOCAL)
+
+    def end_capture(self, stream: int) -> int:
+        recorded = ctypes.c_void_p()
+        self._driver.call("ending a graph", "cuStreamEndCapture", stream, ctypes.byref(recorded))
+        try:
+            return self._driver.make("making a graph", "cuGraphInstantiateWithFlags", recorded, 0)
+        finally:
+            self._driver.call("freeing a recording", "cuGraphDestroy", recorded)
+
+    def launch_graph(self, graph: int, stream: int) -> None:
+        self._driver.call("launching a graph", "cuGraphLaunch", graph, stream)
+
+    def graph_free(self, graph: int) -> None:
+        self._driver.call("freeing a graph", "cuGraphExecDestroy", graph)
+
+    def compile(self, source: str, function: str) -> int:
+        from pycuda.compiler import compile as nvcc
+
+        major, minor = self.device.compute_capability
+        try:
+            # Products and sums stay apart, as the processor rounds them.
+            cubin = nvcc(source, options=["-fmad=false"], no_extern_c=True, arch=f"sm_{major}{minor}")
+        except (pycuda.driver.CompileError, OSError) as error:
+            line = " ".join(str(error).split())[:300]
+            raise EngineError(f"nvcc cannot compile a kernel ({line}): install cuda-nvcc") from error
+        module = self._driver.make("loading a kernel", "cuModuleLoadData", cubin)
+        return self._driver.make("finding a kernel", "cuModuleGetFunction", module, function.encode())
+
+    def launch(
+        self,
+        kernel: int,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        arguments: Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]],
+        stream: int,
+    ) -> None:
+        pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
+        sizes = (*grid, *block, 0)
+        self._driver.call("running a kernel", "cuLaunchKernel", kernel, *sizes, stream, pointers, None)
+
+
+def _primary_context(index: int) -> pycuda.driver.Context:
+    """The primary context of a device, current in this thread."""
+    if index == 0:
+        from pycuda import autoprimaryctx
+
+        if autoprimaryctx.device == pycuda.driver.Device(0):
+            return autoprimaryctx.context
+    context = pycuda.driver.Device(index).retain_primary_context()
+    context.push()
+    return context
+
+
+_open: OpenCuda = PyCuda
+_: type[CudaApi] = PyCuda

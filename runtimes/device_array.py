@@ -1,0 +1,125 @@
+"""An array on the device that numpy, PyTorch, CuPy and our engines can read.
+
+Protocols: __array__ (numpy, copies to the host), __cuda_array_interface__ 3
+(https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html) and DLPack
+(https://dmlc.github.io/dlpack/latest/python_spec.html), both without a copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from sam_edge.errors import InputError
+
+from .cuda import CudaApi
+from .device_memory import Block, Staging
+from .dlpack import make_capsule
+
+
+class DeviceArray:
+    """A C-contiguous array in device memory, complete when it is handed out: no stream has to be waited for.
+
+    Whoever reads it asynchronously keeps it alive until done, as with any array.
+    """
+
+    def __init__(self, cuda: CudaApi, block: Block, shape: tuple[int, ...], dtype: str) -> None:
+        self._cuda = cuda
+        self._block = block
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def address(self) -> int:
+        """Where it lies on the device."""
+        return self._block.address
+
+    def copy(self) -> NDArray[np.float32]:
+        """A numpy copy."""
+        self._cuda.enter()
+        staging = Staging(self._cuda, self.nbytes, mapped=False)
+        stream = self._cuda.stream(high_priority=True)
+        try:
+            self._cuda.copy(staging.address, self.address, self.nbytes, "to_host", stream)
+            self._cuda.synchronize(stream)
+            return staging.view(self.shape, self.dtype.name).copy()
+        finally:
+            self._cuda.stream_free(stream)
+            staging.close()
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("an array on the device cannot be seen from the host without a copy")
+        return self.copy().astype(dtype or self.dtype, copy=False)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.address, False),
+            "strides": None,
+            # Nothing is pending on any stream.
+            "stream": None,
+        }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._cuda.dlpack_device
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A capsule that shares the memory and keeps it. Nothing is pending, so `stream` need not wait."""
+        if copy or dl_device not in {None, self.__dlpack_device__()}:
+            raise BufferError("this array gives its own memory alone: take numpy.asarray for a copy")
+        return make_capsule(self._block, self.address, self.shape, self.dtype, self._cuda.dlpack_device)
+
+
+def device_address(array: Any, name: str, shape: tuple[int, ...], dtype: str, cuda: CudaApi) -> int | None:
+    """Address of an array that is on the device already, ours or another library's; None if it is not.
+
+    Raises:
+        InputError: it is on the device, but of another shape or type or not in one piece.
+    """
+    described = getattr(array, "__cuda_array_interface__", None)
+    if described is None:
+        return None
+    if tuple(described["shape"]) != shape or np.dtype(described["typestr"]) != np.dtype(dtype):
+        raise InputError(
+            f"input {name} is {np.dtype(described['typestr'])} {tuple(described['shape'])}, "
+            f"the graph takes {dtype} {shape}"
+        )
+    if described.get("strides") is not None and described["strides"] != _strides(shape, dtype):
+        raise InputError(f"input {name} lies in pieces: make it contiguous")
+    if described.get("stream") is not None:
+        cuda.synchronize(described["stream"])
+    return int(described["data"][0])
+
+
+def _strides(shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
+    """Byte strides of a C-contiguous array."""
+    sizes = [np.dtype(dtype).itemsize]
+    for side in reversed(shape[1:]):
+        sizes.insert(0, sizes[0] * side)
+    return tuple(sizes[: len(shape)])

@@ -1,0 +1,131 @@
+"""What we use of TensorRT's builder, from 10.3 to 11.x and in TensorRT for RTX, as types.
+
+The Python binding comes without types. A module that has this face is given to the builder as a value
+(`BuilderModule`), so that one code serves `tensorrt` and `tensorrt_rtx`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+
+class HostMemory(Protocol):
+    """Bytes that TensorRT owns; `memoryview` reads them."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+
+class Tensor(Protocol):
+    """A tensor of the network."""
+
+    name: str
+    shape: Sequence[int]
+
+
+class Network(Protocol):
+    """The network that the parser fills."""
+
+    @property
+    def num_inputs(self) -> int: ...
+
+    def get_input(self, index: int) -> Tensor: ...
+
+
+class ParserError(Protocol):
+    """Why the parser refused a node."""
+
+    def desc(self) -> str: ...
+
+    def node_name(self) -> str: ...
+
+    def node_operator(self) -> str: ...
+
+
+class Parser(Protocol):
+    """Reads ONNX into a network."""
+
+    @property
+    def num_errors(self) -> int: ...
+
+    def parse_from_file(self, model: str) -> bool: ...
+
+    def get_error(self, index: int) -> ParserError: ...
+
+
+class Profile(Protocol):
+    """Which shapes the inputs may have."""
+
+    def set_shape(self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]) -> None: ...
+
+
+class TimingCache(Protocol):
+    """How long each kernel took on this device."""
+
+    def serialize(self) -> HostMemory: ...
+
+
+class BuilderConfig(Protocol):
+    """The builder's settings."""
+
+    builder_optimization_level: int
+    profiling_verbosity: Any
+    progress_monitor: Any
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
+
+    def clear_flag(self, flag: Any) -> None: ...
+
+    def set_flag(self, flag: Any) -> None: ...
+
+    def add_optimization_profile(self, profile: Profile) -> int: ...
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCache | None: ...
+
+    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool: ...
+
+    def get_timing_cache(self) -> TimingCache | None: ...
+
+
+class CrossConfig(BuilderConfig, Protocol):
+    """The settings of TensorRT for RTX, which builds for devices that are not here."""
+
+    num_compute_capabilities: int
+
+    def set_compute_capability(self, capability: Any, index: int) -> bool: ...
+
+
+class PlanBuilder(Protocol):
+    """Makes plans of networks."""
+
+    def create_network(self, flags: int) -> Network: ...
+
+    def create_builder_config(self) -> BuilderConfig: ...
+
+    def create_optimization_profile(self) -> Profile: ...
+
+    def build_serialized_network(self, network: Network, config: BuilderConfig) -> HostMemory | None: ...
+
+
+class BuilderModule(Protocol):
+    """`tensorrt` or `tensorrt_rtx`, as far as building goes. Enumerations are Any: their members are ours to
+    name right, and the binding's to have."""
+
+    __version__: str
+    BuilderFlag: Any
+    MemoryPoolType: Any
+    NetworkDefinitionCreationFlag: Any
+    ProfilingVerbosity: Any
+    ILogger: Any
+    IProgressMonitor: Any
+    Builder: Callable[[Any], PlanBuilder]
+    OnnxParser: Callable[[Network, Any], Parser]
+
+
+class CrossModule(BuilderModule, Protocol):
+    """`tensorrt_rtx`."""
+
+    ComputeCapability: Any

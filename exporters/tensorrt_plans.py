@@ -1,0 +1,264 @@
+"""The plans of a model folder: which are needed, which the cache holds, and building the rest."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from sam_edge.bundle import Bundle
+from sam_edge.errors import BundleError, EngineError, InputError
+from sam_edge.files import naming, write_bytes
+from sam_edge.lazy import load
+from sam_edge.machine import Machine
+from sam_edge.manifest import Engine, Precision
+from sam_edge.plans import (
+    PlanDevice,
+    PlanKey,
+    cache_folder,
+    find_plan,
+    graph_sha256,
+    plan_path,
+    read_plan,
+    settings_sha256,
+    this_device,
+    this_exporter,
+    write_plan,
+)
+
+from .tensorrt_api import BuilderModule
+from .tensorrt_build import MIB, Built, Memory, build_plan
+from .tensorrt_settings import BuilderSettings, filled_shapes, graph_shapes, workspace_limit_mb
+
+RUNTIME = "tensorrt"
+Progress = Callable[[str, float], None]
+"""Called with what begins now, and the share of the work that is done, 0..1."""
+_CURE = "; run sam-edge build"
+"""What `find_plan` advises is just what happens next."""
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan that is wanted."""
+
+    name: str
+    """`encoder`, `decoder`, ..."""
+    graph: Path
+    """The ONNX file it is made from, whose hash is as the manifest says."""
+    settings: BuilderSettings
+    shapes: Mapping[str, tuple[int | str, ...]]
+    """Tensor -> shape with the names of its free dimensions."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job."""
+
+    name: str
+    plan: Path
+    size_bytes: int
+    seconds: float
+    """How long building took; 0.0 for a plan that was there."""
+    why: str
+    """Why it was built; "" for a plan that was there."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where plans are built: the library, the device, and the cache."""
+
+    trt: BuilderModule
+    device: PlanDevice
+    memory: Callable[[], Memory]
+    folder: Path = field(default_factory=cache_folder)
+    remember_timing: bool = True
+    """Whether to keep a timing cache; TensorRT for RTX has none."""
+
+
+class Cuda(Protocol):
+    """A device that tells its memory."""
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total, in bytes."""
+        ...
+
+
+def choose_engine(bundle: Bundle, precision: Precision | None) -> Engine:
+    """The engine of a model to build plans for: fp16 if the folder has one, unless asked otherwise.
+
+    Raises:
+        InputError: the folder has no engine of that precision.
+    """
+    half = Engine(RUNTIME, "fp16")
+    if half.graphs_key in bundle.manifest.engines:
+        return half if precision != "fp32" else Engine(RUNTIME)
+    if precision == "fp16":
+        raise InputError(
+            f"{bundle.path} has no fp16 graphs for TensorRT: "
+            "export the model with --target tensorrt --precision fp16"
+        )
+    return Engine(RUNTIME)
+
+
+def plan_jobs(
+    bundle: Bundle, engine: Engine, settings: BuilderSettings, input_wh: tuple[int, int] | None = None
+) -> list[Job]:
+    """One job a graph of the model, in the manifest's order.
+
+    Raises:
+        InputError: the model takes no input of that size.
+        BundleError: a graph's file is missing or damaged.
+    """
+    jobs = []
+    for name in bundle.manifest.graphs:
+        shapes = graph_shapes(bundle.manifest, name, input_wh)
+        jobs.append(
+            Job(
+                name,
+                bundle.graph(name, engine),
+                replace(settings, shapes=shapes),
+                filled_shapes(bundle.manifest, name, shapes),
+            )
+        )
+    return jobs
+
+
+def find_device(machine: Machine) -> PlanDevice:
+    """This machine's device, as plans depend on it. TensorRT is not touched before a GPU is seen.
+
+    Raises:
+        EngineError: no device here, or no driver that is new enough.
+        MissingExtraError: TensorRT or a binding of CUDA is not installed.
+    """
+    if not machine.has_cuda:
+        raise EngineError(
+            "no NVIDIA GPU with its driver is here, and a plan is built on the device that runs it: "
+            "run sam-edge build there (--dry-run shows here what it would build)"
+        )
+    return this_device()
+
+
+def find_workshop(machine: Machine) -> Workshop:
+    """This machine's own TensorRT.
+
+    Raises:
+        EngineError: no device here, or no driver that is new enough.
+        MissingExtraError: TensorRT or a binding of CUDA is not installed.
+    """
+    device = find_device(machine)
+    cuda: Cuda = load("sam_edge.runtimes.cuda:find_cuda")()
+    trt: Any = import_module("tensorrt")
+    return Workshop(trt, device, lambda: _memory(cuda, machine))
+
+
+def build_jobs(workshop: Workshop, jobs: list[Job], progress: Progress) -> Iterator[Outcome]:
+    """Make sure that the cache holds the plan of every job, one after the other."""
+    for index, job in enumerate(jobs):
+
+        def show(step: str, done: float, index: int = index) -> None:
+            progress(step, (index + done) / len(jobs))
+
+        yield build_job(workshop, job, show)
+    progress("done", 1.0)
+
+
+def build_job(workshop: Workshop, job: Job, progress: Progress) -> Outcome:
+    """Take a job's plan from the cache, or build it.
+
+    Only one process builds a plan; another one that wants the same waits for it, and then uses it.
+    """
+    progress(f"looking for a plan of {job.name}", 0.0)
+    key = job_key(job, workshop.device)
+    path = plan_path(job.graph, key, workshop.folder)
+    with _locked(path, lambda: progress(f"another process builds {job.name}: waiting", 0.0)):
+        found = find_job_plan(job, workshop.device, workshop.folder)
+        if isinstance(found, Path):
+            return Outcome(job.name, found, found.stat().st_size, 0.0, "")
+        progress(f"building {job.name}", 0.0)
+        began = time.perf_counter()
+        built = _build(workshop, job, lambda done: progress(f"building {job.name}", done))
+        seconds = time.perf_counter() - began
+        plan_sha256 = hashlib.sha256(built.plan).hexdigest()
+        write_plan(job.graph, built.plan, replace(key, plan_sha256=plan_sha256), workshop.folder)
+        return Outcome(job.name, path, len(built.plan), seconds, found)
+
+
+def job_key(job: Job, device: PlanDevice) -> PlanKey:
+    """What the job's plan depends on; the plan's own hash is not known yet."""
+    return PlanKey(
+        graph_sha256=graph_sha256(job.graph),
+        settings_sha256=settings_sha256(job.settings.document()),
+        exporter=this_exporter(),
+        device=device,
+        plan_sha256="",
+        shapes=job.shapes,
+    )
+
+
+def find_job_plan(job: Job, device: PlanDevice, folder: Path) -> Path | str:
+    """The sound plan of a job in the cache, or why there is none. A damaged one is removed."""
+    try:
+        path = find_plan(job.graph, device, job.settings.document(), folder)
+        read_plan(path)
+    except BundleError as error:
+        return str(error).partition(_CURE)[0]
+    return path
+
+
+def timing_path(device: PlanDevice, folder: Path) -> Path:
+    """Where the timings of this TensorRT, driver and device are kept."""
+    digest = hashlib.sha256(json.dumps(asdict(device), sort_keys=True).encode()).hexdigest()
+    return folder / f"timing-{digest[:16]}.cache"
+
+
+def _build(workshop: Workshop, job: Job, progress: Callable[[float], None]) -> Built:
+    path = timing_path(workshop.device, workshop.folder)
+    timing = _read_timing(path) if workshop.remember_timing else None
+    workspace_mb = job.settings.workspace_mb or workspace_limit_mb(workshop.memory().free_mb)
+    built = build_plan(workshop.trt, job.graph, job.settings, workspace_mb, timing, progress, workshop.memory)
+    if built.timing is not None:
+        write_bytes(path, hashlib.sha256(built.timing).digest() + built.timing)
+    return built
+
+
+def _read_timing(path: Path) -> bytes:
+    """A timing cache, or an empty one: a damaged cache is worth nothing and costs only time."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return b""
+    digest, timing = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    return timing if hashlib.sha256(timing).digest() == digest else b""
+
+
+@contextmanager
+def _locked(plan: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a plan; the system lets go of it also when the process dies."""
+    with naming(plan.parent):
+        plan.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = plan.with_suffix(".lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _memory(cuda: Cuda, machine: Machine) -> Memory:
+    free, total = (size // MIB for size in cuda.memory())
+    if machine.is_jetson:
+        # CUDA counts the system's file cache as used there, which gives way to whoever needs the room.
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+        free = max(free, int(found[1]) // 1024 if found else 0)
+    return Memory(free, total)

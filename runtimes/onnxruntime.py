@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -16,7 +16,7 @@ from sam_edge.cores import usable_cores
 from sam_edge.errors import InputError, SamEdgeError
 from sam_edge.machine import this_machine
 from sam_edge.runtime import READ_BY_HOST, OpenRuntime
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays, TensorSpec, check_feeds, fits
 
 from .onnxruntime_binding import NUMPY_TYPE, Bound, DeviceArray
 from .onnxruntime_errors import load_error, run_error
@@ -56,29 +56,34 @@ class OnnxRuntime:
         check_device(self.device)
         self.replays = self.device == "cuda" if replay is None else replay
         try:
-            self._session = _open(graph, threads, self.device, replay=self.replays)
+            session = _open(graph, threads, self.device, replay=self.replays)
         except SamEdgeError:
             if replay is not None or not self.replays:
                 raise
             # Nodes that compute shapes stay on the CPU, and then nothing can be recorded.
             self.replays = False
-            self._session = _open(graph, threads, self.device, replay=False)
-        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
-        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+            session = _open(graph, threads, self.device, replay=False)
+        self._session: ort.InferenceSession | None = session
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
         if resident is None:
             resident = self._memory != "cpu"
         on_host = READ_BY_HOST if resident else frozenset(self._names)
         self._bound = (
-            Bound(self._session, self._memory, on_host, replay=self.replays)
-            if resident or self.replays
-            else None
+            Bound(session, self._memory, on_host, replay=self.replays) if resident or self.replays else None
         )
 
     def run(self, feeds: Arrays) -> Arrays:
+        session, bound = self._session, self._bound
+        if session is None:
+            raise InputError("the engine was closed: open the graph again")
         placed = {spec.name: self._place(spec, feeds) for spec in self.inputs}
         try:
-            answer = self._bound.run(placed) if self._bound else self._run_plainly(placed)
+            if bound is not None:
+                answer = bound.run(placed)
+            else:
+                answer = dict(zip(self._names, session.run(self._names, placed), strict=True))
         except Exception as error:  # onnxruntime's own errors share no base class
             raise run_error(error, self._memory) from error
         # What stays on the device is only passed on to another graph.
@@ -86,27 +91,16 @@ class OnnxRuntime:
 
     def close(self) -> None:
         self._bound = None
-        del self._session
+        self._session = None
 
-    def _run_plainly(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
-
-    def _place(self, spec: TensorSpec, feeds: Arrays) -> Any:
+    def _place(self, spec: TensorSpec, feeds: Arrays) -> DeviceArray | NDArray[np.float32]:
         """A feed as the graph takes it: a tensor of this device as it is, all others as numpy arrays."""
-        feed: Any = feeds.get(spec.name)
-        if feed is None:
-            raise InputError(f"the graph's input {spec.name} is missing")
-        if not (self._is_here(feed) and feed.dtype == spec.dtype):
-            feed = np.asarray(feed)
-        if not _fits(feed.shape, spec.shape):
-            raise InputError(f"input {spec.name} has shape {feed.shape}, the graph takes {spec.shape}")
-        if feed.dtype == spec.dtype:
+        feed: object = feeds.get(spec.name)
+        if self._is_here(feed) and feed.dtype == spec.dtype and fits(spec.shape, feed.shape):
             return feed
-        if {feed.dtype.name, spec.dtype} == {"float16", "float32"}:
-            return feed.astype(spec.dtype)
-        raise InputError(f"input {spec.name} is {feed.dtype}, the graph takes {spec.dtype}")
+        return check_feeds([spec], feeds)[0]
 
-    def _is_here(self, feed: object) -> bool:
+    def _is_here(self, feed: object) -> TypeGuard[DeviceArray]:
         if self._bound is None or not isinstance(feed, DeviceArray):
             return False
         return feed.on_cpu == (self._memory == "cpu")
@@ -155,19 +149,14 @@ def _quietly(device: str) -> Iterator[None]:
         ort.set_default_logger_severity(2)
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        not isinstance(side, int) or side == got for side, got in zip(wanted, shape, strict=True)
-    )
-
-
 def _readable(value: Any) -> Any:
     """Arrays on the host are float32 even if the graph computes in float16; device tensors stay as they are."""
     return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float16 else value
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:
-    return TensorSpec(node.name, tuple(node.shape), NUMPY_TYPE.get(node.type, node.type))
+    shape = tuple("?" if side is None else side for side in node.shape)
+    return TensorSpec(node.name, shape, NUMPY_TYPE.get(node.type, node.type))
 
 
 _: OpenRuntime = OnnxRuntime

@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from sam_edge.errors import BundleError, InputError
 from sam_edge.runtime import OpenRuntime
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays, TensorSpec, check_feeds
 
 
 class ReferenceRuntime:
@@ -26,23 +26,17 @@ class ReferenceRuntime:
         self.outputs = tuple(_spec(value) for value in model.graph.output)
 
     def run(self, feeds: Arrays) -> Arrays:
-        for spec in self.inputs:
-            if spec.name not in feeds:
-                raise InputError(f"the graph's input {spec.name} is missing")
-            _check_shape(spec, feeds[spec.name].shape)
+        arrays = check_feeds(self.inputs, feeds)
+        given = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
         names = [spec.name for spec in self.outputs]
-        return dict(zip(names, self._evaluator.run(names, dict(feeds)), strict=True))
+        try:
+            return dict(zip(names, self._evaluator.run(names, given), strict=True))
+        except Exception as error:  # as above
+            line = " ".join(str(error).split())
+            raise InputError(f"the reference evaluator refuses the input: {line}") from error
 
     def close(self) -> None:
         del self._evaluator
-
-
-def _check_shape(spec: TensorSpec, shape: tuple[int, ...]) -> None:
-    fits = len(shape) == len(spec.shape) and all(
-        isinstance(wanted, str) or wanted == got for wanted, got in zip(spec.shape, shape, strict=True)
-    )
-    if not fits:
-        raise InputError(f"input {spec.name} has shape {shape}, the graph takes {spec.shape}")
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -82,6 +82,13 @@ RUNTIMES: Mapping[str, Entry] = {
         ("cpu", "cuda", "tensorrt"),
         probe="sam_edge.runtimes.onnxruntime_providers:usable_devices",
     ),
+    "openvino": Entry(
+        "sam_edge.runtimes.openvino:OpenVinoRuntime",
+        "openvino",
+        scores.openvino,
+        ("CPU", "GPU", "NPU", "AUTO"),
+        probe="sam_edge.runtimes.openvino_model:usable_devices",
+    ),
     # Right, but so slow that nobody should get it unasked.
     "reference": Entry(
         "sam_edge.runtimes.reference:ReferenceRuntime", "onnx", scores.anywhere, on_request=True

@@ -1,0 +1,159 @@
+"""OpenVINO: Intel's processors, GPUs and NPUs, and any other x86 or Arm processor."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.cache import BlobCache, cache_folder
+from sam_edge.errors import EngineError, InputError
+from sam_edge.files import sha256
+from sam_edge.runtime import OpenRuntime
+from sam_edge.tensors import Arrays, TensorSpec, check_feeds
+
+from .openvino_library import ov
+from .openvino_model import Compiler, find_device, one_line, out_of_memory, read_model, settings
+
+KEPT_SHAPES = 4
+"""For how many input shapes of a graph with free dimensions an engine is kept ready."""
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class OpenVinoRuntime:
+    """An ONNX graph, compiled by OpenVINO. Any number of threads may run it.
+
+    A graph with free dimensions is compiled anew for shapes that come again: memory and kernels are then
+    planned once and not at every run, and GPUs and NPUs take nothing else.
+
+    Args:
+        graph: an ONNX file, its external weights beside it.
+        threads: cores of a CPU that may be used; None is all that this process has.
+        device: CPU, GPU, GPU.1, NPU or AUTO (OpenVINO's own choice); None is a GPU if there is one.
+        cached: whether compiled code is kept in `cache_folder("openvino")` for the next start.
+
+    Raises:
+        BundleError: no graph, or one with an operation that OpenVINO lacks.
+        EngineError: no such device, or it cannot run the graph.
+    """
+
+    def __init__(
+        self, graph: Path, threads: int | None = None, device: str | None = None, *, cached: bool = True
+    ) -> None:
+        self.device = find_device(device)
+        self._model = read_model(graph)
+        self._compiler = Compiler(
+            self.device,
+            settings(self._model, self.device, threads),
+            BlobCache(cache_folder("openvino")) if cached else None,
+            _graph_key(graph),
+        )
+        self.inputs = tuple(_spec(port) for port in self._model.inputs)
+        self.outputs = tuple(_spec(port) for port in self._model.outputs)
+        self._choosing = Lock()
+        self._closed = False
+        self._last: Shapes | None = None
+        self._by_shapes: OrderedDict[Shapes, _Engine] = OrderedDict()
+        self._any: _Engine | None = None
+        if not self._model.is_dynamic() or self.device in ("CPU", "AUTO"):
+            self._any = _Engine(self._compiler.compile(self._model))
+
+    def run(self, feeds: Arrays) -> Arrays:
+        arrays = check_feeds(self.inputs, feeds)
+        answer = self._engine(tuple(array.shape for array in arrays)).run(arrays)
+        return {spec.name: value for spec, value in zip(self.outputs, answer, strict=True)}
+
+    def close(self) -> None:
+        with self._choosing:
+            self._closed = True
+            self._any = None
+            self._by_shapes.clear()
+
+    def _engine(self, shapes: Shapes) -> _Engine:
+        """An engine for inputs of those shapes.
+
+        One that takes any shape serves until a shape comes twice in a row: pictures of a camera stay as
+        they are, those of a folder may all differ.
+        """
+        with self._choosing:
+            if self._closed:
+                raise InputError("the engine was closed: open the graph again")
+            if not self._model.is_dynamic() or (shapes != self._last and shapes not in self._by_shapes):
+                self._last = shapes
+                if self._any is not None:
+                    return self._any
+            self._last = shapes
+            if shapes not in self._by_shapes:
+                self._by_shapes[shapes] = _Engine(self._compiler.compile(self._fixed(shapes), str(shapes)))
+                if len(self._by_shapes) > KEPT_SHAPES:
+                    self._by_shapes.popitem(last=False)
+            self._by_shapes.move_to_end(shapes)
+            return self._by_shapes[shapes]
+
+    def _fixed(self, shapes: Shapes) -> ov.Model:
+        model = self._model.clone()
+        try:
+            model.reshape(dict(zip(model.inputs, (list(shape) for shape in shapes), strict=True)))
+        except RuntimeError as error:
+            raise InputError(f"the graph takes no inputs of shapes {shapes}: {one_line(error)}") from error
+        return model
+
+
+class _Engine:
+    """Compiled code, and requests that nobody is waiting for."""
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._compiled = compiled
+        self._idle: list[ov.InferRequest] = []
+        self._outputs = [
+            (port.get_element_type(), ov.Shape([0 if side.is_dynamic else side.get_length() for side in shape]))
+            for port in compiled.outputs
+            for shape in (port.get_partial_shape(),)
+        ]
+
+    def run(self, arrays: Sequence[NDArray[np.float32]]) -> list[NDArray[Any]]:
+        """Outputs in order, in memory that belongs to the caller; the inputs are read where they lie."""
+        try:
+            # Taking from a list is atomic: two threads never get the same request.
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            # The engine writes into tensors of this run alone, so that nothing is copied out of it and
+            # no later run writes over an answer.
+            for index, (kind, shape) in enumerate(self._outputs):
+                request.set_output_tensor(index, ov.Tensor(kind, shape))
+            answer = request.infer(dict(enumerate(arrays)), share_inputs=True, share_outputs=True)
+        except (RuntimeError, MemoryError) as error:
+            if out_of_memory(error):
+                raise EngineError(
+                    f"OpenVINO runs out of memory: {one_line(error)}; close other programs, or take a smaller "
+                    "model or input"
+                ) from error
+            raise InputError(f"OpenVINO refuses the input: {one_line(error)}") from error
+        self._idle.append(request)
+        return list(answer.values())
+
+
+def _graph_key(graph: Path) -> str:
+    """Hash of the graph and of the weights beside it."""
+    return " ".join(sha256(part) for part in (graph, *sorted(graph.parent.glob(f"{graph.name}.*"))))
+
+
+def _spec(port: Any) -> TensorSpec:
+    """OpenVINO forgets what the graph calls its free dimensions: they get the tensor's name and the axis."""
+    name = port.get_any_name()
+    shape = tuple(
+        f"{name}.{axis}" if side.is_dynamic else side.get_length()
+        for axis, side in enumerate(port.get_partial_shape())
+    )
+    return TensorSpec(name, shape, port.get_element_type().to_dtype().name)
+
+
+_: OpenRuntime = OpenVinoRuntime

@@ -63,7 +63,7 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
 
 @contextmanager
-def advising_on_memory(batch: float) -> Iterator[None]:
+def advising_on_memory(batch: float, smaller: float) -> Iterator[None]:
     """Running out of memory becomes an error that names a batch size to try."""
     try:
         yield
@@ -73,6 +73,6 @@ def advising_on_memory(batch: float) -> Iterator[None]:
         if not full:
             raise
         raise SamEdgeError(
-            f"out of memory with --batch {batch:g}: start again with --batch {batch / 2:g}; "
+            f"out of memory with --batch {batch:g}: start again with --batch {smaller:g}; "
             "it goes on from the last checkpoint"
         ) from error

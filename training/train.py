@@ -52,7 +52,7 @@ def train(run: Run, batches: Batches, cases: list[Case], settings: Settings) -> 
             if run.share >= FREEZE_NORMS:
                 freeze_norms(run.model)
             batch = next(source)
-            with advising_on_memory(settings.batch):
+            with advising_on_memory(settings.batch, settings.batch / 2):
                 for name, value in train_step(run, batch).items():
                     sums.setdefault(name, []).append(value)
             bar.n = round(100 * run.share, 1)

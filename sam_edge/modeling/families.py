@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -12,6 +11,8 @@ from sam_edge.errors import InputError
 from sam_edge.geometry import InputSize
 from sam_edge.manifest import Preprocess
 from sam_edge.modeling.edge_sam_encoder import EdgeSamEncoder
+from sam_edge.modeling.efficient_sam import EfficientSamEncoder
+from sam_edge.modeling.efficient_sam_decoder import EfficientSamDecoder, PointPrompts
 from sam_edge.modeling.efficientvit import EfficientViT, Stage, l_stages, xl_stages
 from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
@@ -27,9 +28,14 @@ from sam_edge.modeling.tiny_vit import TinyViT
 
 # ImageNet's statistics, RGB, as segment_anything normalises.
 SAM_PREPROCESS = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), resize="antialias")
-SAM_INPUT = InputSize(long_side=1024, multiple=1024, square=True)
+SAM_INPUT = InputSize(long_side=1024, multiple=16, square=True)
+# EfficientSAM sees every frame as a square.
+SQUASHED_INPUT = InputSize(long_side=1024, multiple=1024, square=True, fit="squash")
+SQUASHED_PREPROCESS = replace(SAM_PREPROCESS, resize="bilinear")
 # EfficientViT-SAM-L measures prompts and masks in SAM's 1024 pixels and looks at 512.
-HALF_INPUT = InputSize(long_side=1024, multiple=1024, square=True, shrink=2)
+HALF_INPUT = InputSize(long_side=1024, multiple=64, square=True, shrink=2)
+# The larger ones look at all of it; either's coarsest map has a cell in 64 pixels.
+COARSE_INPUT = InputSize(long_side=1024, multiple=64, square=True)
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ class Family:
 
     build: Callable[[], nn.Module]
     """A model with the public checkpoint's keys and any weights."""
-    exportable: Callable[[Any], Exportable]
-    """The built model as graphs."""
+    exportable: Callable[..., Exportable]
+    """The built model as graphs; `input_hw=(height, width)` makes them for an input of those sides."""
     licence: str
     """Of the public checkpoint's weights."""
     input_size: InputSize = SAM_INPUT
@@ -56,6 +62,11 @@ def sam(image_encoder: nn.Module, shrink: int = 1) -> Sam:
 def sam_vit(dim: int, depth: int, heads: int, global_blocks: Collection[int]) -> Sam:
     """A SAM of Meta's."""
     return sam(ImageEncoderViT(dim=dim, depth=depth, heads=heads, global_blocks=global_blocks))
+
+
+def efficient_sam(dim: int, heads: int) -> Sam:
+    """An EfficientSAM."""
+    return Sam(EfficientSamEncoder(dim=dim, heads=heads), PointPrompts(), EfficientSamDecoder())
 
 
 def efficientvit_sam_l(stages: Sequence[Stage], neck_depth: int) -> Sam:
@@ -75,6 +86,12 @@ FAMILIES: Mapping[str, Family] = {
     "mobile_sam": Family(lambda: sam(TinyViT()), SamExport, "Apache-2.0"),
     "repvit_sam": Family(lambda: sam(RepViT()), SamExport, "Apache-2.0"),
     "edge_sam": Family(lambda: sam(EdgeSamEncoder()), SamExport, "S-Lab License 1.0 (non-commercial)"),
+    "efficient_sam_ti": Family(
+        lambda: efficient_sam(192, 3), SamExport, "Apache-2.0", SQUASHED_INPUT, SQUASHED_PREPROCESS
+    ),
+    "efficient_sam_s": Family(
+        lambda: efficient_sam(384, 6), SamExport, "Apache-2.0", SQUASHED_INPUT, SQUASHED_PREPROCESS
+    ),
     "efficientvit_sam_l0": Family(
         lambda: efficientvit_sam_l(l_stages(1, 1, 1, 4, 4), 4), SamExport, "Apache-2.0", HALF_INPUT
     ),
@@ -85,12 +102,17 @@ FAMILIES: Mapping[str, Family] = {
         lambda: efficientvit_sam_l(l_stages(1, 2, 2, 8, 8), 12), SamExport, "Apache-2.0", HALF_INPUT
     ),
     "efficientvit_sam_xl0": Family(
-        lambda: efficientvit_sam_xl(xl_stages(0, 1, 1, 2, 3, 3), 6), SamExport, "Apache-2.0"
+        lambda: efficientvit_sam_xl(xl_stages(0, 1, 1, 2, 3, 3), 6), SamExport, "Apache-2.0", COARSE_INPUT
     ),
     "efficientvit_sam_xl1": Family(
-        lambda: efficientvit_sam_xl(xl_stages(1, 2, 2, 4, 6, 6), 12), SamExport, "Apache-2.0"
+        lambda: efficientvit_sam_xl(xl_stages(1, 2, 2, 4, 6, 6), 12), SamExport, "Apache-2.0", COARSE_INPUT
     ),
-    "nano_sam": Family(lambda: sam(NanoImageEncoder(deployed=True)), SamExport, "the teacher's"),
+    "nano_sam": Family(
+        lambda: sam(NanoImageEncoder(deployed=True)),
+        SamExport,
+        "the teacher's",
+        replace(SAM_INPUT, multiple=32),
+    ),
     "nano": Family(
         lambda: build_nano(deployed=True),
         NanoExport,

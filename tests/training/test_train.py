@@ -214,12 +214,12 @@ def test_rounds_are_mostly_few_and_sometimes_as_many_as_sam_has() -> None:
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: 9 bytes")]
 )
 def test_out_of_memory_names_a_batch_size(error: Exception) -> None:
-    with pytest.raises(SamEdgeError, match=r"--batch 0\.5"), advising_on_memory(1.0):
+    with pytest.raises(SamEdgeError, match=r"--batch 0\.5"), advising_on_memory(1.0, 0.5):
         raise error
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), advising_on_memory(1.0):
+    with pytest.raises(RuntimeError, match="shapes"), advising_on_memory(1.0, 0.5):
         raise RuntimeError("shapes differ")
 
 

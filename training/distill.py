@@ -1,0 +1,210 @@
+"""Teach nano's trunk to be the image encoder of any SAM whose decoder is kept.
+
+After NanoSAM (`NVIDIA-AI-IOT/nanosam`), which distils MobileSAM's embedding into a ResNet18; here the masks
+the frozen decoder makes of both embeddings are compared too, so that the student is precise where it matters.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from sam_edge.errors import SamEdgeError
+from sam_edge.files import atomic_path
+from sam_edge.modeling.families import find_family
+from sam_edge.modeling.nano_blocks import deploy
+from sam_edge.modeling.nano_sam import NanoImageEncoder
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .optimiser import Optimiser
+from .schedule import Length, learning_rate
+from .step import CLIP_NORM, advising_on_memory, mixed_precision
+from .teacher import Lessons, Teacher, find_pictures, load_teacher, seen_by
+from .train import choose_device
+
+STUDENT = "nano_sam"
+PEAK_RATE = 1.0e-3
+MASK_SHARE = 0.5
+AN_HOUR = Length(minutes=60.0)
+COLUMNS = ("step", "minutes", "rate", "loss", "embedding", "masks")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a distillation is told."""
+
+    out: Path
+    length: Length
+    batch: int
+    seed: int
+    device: torch.device
+
+
+def distill(
+    teacher: str | Path,
+    images: str | Path,
+    out: str | Path,
+    family: str | None = None,
+    *,
+    length: Length = AN_HOUR,
+    batch: int = 4,
+    seed: int = 0,
+    device: str = "auto",
+) -> Path:
+    """Train a student of the teacher's; returns `student.safetensors`, a checkpoint of family `nano_sam`.
+
+    Args:
+        teacher: a checkpoint `sam-edge export` could export.
+        images: a folder with pictures; labels are not needed.
+        out: the folder for the student, its log, and the teacher's answers. A run stopped there goes on.
+        family: the teacher's; None guesses it.
+        length: of the whole run.
+        batch: pictures a step.
+        device: auto, cpu or cuda.
+
+    Raises:
+        InputError: no pictures, an unreadable one, no CUDA device, a teacher without SAM's decoder.
+        CheckpointError: the teacher is no weights, or not of that family.
+        SamEdgeError: the loss is no number, or memory ran out; the last checkpoint is kept.
+    """
+    settings = Settings(Path(out), length, batch, seed, choose_device(device))
+    pictures = find_pictures(Path(images))
+    model = load_teacher(Path(teacher), family, settings.device)
+    lessons = Lessons(model, pictures, settings.out / "teacher", settings.device)
+    return _train(model, lessons, settings)
+
+
+def _train(teacher: Teacher, lessons: Lessons, settings: Settings) -> Path:
+    torch.manual_seed(settings.seed)
+    student = NanoImageEncoder().train().to(settings.device)
+    optimiser = Optimiser(student)
+    checkpoint = settings.out / "checkpoint.pt"
+    rows: list[dict[str, float]] = []
+    step, spent = 0, 0.0
+    if checkpoint.exists():
+        state = load_checkpoint(checkpoint)
+        student.load_state_dict(state["student"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, spent, rows = state["step"], state["elapsed"], state["rows"]
+    began = time.monotonic() - spent
+    an_epoch = math.ceil(len(lessons) / settings.batch)
+    sums: list[dict[str, float]] = []
+    with tqdm(total=100, unit="%", smoothing=0) as bar:
+        while (share := settings.length.share(time.monotonic() - began, step)) < 1.0:
+            rate = learning_rate(PEAK_RATE, share)
+            with advising_on_memory(settings.batch, max(1, settings.batch // 2)):
+                sums.append(_step(student, optimiser, teacher, lessons, settings, step, rate))
+            step += 1
+            share = settings.length.share(time.monotonic() - began, step)
+            bar.n = round(100 * share, 1)
+            bar.set_postfix_str(f"step {step} loss {sums[-1]['loss']:.3f}")
+            if step % an_epoch == 0 or share >= 1.0:
+                means = {name: float(np.mean([row[name] for row in sums])) for name in sums[0]}
+                elapsed = time.monotonic() - began
+                rows.append({"step": step, "minutes": elapsed / 60.0, "rate": rate, **means})
+                sums = []
+                state = {"student": student.state_dict(), "optimiser": optimiser.state_dict()}
+                save_checkpoint(checkpoint, {**state, "step": step, "elapsed": elapsed, "rows": rows})
+                _write_log(settings.out / "log.csv", rows)
+    target = settings.out / "student.safetensors"
+    save_student(student, teacher, target)
+    return target
+
+
+def _step(
+    student: NanoImageEncoder,
+    optimiser: Optimiser,
+    teacher: Teacher,
+    lessons: Lessons,
+    settings: Settings,
+    step: int,
+    rate: float,
+) -> dict[str, float]:
+    rng = np.random.default_rng((settings.seed, step))
+    numbers = list(_drawn(len(lessons), settings, step))
+    family = find_family(STUDENT)
+    seen = [seen_by(family, lessons.pictures[number]) for number in numbers]
+    images = torch.stack([image for image, _ in seen]).to(settings.device)
+    wanted = torch.stack([lessons[number] for number in numbers]).to(settings.device)
+    spots = np.stack([rng.uniform(0.0, 1.0, 2) * content for _, content in seen])
+    with mixed_precision(settings.device):
+        embedding = student(images)
+    embedding = embedding.float()
+    near = embedding_loss(embedding, wanted)
+    alike = mask_loss(teacher, embedding, wanted, torch.from_numpy(spots).float().to(settings.device))
+    loss = near + MASK_SHARE * alike
+    value = float(loss.detach())
+    loss.backward()
+    length = float(nn.utils.clip_grad_norm_(student.parameters(), CLIP_NORM))
+    if not (math.isfinite(value) and math.isfinite(length)):
+        raise SamEdgeError(
+            f"the loss is {value}, its gradient {length} at step {step}; the last good weights are in "
+            f"{settings.out}: start again to go on from them"
+        )
+    optimiser.step(rate)
+    return {"loss": value, "embedding": float(near.detach()), "masks": float(alike.detach())}
+
+
+def embedding_loss(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Smooth L1 of the embeddings (B, C, h, w), in units of the teacher's spread."""
+    spread = theirs.std().clamp(min=1.0e-6)
+    return F.smooth_l1_loss(ours / spread, theirs / spread)
+
+
+def mask_loss(teacher: Teacher, ours: Tensor, theirs: Tensor, spots: Tensor) -> Tensor:
+    """How the answers to one click (B, 2) a picture differ between both embeddings: BCE, dice, IoU."""
+    losses = []
+    for k in range(len(ours)):
+        coords = torch.stack([spots[k], torch.zeros_like(spots[k])])[None]
+        labels = torch.tensor([[1.0, -1.0]], device=ours.device)
+        with torch.no_grad():
+            logits, iou = teacher.sam.decode(theirs[k : k + 1], coords, labels)
+        answer, told = teacher.sam.decode(ours[k : k + 1], coords, labels)
+        target, soft = torch.sigmoid(logits), torch.sigmoid(answer)
+        both = (soft * target).sum((2, 3))
+        dice = 1.0 - (2.0 * both + 1.0) / (soft.sum((2, 3)) + target.sum((2, 3)) + 1.0)
+        bce = F.binary_cross_entropy_with_logits(answer, target)
+        losses.append(bce + dice.mean() + F.mse_loss(told, iou))
+    return torch.stack(losses).mean()
+
+
+def save_student(student: NanoImageEncoder, teacher: Teacher, path: Path) -> None:
+    """The student's plain encoder with the teacher's decoder, under SAM's names."""
+    plain = NanoImageEncoder()
+    plain.load_state_dict(student.state_dict())
+    deploy(plain.eval())
+    sam = teacher.sam
+    parts = {"image_encoder": plain, "prompt_encoder": sam.prompt_encoder, "mask_decoder": sam.mask_decoder}
+    weights = {
+        f"{part}.{name}": value.detach().cpu().contiguous().clone()
+        for part, module in parts.items()
+        for name, value in module.state_dict().items()
+    }
+    about = {"family": STUDENT, "teacher": teacher.name, "teacher_sha256": teacher.checkpoint_sha256}
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary, {**about, "licence": teacher.family.licence})
+
+
+def _drawn(pictures: int, settings: Settings, step: int) -> Iterator[int]:
+    """The pictures of a step: every epoch goes through all of them, in an order of its own."""
+    for place in range(step * settings.batch, (step + 1) * settings.batch):
+        epoch, index = divmod(place, pictures)
+        yield int(np.random.default_rng((settings.seed, 1, epoch)).permutation(pictures)[index])
+
+
+def _write_log(path: Path, rows: list[dict[str, float]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows({name: round(row[name], 5) for name in COLUMNS} for row in rows)

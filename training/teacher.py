@@ -1,0 +1,118 @@
+"""What a teacher says of every picture, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from sam_edge.errors import InputError
+from sam_edge.files import atomic_path, sha256, write_bytes
+from sam_edge.image import encoder_input, read_image
+from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.families import Family, find_family
+from sam_edge.modeling.mask_decoder import MaskDecoder
+from sam_edge.modeling.prompt_encoder import PromptEncoder
+from sam_edge.modeling.sam import Sam
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+ABOUT = "teacher.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A SAM that is learned from, frozen, and how its family sees pictures."""
+
+    name: str
+    checkpoint_sha256: str
+    sam: Sam
+    family: Family
+
+
+def load_teacher(checkpoint: Path, family: str | None, device: torch.device) -> Teacher:
+    """The teacher of that checkpoint.
+
+    Raises:
+        InputError: no such family, or one without SAM's own prompt encoder and mask decoder.
+        CheckpointError: the file is no weights, or not of that family.
+    """
+    name, model = load_model(checkpoint, family)
+    usual = isinstance(model, Sam) and (type(model.prompt_encoder), type(model.mask_decoder)) == (
+        PromptEncoder,
+        MaskDecoder,
+    )
+    if not usual:
+        raise InputError(
+            f"{checkpoint} is a {name}: give a SAM, whose decoder the student can keep"
+        )
+    assert isinstance(model, Sam)
+    return Teacher(name, sha256(checkpoint), model.to(device), find_family(name))
+
+
+def seen_by(family: Family, path: Path) -> tuple[Tensor, tuple[int, int]]:
+    """A picture as a family's input (3, H, W), and the part of it (width, height) that is picture."""
+    picture = read_image(path)
+    view = family.input_size.view((picture.shape[1], picture.shape[0]))
+    return torch.from_numpy(encoder_input(picture, view, family.preprocess)[0]), view.content_wh
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """All pictures below `folder`, by name; InputError when there are none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise InputError(
+            f"{folder}: no pictures in it ({', '.join(PICTURES)}); --images wants a folder of them"
+        )
+    return paths
+
+
+class Lessons:
+    """The teacher's embedding of every picture, as float16 files in a folder; what is there is not made anew.
+
+    Raises:
+        InputError: the folder holds another teacher's; a picture cannot be read.
+    """
+
+    def __init__(self, teacher: Teacher, pictures: Sequence[Path], folder: Path, device: torch.device) -> None:
+        self.teacher = teacher
+        self.pictures = pictures
+        self.folder = folder
+        about = {"teacher": teacher.name, "checkpoint_sha256": teacher.checkpoint_sha256}
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / ABOUT).exists() and json.loads((folder / ABOUT).read_text()) != about:
+            raise InputError(f"{folder} was made with another teacher; remove it, or choose another --out")
+        write_bytes(folder / ABOUT, json.dumps(about).encode())
+        self.files = [folder / f"{sha256(path)[:24]}.npy" for path in pictures]
+        for path, file in tqdm(list(zip(pictures, self.files, strict=True)), desc="teacher", unit="picture"):
+            if not _readable(file):
+                self._write(path, file, device)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, number: int) -> Tensor:
+        """The teacher's embedding (256, h, w) of picture `number`."""
+        return torch.from_numpy(np.load(self.files[number])).float()
+
+    def _write(self, path: Path, file: Path, device: torch.device) -> None:
+        image, _ = seen_by(self.teacher.family, path)
+        with torch.inference_mode():
+            embedding = self.teacher.sam.image_encoder(image[None].to(device))[0]
+        with atomic_path(file) as temporary, temporary.open("wb") as opened:
+            np.save(opened, embedding.cpu().numpy().astype(np.float16))
+
+
+def _readable(file: Path) -> bool:
+    """Whether an earlier run finished this file; a damaged one is made anew."""
+    try:
+        stored: NDArray[np.float16] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return stored.ndim == 3

@@ -104,7 +104,7 @@ def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
         MissingExtraError: its library is missing; no runtime's library is there.
         EngineError: its library is there and cannot be loaded.
     """
-    name, device = split_name(name or best_runtime(this_machine()))
+    name, device = split_name(best_runtime(this_machine()) if name is None else name)
     entry = RUNTIMES[name]
     if find_spec(entry.library) is None:
         raise MissingExtraError(
@@ -141,7 +141,7 @@ def split_name(text: str) -> tuple[str, str | None]:
         raise InputError(f"runtime {name} has no devices to choose from: say --runtime {name}")
     kind, dot, number = device.partition(".")
     spelled = {item.lower(): item for item in known}.get(kind.lower())
-    if spelled is None or (dot and not number.isdigit()):
+    if spelled is None or (dot and not number.isdecimal()):
         choices = ", ".join(f"{name}:{item}" for item in known)
         raise InputError(f"runtime {name} has no device {device!r}: choose one of {choices}")
     return name, f"{spelled}{dot}{number}"

@@ -14,6 +14,7 @@ ARM_CPU = "".join(
     for number in range(6)
 )
 MEMORY = "MemTotal:        7806012 kB\nMemFree:          512000 kB\n"
+SIBLINGS = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 L4T = (
     "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, "
     "DATE: Wed Jan  8 01:49:37 UTC 2025\n# KERNEL_VARIANT: oot\nTARGET_USERSPACE_LIB_DIR=nvidia\n"
@@ -64,12 +65,9 @@ def nvidia_desktop(root: Path) -> Machine:
                 "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
                 "GCC version:  gcc version 12.3.0\n"
             ),
-            "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA RTX A2000\nIRQ:   \t\t 130\n",
+            "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA RTX A2000\nIRQ: \t 130\n",
             "usr/lib/x86_64-linux-gnu/libcuda.so.1": "",
-            **{
-                f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list": f"{number % 4},{number % 4 + 4}\n"
-                for number in range(8)
-            },
+            **{SIBLINGS.format(number): f"{number % 4},{number % 4 + 4}\n" for number in range(8)},
         },
     )
     return read_machine(root, architecture="x86_64", allowed=frozenset(range(8)))
@@ -80,7 +78,7 @@ def npu_laptop(root: Path) -> Machine:
     _fill(
         root,
         {
-            "proc/cpuinfo": "processor\t: 0\nmodel name\t: Intel(R) Core(TM) Ultra 7\nflags\t\t: avx2 avx_vnni\n",
+            "proc/cpuinfo": "processor\t: 0\nmodel name\t: Intel(R) Core(TM) Ultra\nflags\t\t: avx2 avx_vnni\n",
             "proc/meminfo": MEMORY,
             "dev/dri/renderD128": "",
             "sys/class/drm/renderD128/device/vendor": "0x8086\n",

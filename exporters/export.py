@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -12,16 +12,24 @@ from pathlib import Path
 from sam_edge.bundle import Bundle, check_target, write_bundle
 from sam_edge.errors import OutputError
 from sam_edge.files import sha256
-from sam_edge.manifest import Manifest, Precision
+from sam_edge.manifest import Engine, Manifest, Precision
 from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.families import find_family
 
-from .fidelity import RUNTIME, check, compare, references
+from .engines import EMULATION, TRUSTED, find_halves, is_here, measure_engine, mend, with_engine
+from .fidelity import references
+from .foreign import check_interface, make_interface
+from .gate import Expected, check, result
 from .half_weights import halve_weights
 from .onnx_graph import describe_graph, write_graph
+from .pictures import pictures
+from .rectangular import as_exportable, measure_cost, shaped
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 
+PICTURES = 3
+"""What an engine is checked with, at most: an encoder may take half a minute for one."""
 Progress = Callable[[str, float], None]
 """Called with what begins now, and the share of the work that is done, 0..1."""
 
@@ -38,7 +46,7 @@ class ExportSettings:
     input_wh: tuple[int, int] | None = None
     """Width and height of a rectangular encoder input; None: the family's own."""
     interface: str | None = None
-    """`official`: also a decoder with the inputs of segment_anything's ONNX model."""
+    """`official` or `samexporter`: also graphs with the inputs and outputs of theirs."""
 
 
 def export(
@@ -63,7 +71,7 @@ def export(
         The folder.
 
     Raises:
-        InputError: no such family.
+        InputError: no such family, or an input size or interface that it cannot have.
         CheckpointError: the file is no weights, or not of that family.
         FidelityError: an exported graph differs from the model; nothing was written.
         OutputError: the folder holds something else or cannot be written.
@@ -71,24 +79,35 @@ def export(
     settings = settings or ExportSettings()
     out = Path(out)
     check_target(out)
+    images = pictures(settings.images, PICTURES)
     with _folder_beside(out) as folder:
         progress("reading weights", 0.0)
         family_name, model = load_model(checkpoint, family)
-        spec = find_family(family_name)
-        exportable = spec.exportable(model)
-        progress("computing the reference", 0.05)
-        expected = references(exportable, spec)
+        own = find_family(family_name)
+        spec = shaped(family_name, own, settings.input_wh)
+        if settings.interface:
+            check_interface(settings.interface, model, spec)
+        exportable = as_exportable(model, spec)
         sources = exportable.graphs()
+        progress("computing the reference", 0.05)
+        expected = references(exportable, spec, images, _max_points(sources))
+        cost = {}
+        if spec.input_size != own.input_size:
+            progress("measuring what the input's sides cost", 0.15)
+            cost = input_cost(exportable, own, spec, settings.images)
         graphs = {}
         for index, source in enumerate(sources):
-            progress(f"exporting {source.name}", 0.2 + 0.5 * index / len(sources))
+            progress(f"exporting {source.name}", 0.2 + 0.4 * index / len(sources))
             path = write_graph(source, folder)
             if spec.half_weights:
                 halve_weights(path)
             graphs[source.name] = describe_graph(path)
+        interfaces = {}
+        if settings.interface:
+            progress(f"exporting for {settings.interface}", 0.55)
+            interfaces[settings.interface] = make_interface(settings.interface, model, spec, folder)
         # The engines need the room that the model takes.
         del model, exportable, sources, source
-        progress(f"comparing with PyTorch in {RUNTIME}", 0.75)
         manifest = Manifest(
             name=name or out.resolve().name,
             family=family_name,
@@ -99,13 +118,70 @@ def export(
             graphs=graphs,
             files={file.name: sha256(file) for file in folder.iterdir()},
             tools={tool: version(tool) for tool in TOOLS},
+            interfaces=interfaces,
+            input_cost=cost,
         )
-        found = compare(Bundle(folder, manifest), expected)
-        check(found)
+        bundle = Bundle(folder, manifest)
+        for engine in _engines(settings, "fp32"):
+            progress(f"comparing {engine} with PyTorch", 0.6)
+            bundle = _accept(bundle, engine, measure_engine(bundle, engine, expected))
+        if "fp16" in settings.precisions:
+            bundle = _with_halves(bundle, settings, expected, progress)
         progress("writing", 0.95)
-        write_bundle(out, replace(manifest, fidelity={RUNTIME: found}), folder)
+        write_bundle(out, bundle.manifest, folder)
     progress("done", 1.0)
     return out
+
+
+def _max_points(sources: list[GraphSource]) -> int:
+    """How many points the exported decoders take beside a box."""
+    return max(source.inputs["point_labels"].shape[1] for source in sources if "decoder" in source.name) - 2
+
+
+def _engines(settings: ExportSettings, precision: Precision) -> list[Engine]:
+    """The engines that this machine can run; the FP32 graphs are always checked in one of them."""
+    targets = [target for target in settings.targets if is_here(target)]
+    if precision == "fp32" and TRUSTED not in targets:
+        targets.insert(0, TRUSTED)
+    return [Engine(target, precision) for target in targets]
+
+
+def _with_halves(
+    bundle: Bundle, settings: ExportSettings, expected: Sequence[Expected], progress: Progress
+) -> Bundle:
+    """Add an fp16 engine for every target; those of this machine are checked in it, all in the emulation."""
+
+    def say(step: str) -> None:
+        progress(step, 0.75)
+
+    progress("finding what float16 can hold", 0.65)
+    halved = find_halves(bundle, [one.image for one in expected])
+    progress("comparing emulated fp16 with PyTorch", 0.75)
+    halved, found = mend(halved, bundle, EMULATION, expected, say)
+    for name in halved.write(EMULATION, bundle.path).values():
+        for file in bundle.path.glob(f"{name}*"):
+            file.unlink()
+    bundle = _accept(bundle, EMULATION, found)
+    here = _engines(settings, "fp16")
+    for engine in (Engine(target, "fp16") for target in settings.targets):
+        own = halved
+        if engine in here:
+            progress(f"comparing {engine} with PyTorch", 0.85)
+            own, found = mend(halved, bundle, engine, expected, say)
+        bundle = with_engine(bundle, engine, own.write(engine, bundle.path))
+        if engine in here:
+            bundle = _accept(bundle, engine, found)
+        if own.raised:
+            raised = {**bundle.manifest.raised, engine.graphs_key: own.raised}
+            bundle = Bundle(bundle.path, replace(bundle.manifest, raised=raised))
+    return bundle
+
+
+def _accept(bundle: Bundle, engine: Engine, found: dict[str, float]) -> Bundle:
+    """The bundle with what was measured; FidelityError if that is too far from the model."""
+    check(found, engine)
+    fidelity = {**bundle.manifest.fidelity, engine.key: result(found, engine.precision, against_onnx=False)}
+    return Bundle(bundle.path, replace(bundle.manifest, fidelity=fidelity))
 
 
 @contextmanager

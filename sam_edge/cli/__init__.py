@@ -1,6 +1,7 @@
 """The command line: one file a command, imported when it is called.
 
-Errors the package raises on purpose become one line on standard error and exit code 2.
+Errors the package raises on purpose become one line on standard error and exit code 2, or 1 for an engine
+that is not what it should be.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from types import FrameType
 
 import click
 
-from sam_edge.errors import SamEdgeError
+from sam_edge.errors import FidelityError, SamEdgeError
 from sam_edge.lazy import load
 
 # command -> (where it lives, its line in the overview, so that the overview imports nothing)
@@ -21,6 +22,7 @@ COMMANDS = {
     "run": ("sam_edge.cli.run:run", "Mask what a gaze recording looks at in a video."),
     "demo": ("sam_edge.cli.demo:demo", "Run the whole pipeline on a generated scene and gaze."),
     "export": ("sam_edge.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
+    "verify": ("sam_edge.cli.verify:verify", "Compare an exported model's engines with the model."),
     "build": ("sam_edge.cli.build:build", "Build a model's TensorRT plans on this device."),
     "distill": ("sam_edge.cli.distill:distill", "Teach a small encoder a large model's embedding."),
     "doctor": ("sam_edge.cli.doctor:doctor", "Show devices, versions, and which runtimes can be used."),
@@ -63,7 +65,7 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 2 bad input, 130 interrupted."""
+    """Run the command line and return its exit code: 0 done, 1 not accurate, 2 bad input, 130 interrupted."""
     # OpenCV and FFmpeg write their own lines about every damaged file; ours says what matters.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -74,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = cli.main(args=arguments, prog_name="sam-edge", standalone_mode=False)
     except SamEdgeError as error:
         click.echo(f"error: {error}", err=True)
-        return 2
+        return 1 if isinstance(error, FidelityError) else 2
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2

@@ -1,0 +1,70 @@
+"""Finding the nodes whose float16 breaks a model, and raising them to float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+ROUNDS = 6
+"""Raising doubles from round to round: at most 63 nodes in the end."""
+
+Node = tuple[str, str]
+"""Graph and node."""
+Islands = Mapping[str, frozenset[str]]
+"""Graph -> names of the nodes that stay in float32."""
+
+
+def raise_culprits(
+    order: Mapping[str, Sequence[str]],
+    islands: Islands,
+    passes: Callable[[Islands], bool],
+    rounds: int = ROUNDS,
+) -> tuple[Islands, list[Node]] | None:
+    """Add nodes to the islands until the model passes.
+
+    Every round finds, by halving, the shortest beginning of the model that fails when it alone is in
+    float16. Its last node did it, and is raised; if that was not enough, the next round's is raised with the
+    nodes after it, twice as many as in the round before, because a loss may be spread over many.
+
+    Args:
+        order: graph -> its nodes, as they run; graphs in the order of the model.
+        islands: what is in float32 already.
+        passes: whether the model passes with such islands.
+
+    Returns:
+        The islands with which it passes, and what was raised; None if it does not pass even with all nodes
+        in float32, or after the last round.
+    """
+    everything: Islands = {graph: frozenset(nodes) for graph, nodes in order.items()}
+    if not passes(everything):
+        return None
+    raised: list[Node] = []
+    for round_ in range(rounds):
+        halves = [
+            (graph, node) for graph, nodes in order.items() for node in nodes if node not in islands[graph]
+        ]
+        if not halves:
+            return None
+        at = _first_failing(halves, everything, passes)
+        graph = halves[at][0]
+        found = [item for item in halves[at : at + 2**round_] if item[0] == graph]
+        raised += found
+        islands = {**islands, graph: islands[graph] | {node for _, node in found}}
+        if passes(islands):
+            return islands, raised
+    return None
+
+
+def _first_failing(halves: Sequence[Node], everything: Islands, passes: Callable[[Islands], bool]) -> int:
+    """Index of the node with which the growing float16 beginning starts to fail; all of it is known to."""
+    passing, failing = 0, len(halves)
+    while failing - passing > 1:
+        middle = (passing + failing) // 2
+        lowered: dict[str, set[str]] = {}
+        for graph, node in halves[:middle]:
+            lowered.setdefault(graph, set()).add(node)
+        islands = {graph: nodes - lowered.get(graph, set()) for graph, nodes in everything.items()}
+        if passes(islands):
+            passing = middle
+        else:
+            failing = middle
+    return failing - 1

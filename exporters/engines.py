@@ -1,0 +1,198 @@
+"""Engines in float16: made from the FP32 graphs, held against the model, mended, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.bundle import Bundle
+from sam_edge.errors import FidelityError
+from sam_edge.files import sha256
+from sam_edge.machine import this_machine
+from sam_edge.manifest import Engine
+from sam_edge.runtime import RUNTIMES, OpenRuntime, Runtime, find_runtime
+from sam_edge.segmenter import Segmenter
+from sam_edge.tensors import Arrays, TensorSpec
+
+from .bisect import Islands, raise_culprits
+from .gate import Expected, ask, judge, measure
+from .half_precision import Source, halve, read_source, save
+from .ranges import find_islands
+
+EMULATION = Engine("emulation", "fp16")
+"""What float16 hardware computes, on any processor: float32 that is rounded wherever the engine is float16."""
+TRUSTED = "onnxruntime"
+"""Runs the FP32 graphs to see their ranges, and the emulation."""
+CALIBRATION_RUNS = 12
+"""Of each graph, at most: a decoder's ranges change little from prompt to prompt."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Halved:
+    """The FP32 graphs of a model, and which of their nodes stay in float32."""
+
+    sources: Mapping[str, Source]
+    islands: Islands
+    raised: Sequence[str] = field(default=())
+    """GRAPH/NODE that the ranges had not given away, but the gate."""
+
+    def order(self) -> dict[str, list[str]]:
+        """Graph -> the nodes that compute in floating point, as they run."""
+        return {name: [node.name for node in source.computing()] for name, source in self.sources.items()}
+
+    def write(self, engine: Engine, folder: Path, islands: Islands | None = None) -> dict[str, str]:
+        """Write every graph for an engine; graph -> file name."""
+        files = {}
+        for name, source in self.sources.items():
+            files[name] = f"{name}.{engine.runtime}.{engine.precision}.onnx"
+            graph = halve(source, (islands or self.islands)[name], emulate=engine == EMULATION)
+            save(graph, folder / files[name])
+        return files
+
+
+def find_halves(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> Halved:
+    """Decide which nodes of a model can be float16, by what they do on pictures."""
+    feeds: dict[str, list[Arrays]] = {name: [] for name in bundle.manifest.graphs}
+    opener = find_runtime(TRUSTED)[1]
+    with Segmenter(bundle, _recording(opener, feeds)) as segmenter:
+        ask(segmenter, images)
+    sources, islands = {}, {}
+    for name in bundle.manifest.graphs:
+        sources[name] = read_source(bundle.graph(name))
+        islands[name] = (
+            find_islands(sources[name], _spread(feeds[name])) if feeds[name] else _all(sources[name])
+        )
+    return Halved(sources, islands)
+
+
+def mend(
+    halved: Halved, bundle: Bundle, engine: Engine, expected: Sequence[Expected], say: Say
+) -> tuple[Halved, dict[str, float]]:
+    """Hold an fp16 engine against the model, and raise nodes to float32 until it passes.
+
+    Args:
+        bundle: in a folder that may be written to; the engine's files stay there.
+        engine: EMULATION, or an engine of this machine.
+        say: told what is being tried.
+
+    Returns:
+        The islands it passes with, and what was measured.
+
+    Raises:
+        FidelityError: it does not pass; nothing of it may be used.
+    """
+    found = _try(halved, bundle, engine, expected)
+    beyond = judge(found, engine.precision)
+    if not beyond:
+        return halved, found
+    # One picture that fails by itself is enough to find out why.
+    failing = next(
+        (one for one in expected if judge(_try(halved, bundle, engine, [one]), engine.precision)), None
+    )
+    shown = [failing] if failing else expected
+
+    def passes(islands: Islands) -> bool:
+        say(f"finding the layers that {engine} spoils")
+        tried = replace(halved, islands=islands)
+        return not judge(_try(tried, bundle, engine, shown), engine.precision)
+
+    mended = raise_culprits(halved.order(), halved.islands, passes)
+    if mended is not None:
+        islands, raised = mended
+        names = [*halved.raised, *(f"{graph}/{node}" for graph, node in raised)]
+        halved = replace(halved, islands=islands, raised=names)
+        found = _try(halved, bundle, engine, expected)
+        beyond = judge(found, engine.precision)
+        if not beyond:
+            return halved, found
+    raise FidelityError(
+        f"{engine} differs from the model: {', '.join(beyond)}; raising layers to float32 did not mend it, "
+        "nothing was written: use --precision fp32 for it"
+    )
+
+
+def with_engine(bundle: Bundle, engine: Engine, files: Mapping[str, str]) -> Bundle:
+    """The bundle, with these files of its folder as the graphs of an engine."""
+    manifest = bundle.manifest
+    hashes = {
+        path.name: sha256(path)
+        for name in files.values()
+        for path in (bundle.path / name, bundle.path / f"{name}.data")
+        if path.exists()
+    }
+    engines = {**manifest.engines, engine.graphs_key: dict(files)}
+    return Bundle(bundle.path, replace(manifest, files={**manifest.files, **hashes}, engines=engines))
+
+
+def opener_of(engine: Engine) -> OpenRuntime:
+    """What opens an engine's graphs."""
+    return find_runtime(TRUSTED if engine == EMULATION else engine.runtime)[1]
+
+
+def measure_engine(
+    bundle: Bundle, engine: Engine, expected: Sequence[Expected], each: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Differences of an engine of a bundle to what is expected."""
+    with Segmenter(bundle, opener_of(engine), engine=engine) as segmenter:
+        return measure(segmenter, expected, each)
+
+
+def is_here(runtime: str) -> bool:
+    """Whether a runtime can be opened on this machine."""
+    entry = RUNTIMES.get(runtime)
+    return entry is not None and find_spec(entry.library) is not None and entry.score(this_machine()) > 0
+
+
+def _try(halved: Halved, bundle: Bundle, engine: Engine, expected: Sequence[Expected]) -> dict[str, float]:
+    files = halved.write(engine, bundle.path)
+    return measure_engine(with_engine(bundle, engine, files), engine, expected)
+
+
+def _recording(opener: OpenRuntime, feeds: Mapping[str, list[Arrays]]) -> OpenRuntime:
+    """An opener whose engines note what they are fed."""
+
+    def open_recording(graph: Path, threads: int | None = None) -> Runtime:
+        return _Recording(opener(graph, threads), feeds[graph.stem])
+
+    return open_recording
+
+
+class _Recording:
+    """An engine that notes what it is fed."""
+
+    def __init__(self, engine: Runtime, seen: list[Arrays]) -> None:
+        self._engine = engine
+        self._seen = seen
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self._engine.outputs
+
+    def run(self, feeds: Arrays) -> Arrays:
+        self._seen.append({name: np.asarray(value) for name, value in feeds.items()})
+        return self._engine.run(feeds)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def _all(source: Source) -> frozenset[str]:
+    """Every node: what was never seen at work stays as it is."""
+    return frozenset(node.name for node in source.computing())
+
+
+def _spread(feeds: list[Arrays]) -> list[Arrays]:
+    """Evenly chosen ones, CALIBRATION_RUNS at most."""
+    chosen = np.linspace(0, len(feeds) - 1, min(CALIBRATION_RUNS, len(feeds))).round().astype(int)
+    return [feeds[index] for index in dict.fromkeys(chosen.tolist())]

@@ -76,8 +76,14 @@ class OnnxView:
 
     @cached_property
     def values(self) -> dict[str, onnx.ValueInfoProto]:
-        """Element type and shape of every tensor for which they can be inferred."""
-        graph = shape_inference.infer_shapes(self.model, data_prop=True).graph
+        """Element type and shape of every tensor for which they can be inferred.
+
+        Raises:
+            onnx.shape_inference.InferenceError: types or shapes contradict each other.
+        """
+        graph = shape_inference.infer_shapes(
+            self.model, check_type=True, strict_mode=True, data_prop=True
+        ).graph
         return {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
 
     @cached_property

@@ -121,10 +121,12 @@ def _parse(trt: BuilderModule, graph: Path, network: Network, log: Any) -> None:
         if not parser.num_errors:
             raise BundleError(f"TensorRT cannot read {graph}: {_last_error(log.messages)}")
         problem = parser.get_error(0)
-        where = f"node {problem.node_name()} ({problem.node_operator()})"
+        operator = problem.node_operator()
+        # Weights and inputs are refused without a node.
+        where = f"node {problem.node_name()} ({operator}) of {graph}" if operator else str(graph)
         why = " ".join(problem.desc().split())
         raise BundleError(
-            f"TensorRT {trt.__version__} does not read {where} of {graph}: {why}; "
+            f"TensorRT {trt.__version__} does not read {where}: {why}; "
             "sam-edge build --dry-run lists such nodes, export the model again without them"
         )
     for _, text in log.messages:

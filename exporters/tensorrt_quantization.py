@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from .finding import Finding, error
+from .finding import Finding, error, warning
 from .onnx_view import OnnxView, argument, attribute, type_name
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
@@ -84,7 +84,7 @@ def _scale(view: OnnxView, node: onnx.NodeProto) -> Iterator[Finding]:
 
 
 def _weight_axis(view: OnnxView, node: onnx.NodeProto) -> Iterator[Finding]:
-    """Scales of weights must lie along the output channels of whatever multiplies with them."""
+    """Scales of weights lie along the output channels of what multiplies with them, or it computes in float."""
     if node.op_type != "DequantizeLinear":
         return
     axis, rank = int(attribute(node, "axis", 1)), view.rank(node.input[0])
@@ -96,4 +96,6 @@ def _weight_axis(view: OnnxView, node: onnx.NodeProto) -> Iterator[Finding]:
             wanted = 0 if attribute(user, "transB", 0) else 1
         if wanted is not None and axis % rank != wanted % rank:
             what = f"its scales lie along axis {axis % rank} of the weights of {user.name or user.op_type}"
-            yield error(node, what, f"quantize weights of {user.op_type} along axis {wanted % rank}")
+            yield warning(
+                node, what, f"for INT8, quantize weights of {user.op_type} along axis {wanted % rank}"
+            )

@@ -185,3 +185,25 @@ def squares_mean(kind: int) -> onnx.ModelProto:
         {"y": (kind, (1, 16, 1))},
         {"two": np.array(2, PLAIN[kind]), "axes": np.array([-1], np.int64)},
     )
+
+
+def computed_scale() -> onnx.ModelProto:
+    """As `quantized_linear`, with the activation's scale given at run time."""
+    model = quantized_linear(np.array(0, np.int8))
+    (scale,) = (tensor for tensor in model.graph.initializer if tensor.name == "scale")
+    model.graph.initializer.remove(scale)
+    model.graph.input.append(helper.make_tensor_value_info("scale", FLOAT, ()))
+    return model
+
+
+def foreign() -> onnx.ModelProto:
+    """An operator of onnxruntime's own domain."""
+    nodes = [helper.make_node("FastGelu", ["x"], ["y"], "the FastGelu", domain="com.microsoft")]
+    model = graph(nodes, {"x": (FLOAT, (4,))}, {"y": (FLOAT, (4,))})
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model
+
+
+def free(name: str = "n") -> onnx.ModelProto:
+    """x (1, n) whose length a call may choose."""
+    return graph([node("Relu", "x", "y")], {"x": (FLOAT, (1, name))}, {"y": (FLOAT, (1, name))})

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SINGLE, FIRST_OF_THREE = 0, 1
+CHOICE_SHARPNESS = 20.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,14 @@ def round_loss(
 
 
 def iou_loss(iou: Tensor, truth: Tensor) -> Tensor:
-    """MSE of the predicted IoU (N, 4), and of its differences within the three, which decide."""
+    """MSE of the predicted IoU (N, 4), of its differences within the three, and what choosing by it costs.
+
+    The cost is the IoU (N,) lost against the best of the three, when one is drawn by a softmax over the
+    predictions: a sharp one, so that it is nearly the choice of the largest.
+    """
     difference = iou - truth
     three = difference[:, FIRST_OF_THREE:]
-    return 2.0 * (difference**2).mean() + 3.0 * three.var(1, unbiased=False).mean()
+    chance = torch.softmax(iou[:, FIRST_OF_THREE:] * CHOICE_SHARPNESS, dim=1)
+    true = truth[:, FIRST_OF_THREE:]
+    lost = true.amax(1) - (chance * true).sum(1)
+    return 2.0 * (difference**2).mean() + 3.0 * three.var(1, unbiased=False).mean() + lost.mean()

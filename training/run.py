@@ -91,6 +91,11 @@ class Run:
         load_trainable(self.model, weights)
         load_trainable(self.average.model, weights)
 
+    def tune_only_iou(self) -> None:
+        """From now on only the head that predicts the IoU learns; the masks stay as they are."""
+        self.trained.requires_grad_(False)
+        self.model.decoder.iou.requires_grad_(True)
+
     def resume(self) -> None:
         """Go on from the checkpoint."""
         state = load_checkpoint(self.checkpoint)

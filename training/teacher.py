@@ -49,9 +49,7 @@ def load_teacher(checkpoint: Path, family: str | None, device: torch.device) -> 
         MaskDecoder,
     )
     if not usual:
-        raise InputError(
-            f"{checkpoint} is a {name}: give a SAM, whose decoder the student can keep"
-        )
+        raise InputError(f"{checkpoint} is a {name}: give a SAM, whose decoder the student can keep")
     assert isinstance(model, Sam)
     return Teacher(name, sha256(checkpoint), model.to(device), find_family(name))
 

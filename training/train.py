@@ -49,7 +49,7 @@ def train(run: Run, batches: Batches, cases: list[Case], settings: Settings) -> 
             if source is None:
                 first = run.step * run.processes + run.rank
                 source = loader(batches, first, run.processes, settings.workers)
-            if run.share >= FREEZE_NORMS:
+            if run.share >= FREEZE_NORMS or settings.only_iou:
                 freeze_norms(run.model)
             batch = next(source)
             with advising_on_memory(settings.batch, settings.batch / 2):
@@ -99,6 +99,7 @@ def _row(run: Run, size: int, sums: dict[str, list[float]], cases: list[Case]) -
 )
 @click.option("--minutes", type=float, default=75.0, show_default=True, help="of the whole run")
 @click.option("--steps", type=click.IntRange(1), help="of the whole run, instead of --minutes")
+@click.option("--only-iou", is_flag=True, help="the masks stay, the head that predicts their IoU learns")
 @click.option("--every", type=float, default=4.0, show_default=True, help="minutes between evaluations")
 @click.option(
     "--batch", type=float, default=1.0, show_default=True, help="times the schedule's pictures a step"
@@ -115,6 +116,7 @@ def main(
     init: Path | None,
     minutes: float,
     steps: int | None,
+    only_iou: bool,
     every: float,
     batch: float,
     seed: int,
@@ -129,7 +131,7 @@ def main(
         where = choose_device(device)
         pictures, cases = load_packs(packs), coco_cases(data, VAL_PICTURES, VAL_OBJECTS)
         length = Length(minutes, steps)
-        settings = Settings(out, init, length, every * 60.0, batch, seed, threads, workers, where)
+        settings = Settings(out, init, length, only_iou, every * 60.0, batch, seed, threads, workers, where)
         launch(_work, 1 if where.type == "cuda" else processes, (settings, pictures, cases))
     except SamEdgeError as error:
         raise click.ClickException(str(error)) from error
@@ -142,6 +144,7 @@ class Settings:
     out: Path
     init: Path | None
     length: Length
+    only_iou: bool
     every_s: float
     batch: float
     seed: int
@@ -158,6 +161,8 @@ def _work(rank: int, processes: int, settings: Settings, pictures: list[Picture]
         run.resume()
     elif settings.init is not None:
         run.start_from(settings.init)
+    if settings.only_iou:
+        run.tune_only_iou()
     batches = Batches(pictures, settings.seed, processes)
     train(run, batches, cases, settings)
 

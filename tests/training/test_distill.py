@@ -62,9 +62,7 @@ def test_the_loss_falls_also_after_going_on(run: Path) -> None:
     assert losses[-1] < 0.95 * losses[0]
 
 
-def test_the_student_is_a_checkpoint_with_the_teachers_decoder(
-    run: Path, teacher: Path, photos: Path
-) -> None:
+def test_the_student_is_a_checkpoint_with_the_teachers_decoder(run: Path, teacher: Path, photos: Path) -> None:
     name, student = load_model(run / "student.safetensors")
     assert name == "nano_sam"
     assert isinstance(student, Sam)
@@ -83,9 +81,7 @@ def test_the_student_is_a_checkpoint_with_the_teachers_decoder(
         assert stored.metadata()["teacher"] == "mobile_sam"
 
 
-def test_lessons_of_another_teacher_are_refused(
-    run: Path, teacher: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_lessons_of_another_teacher_are_refused(run: Path, teacher: Path, photos: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     torch.manual_seed(1)
     torch.save(find_family("mobile_sam").build().state_dict(), other)

@@ -54,3 +54,13 @@ def test_the_iou_loss_punishes_a_wrong_order_more_than_an_offset() -> None:
     swapped = truth + torch.tensor([[0.1, 0.1, -0.1, -0.1]])
     assert iou_loss(truth, truth) == 0
     assert iou_loss(swapped, truth) > iou_loss(offset, truth)
+
+
+def test_choosing_the_wrong_mask_costs_what_it_loses() -> None:
+    truth = torch.tensor([[0.5, 0.9, 0.2, 0.1]])
+    right, wrong = truth.clone(), torch.tensor([[0.5, 0.2, 0.9, 0.1]])
+    assert float(iou_loss(right, truth)) < 1e-3
+    mean_square = (
+        2.0 * ((wrong - truth) ** 2).mean() + 3.0 * (wrong - truth)[:, 1:].var(1, unbiased=False).mean()
+    )
+    assert float(iou_loss(wrong, truth)) == pytest.approx(float(mean_square) + 0.7, abs=1e-3)

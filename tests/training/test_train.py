@@ -26,7 +26,7 @@ from sam_edge.training.checkpoint import (
 from sam_edge.training.pack import TRAIN_SETS, entries, write_packs
 from sam_edge.training.pictures import load_packs
 from sam_edge.training.rounds import MOST_ROUNDS, answer, draw_rounds, interactive_loss, learns, normalise
-from sam_edge.training.run import Run, load_average
+from sam_edge.training.run import Run, freeze_norms, load_average
 from sam_edge.training.schedule import PHASES, Crops, Length, learning_rate, phase_at
 from sam_edge.training.step import PEAK_RATE, advising_on_memory, train_step
 from sam_edge.training.train import choose_device
@@ -254,6 +254,20 @@ def test_a_run_starts_from_another_runs_weights(tmp_path: Path) -> None:
     for model in (run.model, run.average.model):
         assert torch.equal(model.decoder.masks.weight, given.decoder.masks.weight)
         assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_tuning_the_iou_leaves_the_masks(
+    tmp_path: Path, batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_module, "learning_rate", lambda *_: 1e-2)
+    run = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
+    run.tune_only_iou()
+    freeze_norms(run.model)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    train_step(run, batch)
+    changed = {name for name, value in run.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("decoder.iou.") for name in changed)
 
 
 def test_deployed_weights_are_no_start(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ class OnnxRuntime:
 def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort.InferenceSession:
     """A session that really runs on the device."""
     options = ort.SessionOptions()
-    options.log_severity_level = 4 if device != "cpu" else 3
+    # What goes wrong is raised as well, and then said in one line.
+    options.log_severity_level = 4
     options.inter_op_num_threads = 1
     # onnxruntime's own count knows nothing of control groups.
     options.intra_op_num_threads = threads or _cores_for(graph)

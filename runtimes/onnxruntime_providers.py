@@ -13,9 +13,9 @@ from typing import Any
 import onnxruntime as ort
 
 from sam_edge import driver
+from sam_edge.cache import cache_folder
 from sam_edge.errors import EngineError
 from sam_edge.machine import Machine, this_machine
-from sam_edge.plans import cache_folder
 
 PROVIDER_OF = {
     "cpu": "CPUExecutionProvider",
@@ -41,7 +41,7 @@ def providers(device: str, *, replay: bool) -> list[tuple[str, dict[str, Any]]]:
     cuda = {"device_id": 0, "cudnn_conv_algo_search": "EXHAUSTIVE", "do_copy_in_default_stream": True}
     if device == "cuda":
         return [(PROVIDER_OF["cuda"], cuda | {"enable_cuda_graph": replay}), cpu]
-    folder = cache_folder().parent / "onnxruntime"
+    folder = cache_folder("onnxruntime")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     tensorrt = {
         "device_id": 0,

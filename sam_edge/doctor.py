@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sam_edge import driver
+from sam_edge.cache import cache_folder
 from sam_edge.errors import SamEdgeError
 from sam_edge.install import cure, hindrances, system_advice
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
-from sam_edge.plans import cache_folder
 from sam_edge.runtime import RUNTIMES, Entry, best_runtime
 
 PACKAGES = {
@@ -90,7 +90,7 @@ class Report:
 
 def examine(machine: Machine) -> Report:
     """Look at everything. Imports the engines' libraries, so it takes seconds where there are many."""
-    folder = cache_folder().parent
+    folder = cache_folder("any").parent
     return Report(
         machine=machine,
         cuda=_cuda(machine),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,23 @@ import pytest
 from onnx import TensorProto, helper
 
 from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError, SamEdgeError
-from sam_edge.runtime import RUNTIMES, OpenRuntime, find_runtime
+from sam_edge.runtime import RUNTIMES, OpenRuntime, Runtime, find_runtime
 from sam_edge.tensors import TensorSpec
 
+# The ways of a GPU, which every machine can go: tensors that stay, runs at addresses that stay.
+VARIANTS = {
+    "onnxruntime resident": {"resident": True, "replay": False},
+    "onnxruntime replayed": {"resident": False, "replay": True},
+    "onnxruntime resident replayed": {"resident": True, "replay": True},
+}
 
-@pytest.fixture(params=RUNTIMES)
+
+@pytest.fixture(params=[*RUNTIMES, *VARIANTS])
 def opener(request: pytest.FixtureRequest) -> OpenRuntime:
     try:
+        if request.param in VARIANTS:
+            opener: Callable[..., Runtime] = find_runtime("onnxruntime:cpu")[1]
+            return partial(opener, **VARIANTS[request.param])
         return find_runtime(request.param)[1]
     except (MissingExtraError, EngineError) as error:
         # Every runtime keeps the contract where its library can be had; the message names the extra.
@@ -83,7 +95,7 @@ def test_computes_every_output(opener: OpenRuntime, graph: Path) -> None:
 def test_results_outlive_the_next_run_and_the_engine(opener: OpenRuntime, graph: Path) -> None:
     engine = opener(graph)
     first = engine.run(feeds())["total"]
-    kept = first.copy()
+    kept = np.array(first)
     second = engine.run({name: value * 7 for name, value in feeds().items()})["total"]
     np.testing.assert_array_equal(second, 7 * kept)
     engine.close()

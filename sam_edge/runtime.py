@@ -89,6 +89,13 @@ RUNTIMES: Mapping[str, Entry] = {
         ("CPU", "GPU", "NPU", "AUTO"),
         probe="sam_edge.runtimes.openvino_model:usable_devices",
     ),
+    "tensorrt": Entry(
+        "sam_edge.runtimes.tensorrt:TensorRtRuntime",
+        "tensorrt",
+        scores.tensorrt,
+        ("cuda",),
+        probe="sam_edge.runtimes.tensorrt:usable_devices",
+    ),
     # Right, but so slow that nobody should get it unasked.
     "reference": Entry(
         "sam_edge.runtimes.reference:ReferenceRuntime", "onnx", scores.anywhere, on_request=True

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sam_edge.errors import InputError
+from sam_edge.tensors import TensorSpec, fits
 
 from .cuda import CudaApi
 from .device_memory import Block, Staging
@@ -96,30 +97,30 @@ class DeviceArray:
         return make_capsule(self._block, self.address, self.shape, self.dtype, self._cuda.dlpack_device)
 
 
-def device_address(array: Any, name: str, shape: tuple[int, ...], dtype: str, cuda: CudaApi) -> int | None:
+def device_address(array: Any, spec: TensorSpec, cuda: CudaApi) -> int | None:
     """Address of an array that is on the device already, ours or another library's; None if it is not.
 
     Raises:
-        InputError: it is on the device, but of another shape or type or not in one piece.
+        InputError: it is on the device, but of another shape or type than `spec`, or not in one piece.
     """
     described = getattr(array, "__cuda_array_interface__", None)
     if described is None:
         return None
-    if tuple(described["shape"]) != shape or np.dtype(described["typestr"]) != np.dtype(dtype):
-        raise InputError(
-            f"input {name} is {np.dtype(described['typestr'])} {tuple(described['shape'])}, "
-            f"the graph takes {dtype} {shape}"
-        )
-    if described.get("strides") is not None and described["strides"] != _strides(shape, dtype):
-        raise InputError(f"input {name} lies in pieces: make it contiguous")
+    shape, dtype = tuple(described["shape"]), np.dtype(described["typestr"])
+    if dtype != spec.dtype:
+        raise InputError(f"input {spec.name} is {dtype}, the graph takes {spec.dtype}")
+    if not fits(spec.shape, shape):
+        raise InputError(f"input {spec.name} has shape {shape}, the graph takes {spec.shape}")
+    if described.get("strides") not in {None, _strides(shape, dtype)}:
+        raise InputError(f"input {spec.name} lies in pieces: make it contiguous")
     if described.get("stream") is not None:
         cuda.synchronize(described["stream"])
     return int(described["data"][0])
 
 
-def _strides(shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
+def _strides(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Byte strides of a C-contiguous array."""
-    sizes = [np.dtype(dtype).itemsize]
+    strides = [dtype.itemsize]
     for side in reversed(shape[1:]):
-        sizes.insert(0, sizes[0] * side)
-    return tuple(sizes[: len(shape)])
+        strides.insert(0, strides[0] * side)
+    return tuple(strides[: len(shape)])

@@ -9,13 +9,15 @@ import onnx
 import torch
 from torch import nn
 
-from sam_edge.errors import InputError
+from sam_edge.errors import FidelityError, InputError
+from sam_edge.manifest import Interface
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.families import Family
 from sam_edge.modeling.official_decoder import OfficialDecoder
 from sam_edge.modeling.prompt_encoder import TOKEN_PX
 from sam_edge.modeling.sam import Sam
 
+from .foreign_check import measure
 from .foreign_graphs import official_decoder, picture_encoder
 from .onnx_graph import write_graph
 
@@ -27,15 +29,26 @@ FILES: Mapping[str, Mapping[str, str]] = {
 """Interface -> graph -> file. `decoder` gives all four masks, `decoder_single` the one that the official
 `--return-single-mask` picks, which is also what samexporter's own instructions export."""
 EXAMPLE_POINTS = 5
+LIMITS: Mapping[str, float] = {
+    "embedding_rms": 1e-4,
+    "logits_rms": 2e-3,
+    "masks_rms": 2e-3,
+    "iou_max": 5e-3,
+    "mask_disagreement": 2e-3,
+}
+"""What float32 sums in another order may cost; see `foreign_check.measure` for what each is."""
 
 
-def check_interface(name: str, model: nn.Module, family: Family) -> None:
-    """Raise InputError, with the reason, if a model cannot be behind that interface.
+def check_interface(name: str, model: nn.Module, family: Family) -> Sam:
+    """The model, which can be behind that interface.
 
     Args:
         name: `official` or `samexporter`.
         model: what was loaded.
         family: its family, with the input size that is asked for.
+
+    Raises:
+        InputError: it cannot; the message says why.
     """
     if name not in FILES:
         raise InputError(f"unknown interface {name!r}: choose {' or '.join(FILES)}")
@@ -52,6 +65,29 @@ def check_interface(name: str, model: nn.Module, family: Family) -> None:
             f"{option} gets pictures scaled to {size.long_side}, this family's encoder takes others: use "
             f"--interface {OFFICIAL} and the embedding of encoder.onnx"
         )
+    return model
+
+
+def make_interface(name: str, model: nn.Module, family: Family, folder: Path) -> Interface:
+    """Write an interface's graphs into a model's folder, and compare them with PyTorch's answers.
+
+    Raises:
+        InputError: the model cannot be behind that interface.
+        FidelityError: they differ.
+    """
+    sam = check_interface(name, model, family)
+    paths = write_interface(name, sam, family, folder)
+    found = measure(paths, sam, family)
+    # `not <=` so that NaN fails as well.
+    above = [
+        f"{kind} {value:.2g} > {LIMITS[kind]:g}" for kind, value in found.items() if not value <= LIMITS[kind]
+    ]
+    if above:
+        raise FidelityError(
+            f"the graphs for --interface {name} differ from the PyTorch model: {', '.join(above)}; "
+            "nothing was written"
+        )
+    return Interface({graph: path.name for graph, path in paths.items()}, found)
 
 
 def write_interface(name: str, sam: Sam, family: Family, folder: Path) -> Mapping[str, Path]:

@@ -69,6 +69,16 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """Graphs for programs that read another tool's exports; `Segmenter` does not use them."""
+
+    files: Mapping[str, str]
+    """Graph -> file."""
+    fidelity: Mapping[str, float]
+    """Measured difference to the PyTorch model."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything known about a model folder but its weights."""
 
@@ -90,6 +100,11 @@ class Manifest:
     """Engine -> graph -> file, for the graphs that were made for it; the others are those of `graphs`."""
     raised: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Engine -> the nodes, as GRAPH/NODE, that had to be raised to float32 to pass the gate."""
+    interfaces: Mapping[str, Interface] = field(default_factory=dict)
+    """`official` or `samexporter` -> the graphs that look like theirs."""
+    input_cost: Mapping[str, float] = field(default_factory=dict)
+    """What an input of fixed sides costs and saves against the family's own: `square_mask_iou_mean`,
+    `square_mask_iou_p1`, `prompts`, `encoder_gflop`, `square_encoder_gflop`."""
 
     @cached_property
     def model_id(self) -> str:
@@ -97,13 +112,14 @@ class Manifest:
 
         Engines made for a runtime, and what was measured, do not make it another model.
         """
-        made_for_engines = {file for graphs in self.engines.values() for file in graphs.values()}
+        beside = [*self.engines.values(), *(interface.files for interface in self.interfaces.values())]
+        made = {file for graphs in beside for file in graphs.values()}
         files = {
             file: digest
             for file, digest in self.files.items()
-            if not any(file == made or file.startswith(f"{made}.") for made in made_for_engines)
+            if not any(file == other or file.startswith(f"{other}.") for other in made)
         }
-        core = replace(self, files=files, fidelity={}, engines={}, raised={})
+        core = replace(self, files=files, fidelity={}, engines={}, raised={}, interfaces={}, input_cost={})
         return f"{self.name}-{hashlib.sha256(dump(core)).hexdigest()[:12]}"
 
     def measured(self, engine: Engine) -> Mapping[str, float] | None:
@@ -140,6 +156,13 @@ def dump(manifest: Manifest) -> bytes:
         document["engines"] = {engine: dict(files) for engine, files in manifest.engines.items()}
     if manifest.raised:
         document["raised"] = {engine: list(nodes) for engine, nodes in manifest.raised.items()}
+    if manifest.interfaces:
+        document["interfaces"] = {
+            name: {"files": dict(interface.files), "fidelity": dict(interface.fidelity)}
+            for name, interface in manifest.interfaces.items()
+        }
+    if manifest.input_cost:
+        document["input_cost"] = dict(manifest.input_cost)
     document["manifest_sha256"] = _seal(document)
     return (json.dumps(document, indent=2) + "\n").encode()
 
@@ -191,6 +214,11 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         fidelity=document["fidelity"],
         engines=document.get("engines", {}),
         raised=document.get("raised", {}),
+        interfaces={
+            name: Interface(item["files"], item["fidelity"])
+            for name, item in document.get("interfaces", {}).items()
+        },
+        input_cost=document.get("input_cost", {}),
     )
 
 
@@ -199,8 +227,8 @@ def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def _input_size(item: dict[str, Any]) -> InputSize:
-    size = InputSize(**item)
-    return size if size.fixed_wh is None else replace(size, fixed_wh=tuple(size.fixed_wh))
+    fixed = item.get("fixed_wh")
+    return InputSize(**{**item, "fixed_wh": None if fixed is None else (int(fixed[0]), int(fixed[1]))})
 
 
 def _triple(values: list[float]) -> tuple[float, float, float]:

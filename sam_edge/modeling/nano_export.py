@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from sam_edge.modeling.exportable import Exportable, GraphSource
 from sam_edge.modeling.nano import Nano
 
-SLOTS = 12
+SLOTS = {"decoder": 7, "decoder_many": 22}
+"""Five points and a box, as streams and most people give; twenty, for whoever clicks on."""
 EXAMPLE_HW = (256, 320)
 """Two different multiples of 32: equal sides would be taken for one size."""
 STRIDES = {"embedding": 16, "key8": 8, "skip8": 8, "skip4": 4}
@@ -18,19 +19,23 @@ STRIDES = {"embedding": 16, "key8": 8, "skip8": 8, "skip4": 4}
 
 
 class NanoExport:
-    """An encoder, and one decoder that takes every kind of prompt."""
+    """An encoder, and a decoder that takes every kind of prompt, for few points and for many.
 
-    def __init__(self, nano: Nano) -> None:
+    Args:
+        input_hw: (height, width) of static graphs; None leaves both free.
+    """
+
+    def __init__(self, nano: Nano, input_hw: tuple[int, int] | None = None) -> None:
         self.nano = nano
+        self.input_hw = input_hw
 
     def graphs(self) -> list[GraphSource]:
-        height, width = EXAMPLE_HW
+        height, width = self.input_hw or EXAMPLE_HW
+        free = self.input_hw is None
         image = torch.zeros(1, 3, height, width)
         with torch.no_grad():
             features = self.encode(image)
-        prompt = {
-            "point_coords": torch.zeros(1, SLOTS, 2),
-            "point_labels": torch.zeros(1, SLOTS),
+        mask = {
             "mask_logits": torch.zeros(1, 1, height // 4, width // 4),
             "has_mask": torch.zeros(1),
         }
@@ -41,14 +46,17 @@ class NanoExport:
                 _Encoder(self.nano),
                 {"image": image},
                 tuple(STRIDES),
-                {"image": {2: "32*rows", 3: "32*columns"}},
+                {"image": {2: "32*rows", 3: "32*columns"}} if free else {},
             ),
-            GraphSource(
-                "decoder",
-                _Decoder(self.nano),
-                {**features, **prompt},
-                ("logits", "iou"),
-                cells | {"mask_logits": {2: "8*rows", 3: "8*columns"}},
+            *(
+                GraphSource(
+                    name,
+                    _Decoder(self.nano),
+                    {**features, **_prompt(slots), **mask},
+                    ("logits", "iou"),
+                    cells | {"mask_logits": {2: "8*rows", 3: "8*columns"}} if free else {},
+                )
+                for name, slots in SLOTS.items()
             ),
         ]
 
@@ -70,6 +78,10 @@ class NanoExport:
             dict(features), point_coords, point_labels, previous, has_mask
         )
         return answer
+
+
+def _prompt(slots: int) -> dict[str, Tensor]:
+    return {"point_coords": torch.zeros(1, slots, 2), "point_labels": torch.zeros(1, slots)}
 
 
 class _Encoder(nn.Module):

@@ -94,7 +94,7 @@ def export(
         cost = {}
         if spec.input_size != own.input_size:
             progress("measuring what the input's sides cost", 0.15)
-            cost = input_cost(exportable, own, spec, settings.images)
+            cost = measure_cost(exportable, own, spec, images if settings.images else None)
         graphs = {}
         for index, source in enumerate(sources):
             progress(f"exporting {source.name}", 0.2 + 0.4 * index / len(sources))

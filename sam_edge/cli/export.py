@@ -12,7 +12,7 @@ from sam_edge.bundle import Bundle, find_bundle
 from sam_edge.cli.fidelity import engine_line
 from sam_edge.errors import InputError, MissingExtraError
 from sam_edge.lazy import load
-from sam_edge.manifest import PRECISIONS, Engine
+from sam_edge.manifest import PRECISIONS, Engine, Manifest
 
 STEPS = 100
 """The bar counts per cent."""
@@ -59,11 +59,17 @@ class FamilyOption(click.Option):
     type=Path,
     help="Folder of pictures to find the ranges and to check with.  [default: generated ones]",
 )
-@click.option("--input", "input_wh", metavar="WxH", help="Rectangular encoder input, such as 1024x576.")
+@click.option(
+    "--input",
+    "input_wh",
+    metavar="WxH",
+    help="Input of the camera's aspect, such as 1024x576, instead of a square.",
+)
 @click.option(
     "--interface",
     type=click.Choice(INTERFACES),
-    help="Also a decoder with the inputs of segment_anything's ONNX model.",
+    help="Also ONNX files for programs that read those of samexporter (encoder and decoder) or of "
+    "segment_anything (decoder).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the folder's manifest.")
 def export(
@@ -155,4 +161,22 @@ def _summary(bundle: Bundle) -> str:
         )
         if raised := manifest.raised.get(key):
             lines.append(f"  raised to float32: {', '.join(raised)}")
+    if manifest.input_cost:
+        lines.append(_shape_line(manifest))
+    for name, interface in manifest.interfaces.items():
+        lines.append(
+            f"for clients of {name}: {', '.join(interface.files.values())}; logits "
+            f"{interface.fidelity['logits_rms']:.1g} away from PyTorch"
+        )
     return "\n".join(lines)
+
+
+def _shape_line(manifest: Manifest) -> str:
+    cost = manifest.input_cost
+    width, height = manifest.input_size.sides_wh or (0, 0)
+    work, square = cost["encoder_gflop"], cost["square_encoder_gflop"]
+    return (
+        f"input {width}x{height}: mask IoU {cost['square_mask_iou_mean']:.4f} with the square input's masks, "
+        f"1st percentile {cost['square_mask_iou_p1']:.4f} of {cost['prompts']:.0f} prompts; encoder "
+        f"{work:.4g} GFLOP instead of {square:.4g}, {1 - work / square:.0%} less"
+    )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
@@ -20,7 +17,7 @@ from sam_edge.tensors import Arrays, TensorSpec, check_feeds, fits
 
 from .onnxruntime_binding import NUMPY_TYPE, Bound, DeviceArray
 from .onnxruntime_errors import load_error, run_error
-from .onnxruntime_providers import check_device, check_loaded, default_device, providers
+from .onnxruntime_providers import check_device, default_device, start
 
 DECODER_CORES = 4
 """A decoder's products are too thin to share among more, and the encoder wants the rest."""
@@ -109,8 +106,6 @@ class OnnxRuntime:
 def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort.InferenceSession:
     """A session that really runs on the device."""
     options = ort.SessionOptions()
-    # What goes wrong is raised as well, and then said in one line.
-    options.log_severity_level = 4
     options.inter_op_num_threads = 1
     # onnxruntime's own count knows nothing of control groups.
     options.intra_op_num_threads = threads or _cores_for(graph)
@@ -119,35 +114,16 @@ def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort
     # The arena keeps its largest size for ever; a wearable shares its memory.
     options.enable_cpu_mem_arena = False
     try:
-        with _quietly(device):
-            session = ort.InferenceSession(
-                str(graph), options, providers=providers(device, replay=replay), enable_fallback=0
-            )
+        return start(str(graph), options, device, replay=replay)
+    except SamEdgeError:
+        raise
     except Exception as error:  # onnxruntime's own errors share no base class
         raise load_error(error, graph, "cpu" if device == "cpu" else "cuda") from error
-    check_loaded(session, device)
-    return session
 
 
 def _cores_for(graph: Path) -> int:
     cores = usable_cores()
     return min(cores, DECODER_CORES) if graph.name.startswith("decoder") else cores
-
-
-@contextlib.contextmanager
-def _quietly(device: str) -> Iterator[None]:
-    """Load the CUDA libraries that pip installed; what fails is said in one line, and not by onnxruntime."""
-    if device == "cpu":
-        yield
-        return
-    with contextlib.redirect_stdout(io.StringIO()):
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
-    ort.set_default_logger_severity(4)
-    try:
-        yield
-    finally:
-        ort.set_default_logger_severity(2)
 
 
 def _readable(value: Any) -> Any:

@@ -6,7 +6,10 @@ afterwards what it really loaded, and anything less than what was wanted is an e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,16 @@ PROVIDER_OF = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 LIBRARY_OF = {"cuda": "libonnxruntime_providers_cuda.so", "tensorrt": "libonnxruntime_providers_tensorrt.so"}
-BRINGS = {"libcudnn": "cuDNN", "libcu": "the CUDA toolkit's libraries", "libnv": "TensorRT"}
-"""Start of a library's name -> what has to be installed for it."""
+CURES = {
+    "libcu": "pip install 'onnxruntime-gpu[cuda,cudnn]', or put the folder that has it on LD_LIBRARY_PATH",
+    "libnv": "install that version of TensorRT and put its folder on LD_LIBRARY_PATH",
+}
+"""Start of a library's name -> how to get it."""
+SMALLEST_GRAPH = (
+    b'\x08\x08\x12\x00:2\n\x0b\n\x01a\x12\x01b"\x03Neg\x12\x01gZ\x0f\n\x01a\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01b\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+"""b = -a, in ONNX: enough to see whether a device starts."""
 
 
 def default_device(machine: Machine) -> str:
@@ -75,30 +86,70 @@ def usable_devices() -> dict[str, str | None]:
     for device in PROVIDER_OF:
         try:
             check_device(device)
+            start(SMALLEST_GRAPH, ort.SessionOptions(), device, replay=False)
             answers[device] = None
-        except EngineError as error:
-            answers[device] = str(error)
+        except Exception as error:  # onnxruntime's own errors share no base class
+            answers[device] = " ".join(str(error).split())
     return answers
 
 
-def check_loaded(session: ort.InferenceSession, device: str) -> None:
-    """Raise EngineError unless the session really has the wanted provider; the reason is looked for."""
+def start(
+    model: str | bytes, options: ort.SessionOptions, device: str, *, replay: bool
+) -> ort.InferenceSession:
+    """A session that really runs on the device.
+
+    Raises:
+        EngineError: the provider did not start; onnxruntime's own errors, if it is the graph.
+    """
+    with _quietly(options, device):
+        try:
+            session = ort.InferenceSession(
+                model, options, providers=providers(device, replay=replay), enable_fallback=0
+            )
+        except Exception as error:  # onnxruntime's own errors share no base class
+            reason = _missing_library(device)
+            if reason is None:
+                raise
+            raise EngineError(f"onnxruntime cannot start {device}: {reason}") from error
     if PROVIDER_OF[device] not in session.get_providers():
-        raise EngineError(f"onnxruntime cannot start {device}: {_why_not(device)}")
+        reason = _missing_library(device) or "it does not say why; install onnxruntime-gpu anew"
+        raise EngineError(f"onnxruntime cannot start {device}: {reason}")
+    return session
 
 
-def _why_not(device: str) -> str:
-    """The loader's own words on the provider's library. Only after onnxruntime tried: it has to be first."""
+@contextlib.contextmanager
+def _quietly(options: ort.SessionOptions, device: str) -> Iterator[None]:
+    """Load the CUDA libraries that pip installed; what fails is said in one line, and not by onnxruntime."""
+    options.log_severity_level = 4
+    if device == "cpu":
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)
+
+
+def _missing_library(device: str) -> str | None:
+    """Why the provider's library does not load, by the loader's own words; None if it does.
+
+    Only after onnxruntime tried: its own library has to be loaded before, or this one calls into nothing.
+    """
+    if device == "cpu":
+        return None
     try:
         ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / LIBRARY_OF[device]))
     except OSError as error:
         missing = str(error).partition(":")[0]
-        for start, bringer in BRINGS.items():
-            if missing.startswith(start):
-                cuda = f" for CUDA {_built_for_cuda()}" if _built_for_cuda() else ""
-                return f"{missing} is not found; install {bringer}{cuda}, or put its folder on LD_LIBRARY_PATH"
+        for beginning, cure in CURES.items():
+            if missing.startswith(beginning):
+                return f"{missing} is not found; {cure}"
         return " ".join(str(error).split())
-    return "it does not say why; install onnxruntime-gpu anew, or choose onnxruntime:cpu"
+    return None
 
 
 def _built_for_cuda() -> str | None:

@@ -326,28 +326,59 @@ def test_an_old_driver_is_refused_before_anything_loads(encoder: Path, monkeypat
     [
         (
             "libcudnn.so.9: cannot open shared object file: No such file",
-            "libcudnn.so.9 is not found; install cuDNN",
+            "libcudnn.so.9 is not found; pip install",
         ),
+        ("libcublasLt.so.13: cannot open shared object file", "libcublasLt.so.13 is not found; pip install"),
         (
-            "libcublasLt.so.13: cannot open shared object file",
-            "libcublasLt.so.13 is not found; install the CUDA",
+            "libnvinfer.so.10: cannot open shared object file",
+            "libnvinfer.so.10 is not found; install that version",
         ),
-        ("libnvinfer.so.10: cannot open shared object file", "libnvinfer.so.10 is not found; install TensorRT"),
         ("libonnxruntime_providers_cuda.so: undefined symbol: x", "undefined symbol: x"),
+        (None, "it does not say why"),
     ],
 )
-def test_a_provider_that_did_not_load_is_an_error_with_the_loaders_reason(
-    monkeypatch: pytest.MonkeyPatch, loader: str, message: str
+def test_a_provider_that_did_not_start_is_an_error_with_the_loaders_reason(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, loader: str | None, message: str
 ) -> None:
-    def cannot(path: str) -> None:
-        raise OSError(loader)
+    """onnxruntime made a session without CUDA and said nothing."""
 
+    def cannot(path: str) -> None:
+        if loader is not None:
+            raise OSError(loader)
+
+    session = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
     monkeypatch.setattr(providers.ctypes, "CDLL", cannot)
-    session: Any = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(providers.ort, "InferenceSession", lambda *_, **__: session)
+    monkeypatch.setattr(module, "check_device", lambda device: None)
     with pytest.raises(EngineError) as caught:
-        providers.check_loaded(session, "cuda")
+        OnnxRuntime(encoder, device="cuda")
     assert str(caught.value).startswith("onnxruntime cannot start cuda: ")
     assert message in str(caught.value)
+
+
+def test_a_library_that_is_missing_counts_more_than_what_onnxruntime_says(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("Please install TensorRT libraries as mentioned in the GPU requirements page")
+
+    def cannot(path: str) -> None:
+        raise OSError("libnvinfer.so.10: cannot open shared object file")
+
+    monkeypatch.setattr(providers.ctypes, "CDLL", cannot)
+    monkeypatch.setattr(providers.ort, "InferenceSession", fails)
+    monkeypatch.setattr(module, "check_device", lambda device: None)
+    with pytest.raises(EngineError, match=r"cannot start tensorrt: libnvinfer\.so\.10 is not found"):
+        OnnxRuntime(encoder, device="tensorrt")
+
+
+def test_usable_devices_start_a_graph_on_each() -> None:
+    answers = providers.usable_devices()
+    assert list(answers) == ["cpu", "cuda", "tensorrt"]
+    assert answers["cpu"] is None
+    assert all(answer is None or "\n" not in answer for answer in answers.values())
+    session = providers.start(providers.SMALLEST_GRAPH, providers.ort.SessionOptions(), "cpu", replay=False)
+    np.testing.assert_array_equal(session.run(None, {"a": np.ones(1, np.float32)})[0], [-1])
 
 
 def test_cuda_is_taken_unasked_only_where_it_can_be_had(

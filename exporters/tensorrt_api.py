@@ -1,7 +1,8 @@
 """What we use of TensorRT's builder, from 10.3 to 11.x and in TensorRT for RTX, as types.
 
 The Python binding comes without types. A module that has this face is given to the builder as a value
-(`BuilderModule`), so that one code serves `tensorrt` and `tensorrt_rtx`.
+(`BuilderModule`), so that one code serves `tensorrt` and `tensorrt_rtx`. Classes and parameters have the
+binding's own names, so that they can be compared with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 
-class HostMemory(Protocol):
+class IHostMemory(Protocol):
     """Bytes that TensorRT owns; `memoryview` reads them."""
 
     @property
@@ -19,20 +20,20 @@ class HostMemory(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
-class Tensor(Protocol):
+class ITensor(Protocol):
     """A tensor of the network."""
 
     name: str
     shape: Sequence[int]
 
 
-class Network(Protocol):
+class INetworkDefinition(Protocol):
     """The network that the parser fills."""
 
     @property
     def num_inputs(self) -> int: ...
 
-    def get_input(self, index: int) -> Tensor: ...
+    def get_input(self, index: int) -> ITensor: ...
 
 
 class ParserError(Protocol):
@@ -45,7 +46,7 @@ class ParserError(Protocol):
     def node_operator(self) -> str: ...
 
 
-class Parser(Protocol):
+class OnnxParser(Protocol):
     """Reads ONNX into a network."""
 
     @property
@@ -56,19 +57,19 @@ class Parser(Protocol):
     def get_error(self, index: int) -> ParserError: ...
 
 
-class Profile(Protocol):
+class IOptimizationProfile(Protocol):
     """Which shapes the inputs may have."""
 
     def set_shape(self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]) -> None: ...
 
 
-class TimingCache(Protocol):
+class ITimingCache(Protocol):
     """How long each kernel took on this device."""
 
-    def serialize(self) -> HostMemory: ...
+    def serialize(self) -> IHostMemory: ...
 
 
-class BuilderConfig(Protocol):
+class IBuilderConfig(Protocol):
     """The builder's settings."""
 
     builder_optimization_level: int
@@ -81,33 +82,35 @@ class BuilderConfig(Protocol):
 
     def set_flag(self, flag: Any) -> None: ...
 
-    def add_optimization_profile(self, profile: Profile) -> int: ...
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> int: ...
 
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCache | None: ...
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None: ...
 
-    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool: ...
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool: ...
 
-    def get_timing_cache(self) -> TimingCache | None: ...
+    def get_timing_cache(self) -> ITimingCache | None: ...
 
 
-class CrossConfig(BuilderConfig, Protocol):
+class CrossConfig(IBuilderConfig, Protocol):
     """The settings of TensorRT for RTX, which builds for devices that are not here."""
 
     num_compute_capabilities: int
 
-    def set_compute_capability(self, capability: Any, index: int) -> bool: ...
+    def set_compute_capability(self, compute_capability: Any, index: int) -> bool: ...
 
 
-class PlanBuilder(Protocol):
+class Builder(Protocol):
     """Makes plans of networks."""
 
-    def create_network(self, flags: int) -> Network: ...
+    def create_network(self, flags: int) -> INetworkDefinition: ...
 
-    def create_builder_config(self) -> BuilderConfig: ...
+    def create_builder_config(self) -> IBuilderConfig: ...
 
-    def create_optimization_profile(self) -> Profile: ...
+    def create_optimization_profile(self) -> IOptimizationProfile: ...
 
-    def build_serialized_network(self, network: Network, config: BuilderConfig) -> HostMemory | None: ...
+    def build_serialized_network(
+        self, network: INetworkDefinition, config: IBuilderConfig
+    ) -> IHostMemory | None: ...
 
 
 class BuilderModule(Protocol):
@@ -121,11 +124,22 @@ class BuilderModule(Protocol):
     ProfilingVerbosity: Any
     ILogger: Any
     IProgressMonitor: Any
-    Builder: Callable[[Any], PlanBuilder]
-    OnnxParser: Callable[[Network, Any], Parser]
+    Builder: Callable[[Any], Builder]
+    OnnxParser: Callable[[INetworkDefinition, Any], OnnxParser]
 
 
 class CrossModule(BuilderModule, Protocol):
     """`tensorrt_rtx`."""
 
     ComputeCapability: Any
+
+
+MEMBERS = {
+    "BuilderFlag": ("TF32",),
+    "MemoryPoolType": ("WORKSPACE",),
+    "NetworkDefinitionCreationFlag": ("STRONGLY_TYPED",),
+    "ProfilingVerbosity": ("DETAILED",),
+    "ILogger": ("INTERNAL_ERROR", "ERROR", "WARNING"),
+    "IProgressMonitor": ("phase_start", "step_complete", "phase_finish"),
+}
+"""Enumeration or interface -> members that we name."""

@@ -14,12 +14,11 @@ from typing import Any, NoReturn, cast
 
 from sam_edge.errors import BundleError, EngineError
 
-from .tensorrt_api import BuilderConfig, BuilderModule, CrossConfig, CrossModule, Network, PlanBuilder
+from .tensorrt_api import Builder, BuilderModule, CrossConfig, CrossModule, IBuilderConfig, INetworkDefinition
 from .tensorrt_progress import Progress, make_monitor
 from .tensorrt_settings import BuilderSettings
 
 MIB = 1 << 20
-_ERROR, _WARNING = 1, 2
 _CLIPPED = "Defaulting to INT8"
 _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|cudaErrorMemoryAllocation|could not be allocated", re.IGNORECASE)
 _ASKED_BYTES = re.compile(r"(?:request(?:ed)?|alloca\w+)\D{0,60}?(\d{6,})(?: bytes|\))", re.IGNORECASE)
@@ -99,21 +98,22 @@ def build_plan(
 
 
 def _make_log(trt: BuilderModule) -> Any:
-    """A logger that keeps errors and warnings instead of printing them."""
+    """A logger that keeps errors and warnings, as (whether an error, text), instead of printing them."""
+    kept = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING)
 
     class Log(trt.ILogger):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
-            super().__init__()
-            self.messages: list[tuple[int, str]] = []
+            trt.ILogger.__init__(self)
+            self.messages: list[tuple[bool, str]] = []
 
-        def log(self, severity: Any, text: str) -> None:
-            if int(severity) <= _WARNING:
-                self.messages.append((int(severity), " ".join(text.split())))
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in kept:
+                self.messages.append((severity != trt.ILogger.WARNING, " ".join(msg.split())))
 
     return Log()
 
 
-def _parse(trt: BuilderModule, graph: Path, network: Network, log: Any) -> None:
+def _parse(trt: BuilderModule, graph: Path, network: INetworkDefinition, log: Any) -> None:
     if not graph.is_file():
         raise BundleError(f"{graph} is missing; export the model again")
     parser = trt.OnnxParser(network, log)
@@ -146,7 +146,7 @@ def _build_for(trt: CrossModule, config: CrossConfig, capability: str) -> None:
 
 
 def _choose_shapes(
-    builder: PlanBuilder, network: Network, config: BuilderConfig, settings: BuilderSettings
+    builder: Builder, network: INetworkDefinition, config: IBuilderConfig, settings: BuilderSettings
 ) -> None:
     """Fix the inputs of one shape, and give the others a profile."""
     profile = builder.create_optimization_profile()
@@ -169,7 +169,7 @@ def _choose_shapes(
 def _fail(
     trt: BuilderModule,
     graph: Path,
-    messages: Sequence[tuple[int, str]],
+    messages: Sequence[tuple[bool, str]],
     workspace_mb: int,
     memory: Callable[[], Memory] | None,
 ) -> NoReturn:
@@ -203,6 +203,6 @@ def _asked_mb(text: str) -> int:
     return max(sizes, default=0)
 
 
-def _last_error(messages: Sequence[tuple[int, str]]) -> str:
+def _last_error(messages: Sequence[tuple[bool, str]]) -> str:
     """The error that came last is the one that ended it."""
-    return next((text for severity, text in reversed(messages) if severity <= _ERROR), "it does not say why")
+    return next((text for is_error, text in reversed(messages) if is_error), "it does not say why")

@@ -36,7 +36,7 @@ from sam_edge.plans import (
 
 from .tensorrt_api import BuilderModule
 from .tensorrt_build import MIB, Built, Memory, build_plan
-from .tensorrt_settings import BuilderSettings, filled_shapes, graph_shapes, workspace_limit_mb
+from .tensorrt_settings import BuilderSettings, graph_shapes, named_shapes, workspace_limit_mb
 
 RUNTIME = "tensorrt"
 Progress = Callable[[str, float], None]
@@ -56,7 +56,7 @@ class Job:
     """The ONNX file it is made from, whose hash is as the manifest says."""
     settings: BuilderSettings
     shapes: Mapping[str, tuple[int | str, ...]]
-    """Tensor -> shape with the names of its free dimensions."""
+    """Tensor -> shape with the names of its free dimensions; empty for a plan that has none."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def plan_jobs(
                 name,
                 bundle.graph(name, engine),
                 replace(settings, shapes=shapes),
-                filled_shapes(bundle.manifest, name, shapes),
+                named_shapes(bundle.manifest, name, shapes),
             )
         )
     return jobs

@@ -59,7 +59,7 @@ def make_monitor(trt: BuilderModule, progress: Progress) -> Any:
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
-            super().__init__()
+            trt.IProgressMonitor.__init__(self)
             self.phases = Phases()
             self.stopped_by: BaseException | None = None
 

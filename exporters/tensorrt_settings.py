@@ -103,13 +103,17 @@ def graph_shapes(manifest: Manifest, graph: str, input_wh: tuple[int, int] | Non
     return found
 
 
-def filled_shapes(manifest: Manifest, graph: str, shapes: Mapping[str, ShapeRange]) -> dict[str, Any]:
-    """Tensor -> shape of a graph's inputs and outputs as its plan has them, free dimensions by their names."""
+def named_shapes(
+    manifest: Manifest, graph: str, shapes: Mapping[str, ShapeRange]
+) -> dict[str, tuple[int | str, ...]]:
+    """Tensor -> shape, with the names of its free dimensions, of a graph's inputs and outputs.
+
+    Where every input is fixed there are none: such a plan knows all its shapes by itself.
+    """
+    if all(shape.fixed for shape in shapes.values()):
+        return {}
     both = (*manifest.graphs[graph].inputs, *manifest.graphs[graph].outputs)
-    return {
-        spec.name: shapes[spec.name].best if spec.name in shapes and shapes[spec.name].fixed else spec.shape
-        for spec in both
-    }
+    return {spec.name: spec.shape for spec in both}
 
 
 def _input_sizes(rule: InputSize, input_wh: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,9 @@ def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> onnx.No
 
 def graph(
     nodes: Sequence[onnx.NodeProto],
-    inputs: dict[str, tuple[int, Shape]],
-    outputs: dict[str, tuple[int, Shape | None]],
-    constants: dict[str, NDArray[Any]] | None = None,
+    inputs: Mapping[str, tuple[int, Shape]],
+    outputs: Mapping[str, tuple[int, Shape | None]],
+    constants: Mapping[str, NDArray[Any]] | None = None,
     opset: int = 20,
 ) -> onnx.ModelProto:
     """A model of those nodes; inputs and outputs are name -> (element type, shape)."""

@@ -27,6 +27,8 @@ from .ranges import find_islands
 EMULATION = Engine("emulation", "fp16")
 """What float16 hardware computes, on any processor: float32 that is rounded wherever the engine is float16."""
 TRUSTED = "onnxruntime"
+"""Its FP32 engine is checked whatever the targets are: all others are made from its graphs."""
+PROCESSOR = "onnxruntime:cpu"
 """Runs the FP32 graphs to see their ranges, and the emulation."""
 CALIBRATION_RUNS = 12
 """Of each graph, at most: a decoder's ranges change little from prompt to prompt."""
@@ -60,7 +62,7 @@ class Halved:
 def find_halves(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> Halved:
     """Decide which nodes of a model can be float16, by what they do on pictures."""
     feeds: dict[str, list[Arrays]] = {name: [] for name in bundle.manifest.graphs}
-    opener = find_runtime(TRUSTED)[1]
+    opener = find_runtime(PROCESSOR)[1]
     with Segmenter(bundle, _recording(opener, feeds)) as segmenter:
         ask(segmenter, images)
     sources, islands = {}, {}
@@ -133,7 +135,7 @@ def with_engine(bundle: Bundle, engine: Engine, files: Mapping[str, str]) -> Bun
 
 def opener_of(engine: Engine) -> OpenRuntime:
     """What opens an engine's graphs."""
-    return find_runtime(TRUSTED if engine == EMULATION else engine.runtime)[1]
+    return find_runtime(PROCESSOR if engine == EMULATION else engine.runtime)[1]
 
 
 def measure_engine(

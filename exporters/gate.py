@@ -97,8 +97,8 @@ def questions(
         (Prompt.points([grid[4]]), False),
         *((Prompt.box(box), None) for box in boxes),
         (Prompt.box(boxes[0]), False),
-        (Prompt.points(grid[3:6], [1, 0, 1]), None),
-        (Prompt.points(grid[3:6], [0, 1, 0]), True),
+        (Prompt.points(grid[3:6][:max_points], [1, 0, 1][:max_points]), None),
+        (Prompt.points(grid[3:6][:max_points], [0, 1, 0][:max_points]), True),
         (Prompt.points(points, labels, box=boxes[0]), None),
         (Prompt.points([grid[0]], mask_logits=mask_logits), None),
         (Prompt.points([grid[4]], mask_logits=mask_logits), False),
@@ -183,8 +183,10 @@ class _Found:
         # Least squares: the one shift (x, y) that explains most of the difference, to first order.
         down, right = np.gradient(expected.logits.astype(np.float64), axis=(1, 2))
         slopes = np.stack([right.ravel(), down.ravel()])
-        off = (expected.logits - logits).astype(np.float64).ravel()
-        self._shift += np.concatenate([slopes @ slopes.T, (slopes @ off)[:, None]], axis=1)
+        # Infinities become NaN, which fails.
+        with np.errstate(invalid="ignore", over="ignore"):
+            off = (expected.logits - logits).astype(np.float64).ravel()
+            self._shift += np.concatenate([slopes @ slopes.T, (slopes @ off)[:, None]], axis=1)
 
     def numbers(self) -> dict[str, float]:
         ious, errors = np.array(self._mask_ious), np.array(self._iou_errors)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sam_edge.cli.options import model_options
 from sam_edge.cli.run import summary
+from sam_edge.manifest import Precision
 from sam_edge.segmenter import load
 from sam_edge.streaming.follow import Step
 from sam_edge.streaming.gaze import read_gaze_csv
@@ -31,7 +32,14 @@ from sam_edge.synthetic.scene import Scene
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output.")
 def demo(
-    out: Path, seed: int, seconds: float, model: str, runtime: str | None, threads: int | None, as_json: bool
+    out: Path,
+    seed: int,
+    seconds: float,
+    model: str,
+    runtime: str | None,
+    precision: Precision | None,
+    threads: int | None,
+    as_json: bool,
 ) -> int:
     """Run the whole pipeline on a generated scene and gaze.
 
@@ -50,7 +58,10 @@ def demo(
     scene = Scene(seed=seed, duration_s=seconds)
     source = SceneSource(scene)
     samples = simulate_gaze(scene, seed=seed)
-    with load(model, runtime=runtime, threads=threads) as segmenter, stop_on_signals() as stop:
+    with (
+        load(model, runtime=runtime, precision=precision, threads=threads) as segmenter,
+        stop_on_signals() as stop,
+    ):
         write_gaze_csv(recording, samples, scene.width, scene.height)
         # The recording takes the way of a real one, through the file: the demo shows what `run` does.
         gaze = read_gaze_csv(recording)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from sam_edge.manifest import PRECISIONS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 runtime_option = click.option(
@@ -17,10 +19,15 @@ runtime_option = click.option(
 
 
 def model_options(command: Command) -> Command:
-    """--model, --runtime and --threads: which engine computes."""
+    """--model, --runtime, --precision and --threads: which engine computes."""
     for option in (
         click.option(
             "--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]"
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            help="[default: fp16 where the model was exported so for the runtime]",
         ),
         runtime_option,
         click.option(

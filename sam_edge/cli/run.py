@@ -7,9 +7,11 @@ import sys
 
 import click
 
+from sam_edge.cli.fidelity import say_engine
 from sam_edge.cli.options import model_options
 from sam_edge.errors import InputError
 from sam_edge.files import check_outputs
+from sam_edge.manifest import Precision
 from sam_edge.segmenter import load
 from sam_edge.streaming.frames import open_source
 from sam_edge.streaming.gaze import read_gaze_csv
@@ -34,6 +36,7 @@ def run(
     min_confidence: float,
     model: str,
     runtime: str | None,
+    precision: Precision | None,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -56,7 +59,12 @@ def run(
     for name in outputs:
         find_sink(name)
     frames = open_source(source)
-    with load(model, runtime=runtime, threads=threads) as segmenter, stop_on_signals() as stop:
+    with (
+        load(model, runtime=runtime, precision=precision, threads=threads) as segmenter,
+        stop_on_signals() as stop,
+    ):
+        if not as_json:
+            say_engine(segmenter)
         # To standard error and only where someone watches: standard output belongs to the results.
         bar = click.progressbar(
             length=frames.length or 0, label=source, file=sys.stderr, hidden=not sys.stderr.isatty()

@@ -10,12 +10,14 @@ from typing import Any
 import click
 import numpy as np
 
+from sam_edge.cli.fidelity import say_engine
 from sam_edge.cli.options import model_options
 from sam_edge.cli.quiet import quiet_stderr
 from sam_edge.coco import describe
 from sam_edge.errors import InputError
 from sam_edge.files import atomic_path, check_outputs, write_bytes
 from sam_edge.image import check_picture_name, read_image, write_image
+from sam_edge.manifest import Precision
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, load
@@ -42,6 +44,7 @@ def segment(
     multimask: bool | None,
     model: str,
     runtime: str | None,
+    precision: Precision | None,
     threads: int | None,
     out: Path | None,
     overlay: Path | None,
@@ -65,7 +68,7 @@ def segment(
     with quiet_stderr():
         picture = read_image(image)
     clock = _Clock()
-    with load(model, runtime=runtime, threads=threads) as segmenter:
+    with load(model, runtime=runtime, precision=precision, threads=threads) as segmenter:
         # Before the encoder, which may take seconds.
         prompt.check_inside(segmenter.view((picture.shape[1], picture.shape[0])))
         clock.lap("load")
@@ -73,6 +76,8 @@ def segment(
         clock.lap("encode")
         masks = segmenter.decode(embedding, prompt, multimask=multimask)
         clock.lap("decode")
+        if json_to is None:
+            say_engine(segmenter)
         document = _document(masks, segmenter.manifest.model_id)
         clock.lap("masks")
     document["timings_ms"] = clock.laps_ms

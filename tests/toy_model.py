@@ -1,0 +1,128 @@
+"""A model of a few ONNX nodes that behaves as one of the family does: prompts make cones, the picture shows.
+
+Its distances in squared pixels overflow float16, which is what engines get wrong.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from sam_edge.bundle import Bundle, write_bundle
+from sam_edge.exporters.onnx_graph import describe_graph
+from sam_edge.geometry import InputSize
+from sam_edge.manifest import Manifest, Preprocess
+
+SIDE_PX = 512
+SLOTS = 6
+MASK = SIDE_PX // 4
+GRID = SIDE_PX // 16
+
+
+def toy_bundle(folder: Path, weight: float = 0.5) -> Bundle:
+    """Write the model to `folder`/toy; another `weight` is another model."""
+    contents = folder / "toy-contents"
+    contents.mkdir(parents=True)
+    onnx.save(_encoder(weight), contents / "encoder.onnx")
+    onnx.save(_decoder(), contents / "decoder.onnx")
+    manifest = Manifest(
+        name="toy",
+        family="toy",
+        checkpoint_sha256="0" * 64,
+        licence="Apache-2.0",
+        input_size=InputSize(SIDE_PX, SIDE_PX, square=True),
+        preprocess=Preprocess((127.5, 127.5, 127.5), (64.0, 64.0, 64.0), "area"),
+        graphs={name: describe_graph(contents / f"{name}.onnx") for name in ("encoder", "decoder")},
+    )
+    return write_bundle(folder / "toy", manifest, contents)
+
+
+def _encoder(weight: float) -> onnx.ModelProto:
+    kernel = np.array([weight, 0.3, -0.2], np.float32).reshape(1, 3, 1, 1)
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["pooled"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("Conv", ["pooled", "kernel"], ["embedding"]),
+    ]
+    inputs = {"image": (1, 3, SIDE_PX, SIDE_PX)}
+    return _model(nodes, inputs, {"embedding": (1, 1, GRID, GRID)}, {"kernel": kernel})
+
+
+def _decoder() -> onnx.ModelProto:
+    steps = np.arange(MASK, dtype=np.float32) * 4 + 1.5
+    weights = {
+        "xs": steps.reshape(1, 1, 1, MASK),
+        "ys": steps.reshape(1, 1, MASK, 1),
+        "halves": np.array([1, 1], np.int64),
+        "axes": np.array([2, 3], np.int64),
+        "slots": np.array([1], np.int64),
+        "zero": np.array(-0.5, np.float32),
+        "limit": np.array(0.5, np.float32),
+        "two": np.array(2.0, np.float32),
+        "slope": np.array(-1 / 90, np.float32),
+        "one": np.array(1.0, np.float32),
+        "scales": np.array([1, 1, 4, 4], np.float32),
+        "share": np.array(0.3, np.float32),
+        "gains": np.array([1, 1.2, 0.8, 1.5], np.float32).reshape(1, 4, 1, 1),
+        "offset": np.array(-0.3, np.float32),
+    }
+
+    def node(op_type: str, inputs: str, outputs: str, **attributes: int | str) -> onnx.NodeProto:
+        return helper.make_node(op_type, inputs.split(), outputs.split(), f"toy_{outputs}", **attributes)
+
+    nodes = [
+        node("Split", "point_coords halves", "x y", axis=2),
+        node("Unsqueeze", "x slots3", "x4"),
+        node("Unsqueeze", "y slots3", "y4"),
+        node("Sub", "xs x4", "dx"),
+        node("Sub", "ys y4", "dy"),
+        node("Mul", "dx dx", "dx2"),
+        node("Mul", "dy dy", "dy2"),
+        node("Add", "dx2 dy2", "d2"),
+        node("Sqrt", "d2", "distance"),
+        node("Mul", "distance slope", "down"),
+        node("Add", "down one", "cones"),
+        node("Greater", "point_labels limit", "on"),
+        node("Greater", "point_labels zero", "given"),
+        node("Cast", "on", "on_number", to=TensorProto.FLOAT),
+        node("Cast", "given", "given_number", to=TensorProto.FLOAT),
+        node("Mul", "on_number two", "twice"),
+        node("Sub", "twice given_number", "signs"),
+        node("Unsqueeze", "signs axes", "signs4"),
+        node("Mul", "cones signs4", "signed"),
+        node("ReduceSum", "signed slots", "sum"),
+        node("Resize", "embedding scales", "wide", mode="linear"),
+        node("Mul", "wide share", "seen"),
+        node("Add", "sum seen", "raw"),
+        node("Add", "raw offset", "shifted"),
+        node("Mul", "shifted gains", "logits"),
+        node("ReduceMean", "logits axes", "iou", keepdims=0),
+    ]
+    nodes[20].input[:] = ["embedding", "", "scales"]
+    weights["slots3"] = np.array([3], np.int64)
+    inputs = {
+        "embedding": (1, 1, GRID, GRID),
+        "point_coords": (1, SLOTS, 2),
+        "point_labels": (1, SLOTS),
+    }
+    return _model(nodes, inputs, {"logits": (1, 4, MASK, MASK), "iou": (1, 4)}, weights)
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, tuple[int, ...]],
+    outputs: dict[str, tuple[int, ...]],
+    weights: dict[str, np.ndarray],
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model

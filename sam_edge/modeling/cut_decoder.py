@@ -20,12 +20,9 @@ from sam_edge.modeling.cut_masks import MaskHead
 from sam_edge.modeling.folding import folded
 from sam_edge.modeling.mask_decoder import OUTPUT_TOKENS
 from sam_edge.modeling.sam import Sam
-from sam_edge.prompt import EMPTY_SLOT
 
 PREPARED = ("tokens", "keys", "values", "queries")
 """Names of what `Prepare` gives, in order."""
-HIDDEN = -3e4
-"""Added to a score to hide it: its exponential is exactly 0, and float16 can still hold it."""
 
 Prepared = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -121,8 +118,8 @@ class CutDecoder(nn.Module):
             point_labels: (1, S): 1 foreground, 0 background, 2 and 3 box corners, -1 not a point, -2
                 empty slot, which changes nothing.
         """
-        prompt = self.decoder.with_outputs(self.prompts.points(point_coords, point_labels))
-        hidden = (point_labels == EMPTY_SLOT).to(prompt.dtype) * HIDDEN
+        slots, hidden = self.prompts.slots(point_coords, point_labels)
+        prompt = self.decoder.with_outputs(slots)
         bias = F.pad(hidden, (OUTPUT_TOKENS, 0))
 
         x = self.first.among_tokens(prompt, prompt, bias, first=True)

@@ -9,19 +9,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_edge.modeling.layers import LayerNorm2d
-from sam_edge.modeling.mask_decoder import MASKS, MaskDecoder
+from sam_edge.modeling.mask_decoder import MASKS, Decoder
 
 
 class MaskHead(nn.Module):
     """Image tokens (1, h * w, C) and filters (1, 4, C / 8) -> logits (1, 4, 4h, 4w)."""
 
-    def __init__(self, decoder: MaskDecoder, grid: tuple[int, int]) -> None:
+    def __init__(self, decoder: Decoder, grid: tuple[int, int]) -> None:
         super().__init__()
         self.grid = grid
-        first, norm, _, second, _ = decoder.output_upscaling
-        assert isinstance(norm, LayerNorm2d)
-        self.norm = norm
+        first, self.norm, second = decoder.upscaling()
         self.first_weight, self.first_bias = _as_product(first)
         self.second_weight, self.second_bias = _as_product(second)
 
@@ -36,9 +33,8 @@ class MaskHead(nn.Module):
         return logits.reshape(1, MASKS, 4 * height, 4 * width)
 
 
-def _as_product(layer: nn.Module) -> tuple[nn.Buffer, nn.Buffer]:
+def _as_product(layer: nn.ConvTranspose2d) -> tuple[nn.Buffer, nn.Buffer]:
     """A 2x2 convolution transposed with stride 2 as matrix (C, 4 * C') and bias (4 * C')."""
-    assert isinstance(layer, nn.ConvTranspose2d)
     assert layer.bias is not None
     weight = layer.weight.detach().permute(0, 2, 3, 1).flatten(1).contiguous()
     return nn.Buffer(weight), nn.Buffer(layer.bias.detach().repeat(4))

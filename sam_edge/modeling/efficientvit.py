@@ -18,7 +18,7 @@ from sam_edge.modeling.layers import LayerNorm2d
 
 HEAD_CHANNELS = 32
 EPS = 1e-6
-"""Of every normalisation, which the reference sets when it loads a checkpoint."""
+"""Of every normalisation, the decoder's too: the reference sets it when it loads a checkpoint."""
 NO_WEIGHT = 1e-15
 """Added to the sum of a token's weights, which may all be zero."""
 NECK_CHANNELS = 256

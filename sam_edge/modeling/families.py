@@ -13,7 +13,7 @@ from sam_edge.manifest import Preprocess
 from sam_edge.modeling.edge_sam_encoder import EdgeSamEncoder
 from sam_edge.modeling.efficient_sam import EfficientSamEncoder
 from sam_edge.modeling.efficient_sam_decoder import EfficientSamDecoder, PointPrompts
-from sam_edge.modeling.efficientvit import EfficientViT, Stage, l_stages, xl_stages
+from sam_edge.modeling.efficientvit import EPS, EfficientViT, Stage, l_stages, xl_stages
 from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.mask_decoder import MaskDecoder
@@ -54,9 +54,9 @@ class Family:
     """The checkpoint's weights are float16: they take no more room in the graphs either."""
 
 
-def sam(image_encoder: nn.Module, shrink: int = 1) -> Sam:
+def sam(image_encoder: nn.Module) -> Sam:
     """SAM's prompt encoder and mask decoder behind an image encoder."""
-    return Sam(image_encoder, PromptEncoder(), MaskDecoder(), shrink)
+    return Sam(image_encoder, PromptEncoder(), MaskDecoder())
 
 
 def sam_vit(dim: int, depth: int, heads: int, global_blocks: Collection[int]) -> Sam:
@@ -71,12 +71,14 @@ def efficient_sam(dim: int, heads: int) -> Sam:
 
 def efficientvit_sam_l(stages: Sequence[Stage], neck_depth: int) -> Sam:
     """An EfficientViT-SAM whose encoder looks at half the size."""
-    return sam(EfficientViT(stages, neck_depth=neck_depth, neck_expansion=1), HALF_INPUT.shrink)
+    encoder = EfficientViT(stages, neck_depth=neck_depth, neck_expansion=1)
+    return Sam(encoder, PromptEncoder(), MaskDecoder(eps=EPS), HALF_INPUT.shrink)
 
 
 def efficientvit_sam_xl(stages: Sequence[Stage], neck_depth: int) -> Sam:
     """An EfficientViT-SAM of the larger kind."""
-    return sam(EfficientViT(stages, neck_depth=neck_depth, neck_expansion=4))
+    encoder = EfficientViT(stages, neck_depth=neck_depth, neck_expansion=4)
+    return Sam(encoder, PromptEncoder(), MaskDecoder(eps=EPS))
 
 
 FAMILIES: Mapping[str, Family] = {

@@ -10,17 +10,20 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sam_edge.errors import InputError
 from sam_edge.modeling.layers import LayerNorm2d
-from sam_edge.prompt import NOT_A_POINT
+from sam_edge.prompt import EMPTY_SLOT, NOT_A_POINT
 
 TOKEN_PX = 16
 """Input pixels per image token, along x and y."""
 LEARNED_LABELS = 4
 """Labels 0..3 have a learned vector each: background, foreground, box top-left, box bottom-right."""
+HIDDEN = -3e4
+"""Added to a score to hide it: its exponential is exactly 0, and float16 can still hold it."""
 
 
-class PromptEncoder(nn.Module):
-    """Prompts in pixels of the encoder's input.
+class Prompts(nn.Module):
+    """What every prompt encoder has: where things are, in pixels of the encoder's input.
 
     Args:
         dim: channels of a token.
@@ -28,10 +31,57 @@ class PromptEncoder(nn.Module):
             rectangular input is its top-left part.
     """
 
-    def __init__(self, *, dim: int = 256, image_size: int = 1024, mask_channels: int = 16) -> None:
+    takes_masks = False
+    """Whether an earlier mask can be part of a prompt."""
+
+    def __init__(self, dim: int, image_size: int) -> None:
         super().__init__()
+        self.dim = dim
         self.image_size = image_size
         self.pe_layer = FourierPositions(dim // 2)
+
+    def points(self, coords: Tensor, labels: Tensor) -> Tensor:
+        """Tokens (B, T, dim) of points (B, S, 2), x and y in pixels, with labels (B, S), none of them empty.
+
+        Labels: 1 foreground, 0 background, 2 and 3 box corners, -1 not a point.
+        """
+        raise NotImplementedError
+
+    def slots(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (1, T, dim) of the slots of a static graph, -2 an empty one, and what is added to the
+        score of each in attention, (1, T): HIDDEN where the slot is empty."""
+        raise NotImplementedError
+
+    def mask(self, mask_logits: Tensor) -> Tensor:
+        """Dense map (B, dim, h, w) of an earlier mask's logits (B, 1, 4h, 4w).
+
+        Raises:
+            InputError: this family has no mask prompt.
+        """
+        raise InputError("this model takes no mask prompt: give points or a box")
+
+    def no_mask(self) -> Tensor:
+        """What stands for the dense map where there is no earlier mask: (1, dim, 1, 1)."""
+        return torch.zeros(1, self.dim, 1, 1).to(self.pe_layer.positional_encoding_gaussian_matrix)
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Positional encodings (h * w, dim) of the image tokens of a grid (h, w), row by row."""
+        height, width = grid
+        like = self.pe_layer.positional_encoding_gaussian_matrix
+        y = (torch.arange(height).to(like) + 0.5) * TOKEN_PX / self.image_size
+        x = (torch.arange(width).to(like) + 0.5) * TOKEN_PX / self.image_size
+        rows, columns = torch.meshgrid(y, x, indexing="ij")
+        positions: Tensor = self.pe_layer(torch.stack([columns, rows], -1).flatten(0, 1))
+        return positions
+
+
+class PromptEncoder(Prompts):
+    """SAM's own, with points, boxes and masks."""
+
+    takes_masks = True
+
+    def __init__(self, *, dim: int = 256, image_size: int = 1024, mask_channels: int = 16) -> None:
+        super().__init__(dim, image_size)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, dim) for _ in range(LEARNED_LABELS))
         self.not_a_point_embed = nn.Embedding(1, dim)
         self.mask_downscaling = nn.Sequential(
@@ -46,11 +96,6 @@ class PromptEncoder(nn.Module):
         self.no_mask_embed = nn.Embedding(1, dim)
 
     def points(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """Tokens (B, S, dim) of points (B, S, 2), x and y in pixels, with labels (B, S).
-
-        Labels: 1 foreground, 0 background, 2 and 3 box corners, -1 not a point, -2 empty slot. An empty
-        slot's token is zero; keeping it out of the attention is the decoder's work.
-        """
         # Half a pixel: coordinates name pixels, positions their centres.
         tokens: Tensor = self.pe_layer((coords + 0.5) / self.image_size)
         tokens = tokens * (labels >= 0).to(tokens.dtype)[..., None]
@@ -58,24 +103,17 @@ class PromptEncoder(nn.Module):
         vectors = [self.not_a_point_embed.weight, *self.point_embeddings.parameters()]
         return tokens + (labels[..., None] == kinds).to(tokens.dtype) @ torch.cat(vectors)
 
+    def slots(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        # An empty slot's token is zero.
+        tokens = self.points(coords, labels)
+        return tokens, (labels == EMPTY_SLOT).to(tokens.dtype) * HIDDEN
+
     def mask(self, mask_logits: Tensor) -> Tensor:
-        """Dense map (B, dim, h, w) of an earlier mask's logits (B, 1, 4h, 4w)."""
         dense: Tensor = self.mask_downscaling(mask_logits)
         return dense
 
     def no_mask(self) -> Tensor:
-        """What stands for the dense map where there is no earlier mask: (1, dim, 1, 1)."""
         return self.no_mask_embed.weight[:, :, None, None]
-
-    def positions(self, grid: tuple[int, int]) -> Tensor:
-        """Positional encodings (h * w, dim) of the image tokens of a grid (h, w), row by row."""
-        height, width = grid
-        like = self.pe_layer.positional_encoding_gaussian_matrix
-        y = (torch.arange(height).to(like) + 0.5) * TOKEN_PX / self.image_size
-        x = (torch.arange(width).to(like) + 0.5) * TOKEN_PX / self.image_size
-        rows, columns = torch.meshgrid(y, x, indexing="ij")
-        positions: Tensor = self.pe_layer(torch.stack([columns, rows], -1).flatten(0, 1))
-        return positions
 
 
 class FourierPositions(nn.Module):

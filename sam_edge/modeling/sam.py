@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sam_edge.modeling.mask_decoder import MaskDecoder
-from sam_edge.modeling.prompt_encoder import PromptEncoder
+from sam_edge.modeling.mask_decoder import Decoder
+from sam_edge.modeling.prompt_encoder import Prompts
 
 
 class Sam(nn.Module):
@@ -21,8 +21,8 @@ class Sam(nn.Module):
     def __init__(
         self,
         image_encoder: nn.Module,
-        prompt_encoder: PromptEncoder,
-        mask_decoder: MaskDecoder,
+        prompt_encoder: Prompts,
+        mask_decoder: Decoder,
         shrink: int = 1,
     ) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sam_edge.modeling.cut_decoder import PREPARED, CutDecoder, EncoderWithPrepare, Refine
+from sam_edge.modeling.cut_decoder import PREPARED, CutDecoder, EncoderWithPrepare, Prepare, Refine
 from sam_edge.modeling.exportable import Exportable, GraphSource
 from sam_edge.modeling.prompt_encoder import TOKEN_PX
 from sam_edge.modeling.sam import Sam
@@ -19,7 +19,7 @@ ANSWER = ("logits", "iou")
 
 
 class SamExport:
-    """Encoder with `prepare`, the cut decoder for few and for many prompts, and `refine`.
+    """Encoder with `prepare`, the cut decoder for few and for many prompts, and `refine` for masks.
 
     Args:
         input_hw: (height, width) of the encoder's input, multiples of 16; None takes the family's square.
@@ -33,16 +33,13 @@ class SamExport:
 
     def graphs(self) -> list[GraphSource]:
         image = {"image": torch.zeros(1, 3, *(side // self.sam.shrink for side in self.input_hw))}
-        embedding = torch.zeros(1, self.sam.prompt_encoder.no_mask().shape[1], *self.grid)
-        refine = Refine(self.sam, self.grid)
-        mask = {
-            "embedding": embedding,
-            "mask_logits": torch.zeros(1, 1, *(4 * side for side in self.grid)),
-        }
+        prompts = self.sam.prompt_encoder
+        embedding = torch.zeros(1, prompts.dim, *self.grid)
         with torch.no_grad():
-            prepared = dict(zip(PREPARED, refine(**mask), strict=True))
+            tensors = Prepare(self.sam, self.grid)(embedding, prompts.no_mask())
+        prepared = dict(zip(PREPARED, tensors, strict=True))
         decoder = CutDecoder(self.sam, self.grid)
-        return [
+        graphs = [
             GraphSource(
                 "encoder",
                 EncoderWithPrepare(self.sam, self.grid),
@@ -50,8 +47,12 @@ class SamExport:
                 ("embedding", *PREPARED),
             ),
             *(GraphSource(name, decoder, prepared | _prompt(slots), ANSWER) for name, slots in SLOTS.items()),
-            GraphSource("refine", refine, mask, PREPARED),
         ]
+        if prompts.takes_masks:
+            mask_logits = torch.zeros(1, 1, *(4 * side for side in self.grid))
+            mask = {"embedding": embedding, "mask_logits": mask_logits}
+            graphs.append(GraphSource("refine", Refine(self.sam, self.grid), mask, PREPARED))
+        return graphs
 
     def encode(self, image: Tensor) -> Mapping[str, Tensor]:
         return {"embedding": self.sam.image_encoder(image)}

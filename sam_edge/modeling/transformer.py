@@ -51,15 +51,15 @@ class Attention(nn.Module):
 class TwoWayLayer(nn.Module):
     """Tokens among themselves, tokens to image, tokens alone, image to tokens."""
 
-    def __init__(self, dim: int, heads: int, hidden: int, downsample: int) -> None:
+    def __init__(self, dim: int, heads: int, hidden: int, downsample: int, eps: float) -> None:
         super().__init__()
         self.self_attn = Attention(dim, heads)
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, eps)
         self.cross_attn_token_to_image = Attention(dim, heads, downsample)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = FeedForward(dim, hidden, nn.ReLU)
-        self.norm3 = nn.LayerNorm(dim)
-        self.norm4 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim, eps)
+        self.mlp: nn.Module = FeedForward(dim, hidden, nn.ReLU)
+        self.norm3 = nn.LayerNorm(dim, eps)
+        self.norm4 = nn.LayerNorm(dim, eps)
         self.cross_attn_image_to_token = Attention(dim, heads, downsample)
 
     def among_tokens(
@@ -94,12 +94,20 @@ class TwoWayTransformer(nn.Module):
     """Prompt tokens (B, T, dim) and image tokens (B, N, dim), both changed by each other."""
 
     def __init__(
-        self, *, dim: int = 256, depth: int = 2, heads: int = 8, hidden: int = 2048, downsample: int = 2
+        self,
+        *,
+        dim: int = 256,
+        depth: int = 2,
+        heads: int = 8,
+        hidden: int = 2048,
+        downsample: int = 2,
+        eps: float = 1e-5,
+        layer: type[TwoWayLayer] = TwoWayLayer,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TwoWayLayer(dim, heads, hidden, downsample) for _ in range(depth))
+        self.layers = nn.ModuleList(layer(dim, heads, hidden, downsample, eps) for _ in range(depth))
         self.final_attn_token_to_image = Attention(dim, heads, downsample)
-        self.norm_final_attn = nn.LayerNorm(dim)
+        self.norm_final_attn = nn.LayerNorm(dim, eps)
 
     def steps(self) -> list[TwoWayLayer]:
         """The layers, in order."""

@@ -17,7 +17,7 @@ from typing import Any
 from sam_edge import driver
 from sam_edge.cache import cache_folder
 from sam_edge.errors import SamEdgeError
-from sam_edge.install import cure, hindrances, system_advice
+from sam_edge.install import cure, hindrance, system_advice
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
 from sam_edge.runtime import RUNTIMES, Entry, best_runtime
@@ -45,6 +45,18 @@ INSTRUCTIONS = (
 )
 """What decides how fast a processor multiplies."""
 
+JETPACKS = {
+    (35,): "5.1",
+    (36, 2): "6.0 preview",
+    (36, 3): "6.0",
+    (36, 4): "6.1 to 6.2",
+    (36, 5): "6.2",
+    (38, 2): "7.0",
+    (38, 4): "7.1",
+    (39,): "7.2",
+}
+"""Beginning of Jetson's Linux release -> JetPack."""
+
 
 @dataclass(frozen=True)
 class RuntimeReport:
@@ -70,6 +82,7 @@ class Report:
     """Everything the doctor found."""
 
     machine: Machine
+    jetpack: str | None
     cuda: str
     """The driver in words, or why it cannot be used."""
     versions: Mapping[str, str]
@@ -93,6 +106,7 @@ def examine(machine: Machine) -> Report:
     folder = cache_folder("any").parent
     return Report(
         machine=machine,
+        jetpack=jetpack(machine.l4t),
         cuda=_cuda(machine),
         versions=_versions(),
         runtimes=tuple(_runtime(name, entry, machine) for name, entry in RUNTIMES.items()),
@@ -100,6 +114,12 @@ def examine(machine: Machine) -> Report:
         cache=str(folder),
         cache_bytes=_size(folder),
     )
+
+
+def jetpack(l4t: tuple[int, ...] | None) -> str | None:
+    """The JetPack that brings a release of Jetson's Linux, or None."""
+    found = (name for start, name in JETPACKS.items() if l4t is not None and l4t[: len(start)] == start)
+    return next(found, None)
 
 
 def in_one_line(error: BaseException) -> str:
@@ -115,9 +135,9 @@ def _runtime(name: str, entry: Entry, machine: Machine) -> RuntimeReport:
     installed = _is_installed(entry.library)
     devices: tuple[str, ...] = ()
     problems: dict[str, str] = {}
-    hindrance = hindrances(entry.library, machine)
-    if hindrance:
-        problems[name] = hindrance
+    hindered = hindrance(entry.library, machine)
+    if hindered:
+        problems[name] = hindered
     elif not installed:
         problems[name] = f"not installed: {cure(entry.library, machine)}"
     else:
@@ -164,7 +184,7 @@ def _cuda(machine: Machine) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"linux": platform.release(), "python": platform.python_version()}
     for name in PACKAGES:
         answer = _version(name)
         if answer is not None:

@@ -19,7 +19,7 @@ def cure(library: str, machine: Machine) -> str:
     return f"pip install 'sam-edge[{EXTRA_OF[library]}]'"
 
 
-def hindrances(library: str, machine: Machine) -> str | None:
+def hindrance(library: str, machine: Machine) -> str | None:
     """Why `library`, though it may be installed, has nothing to compute on here; None if it has."""
     if library != "tensorrt":
         return None
@@ -41,12 +41,15 @@ def system_advice(machine: Machine) -> list[str]:
     if machine.l4t is not None and machine.l4t < TENSORRT_FLOOR_L4T:
         advice.append("this JetPack's TensorRT is older than 10.3: flash JetPack 6.1 or newer")
     if vendors & {"intel", "i915", "xe"}:
-        advice.append("Intel GPU: openvino:GPU needs sudo apt install intel-opencl-icd and the group render")
+        advice.append("Intel GPU: openvino:GPU needs sudo apt install intel-opencl-icd")
     if any(npu.vendor == "intel" for npu in machine.npus):
         advice.append(
             "Intel NPU: openvino:NPU needs the packages intel-driver-compiler-npu and intel-level-zero-npu "
-            "of Intel's linux-npu-driver, and the group render"
+            "of Intel's linux-npu-driver"
         )
+    locked = [node.name for node in (*machine.gpus, *machine.npus) if not node.may_open]
+    if locked:
+        advice.append(f"{', '.join(locked)} may not be opened: sudo usermod -aG render $USER, and log in again")
     return advice
 
 

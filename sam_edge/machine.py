@@ -35,6 +35,8 @@ class Device:
     """Such as renderD128 or accel0."""
     vendor: str
     """intel, nvidia, amd, arm; a driver's name or PCI number where it is none of these; "" if unknown."""
+    may_open: bool = True
+    """Whether this user has the right to."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,10 @@ def _l4t(text: str) -> tuple[int, ...] | None:
 
 def _devices(root: Path, nodes: str, pattern: str, classes: str) -> tuple[Device, ...]:
     paths = sorted((root / nodes).glob(pattern))
-    return tuple(Device(path.name, _vendor(root / classes / path.name / "device")) for path in paths)
+    return tuple(
+        Device(path.name, _vendor(root / classes / path.name / "device"), os.access(path, os.R_OK | os.W_OK))
+        for path in paths
+    )
 
 
 def _vendor(device: Path) -> str:

@@ -79,7 +79,7 @@ def test_jetson_is_told_what_apt_brings(tmp_path: Path) -> None:
     assert found["tensorrt"].score == 100
     assert "sudo apt install python3-libnvinfer" in found["tensorrt"].problems["tensorrt"]
     text = command.text(report)
-    assert "36.4.3" in text
+    assert "36.4.3, JetPack 6.1 to 6.2" in text
     assert "Orin Nano" in text
     assert "compute capability 8.6" in text
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sam_edge import scores
 from sam_edge.cores import usable_cores
-from sam_edge.install import cure, hindrances, system_advice
+from sam_edge.install import cure, hindrance, system_advice
 from sam_edge.machine import Device, Machine, read_machine
 from tests.machines import MACHINES, bare_arm, jetson, npu_laptop, nvidia_desktop, old_jetson
 
@@ -90,9 +90,9 @@ def test_cures_fit_the_machine(tmp_path: Path) -> None:
     assert cure("tensorrt", desktop) == "pip install 'sam-edge[tensorrt]'"
     assert "python3-libnvinfer" in cure("tensorrt", board)
     assert cure("openvino", board) == "pip install 'sam-edge[openvino]'"
-    assert hindrances("tensorrt", board) is None
-    assert "JetPack 6.1" in (hindrances("tensorrt", old_jetson(tmp_path / "old")) or "")
-    assert hindrances("tensorrt", npu_laptop(tmp_path / "laptop")) == "no NVIDIA GPU here"
+    assert hindrance("tensorrt", board) is None
+    assert "JetPack 6.1" in (hindrance("tensorrt", old_jetson(tmp_path / "old")) or "")
+    assert hindrance("tensorrt", npu_laptop(tmp_path / "laptop")) == "no NVIDIA GPU here"
 
 
 def test_advice_names_the_drivers_that_would_help(tmp_path: Path) -> None:
@@ -105,7 +105,10 @@ def test_advice_names_the_drivers_that_would_help(tmp_path: Path) -> None:
     assert "intel-driver-compiler-npu" in laptop
     assert "--runtime nvidia" in system_advice(replace(jetson(tmp_path / "jetson"), libcuda=None))[0]
     assert "JetPack 6.1" in system_advice(old_jetson(tmp_path / "old"))[0]
-    assert system_advice(bare_arm(tmp_path / "board")) == []
+    board = bare_arm(tmp_path / "board")
+    assert system_advice(board) == []
+    locked = replace(board, gpus=(Device("renderD128", "v3d", may_open=False),))
+    assert "renderD128 may not be opened: sudo usermod -aG render" in system_advice(locked)[0]
 
 
 FILES = (

@@ -21,6 +21,7 @@ OUTER = ("runtimes", "exporters", "calibration", "benchmarks", "training")
 LAZY = [
     *(where for where, _ in COMMANDS.values()),
     *(entry.where for entry in RUNTIMES.values()),
+    *(entry.probe for entry in RUNTIMES.values() if entry.probe),
     *SOURCES.values(),
     *SINKS.values(),
 ]

@@ -51,7 +51,8 @@ def _machine(report: Report) -> list[str]:
     if machine.module:
         rows.append(("board", machine.module))
     if machine.l4t:
-        rows.append(("L4T", ".".join(str(part) for part in machine.l4t)))
+        release = ".".join(str(part) for part in machine.l4t)
+        rows.append(("L4T", f"{release}, JetPack {report.jetpack}" if report.jetpack else release))
     rows += [
         ("CUDA", report.cuda),
         ("GPU nodes", _nodes(machine.gpus)),

@@ -395,7 +395,7 @@ def test_providers_of_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
     assert [name for name, _ in providers.providers("cpu", replay=False)] == ["CPUExecutionProvider"]
     (name, options), _ = providers.providers("cuda", replay=True)
-    assert (name, options["enable_cuda_graph"]) == ("CUDAExecutionProvider", True)
+    assert (name, options["enable_cuda_graph"]) == ("CUDAExecutionProvider", 1)
     names = [name for name, _ in providers.providers("tensorrt", replay=False)]
     assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     assert (tmp_path / "onnxruntime").stat().st_mode & 0o77 == 0

@@ -1,0 +1,353 @@
+"""Plans of a model folder: shapes, the cache, two builders at once, damage, and who may build at all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError, OutputError
+from sam_edge.exporters import tensorrt_plans
+from sam_edge.exporters.tensorrt_build import Memory
+from sam_edge.exporters.tensorrt_plans import (
+    Job,
+    Outcome,
+    Workshop,
+    build_job,
+    build_jobs,
+    choose_engine,
+    find_device,
+    job_key,
+    plan_jobs,
+    timing_path,
+)
+from sam_edge.exporters.tensorrt_settings import (
+    BuilderSettings,
+    ShapeRange,
+    graph_shapes,
+    workspace_limit_mb,
+)
+from sam_edge.geometry import InputSize
+from sam_edge.machine import Machine, read_machine
+from sam_edge.manifest import Engine
+from sam_edge.plans import PlanDevice, find_plan, key_path, plan_path, read_plan, write_plan
+from tests.exporters.fake_tensorrt import LEARNT, PLAN, FakeTrt
+
+ORIN = PlanDevice("10.3.0", "540.4.0", "12.6", "Orin", "8.7", 8, "36.4.3")
+NANO = find_bundle("nano")
+
+
+def workshop(folder: Path, trt: FakeTrt | None = None, device: PlanDevice = ORIN) -> Workshop:
+    return Workshop(trt or FakeTrt(), device, lambda: Memory(3000, 7600), folder)
+
+
+def jobs(input_wh: tuple[int, int] | None = None, **settings: Any) -> list[Job]:
+    found: list[Job] = plan_jobs(NANO, Engine("tensorrt"), BuilderSettings(**settings), input_wh)
+    return found
+
+
+def build(place: Workshop, job: Job) -> Outcome:
+    outcome: Outcome = build_job(place, job, lambda step, done: None)
+    return outcome
+
+
+@given(width=st.integers(1, 4000), height=st.integers(1, 4000))
+def test_a_plan_for_every_size_takes_every_frame(width: int, height: int) -> None:
+    shape = graph_shapes(NANO.manifest, "encoder", None)["image"]
+    picture = NANO.manifest.input_size.view((width, height)).picture_wh
+    for least, side, most in zip(shape.least, (1, 3, *picture[::-1]), shape.most, strict=True):
+        assert least <= side <= most
+
+
+@given(rows=st.integers(1, 16))
+def test_sizes_of_all_graphs_follow_from_the_picture(rows: int) -> None:
+    encoder, decoder = (graph_shapes(NANO.manifest, name, (512, 32 * rows)) for name in ("encoder", "decoder"))
+    assert encoder["image"].best == (1, 3, 32 * rows, 512)
+    assert decoder["embedding"].best == (1, 96, 2 * rows, 32)
+    assert decoder["mask_logits"].best == (1, 1, 8 * rows, 128)
+    assert all(shape.fixed for shape in (*encoder.values(), *decoder.values()))
+    assert "point_coords" not in decoder
+
+
+def test_tuned_for_what_cameras_send() -> None:
+    shape = graph_shapes(NANO.manifest, "encoder", None)["image"]
+    assert shape.best == (1, 3, 288, 512)
+    assert str(shape) == "1x3x32..512x32..512, best 1x3x288x512"
+
+
+@pytest.mark.parametrize("input_wh", [(640, 384), (512, 300), (256, 256), (512, 0), (512, -32)])
+def test_sizes_that_no_frame_has(input_wh: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="such as 512x288"):
+        jobs(input_wh)
+
+
+def _with_size(size: InputSize) -> Bundle:
+    return Bundle(NANO.path, replace(NANO.manifest, input_size=size))
+
+
+def test_a_model_of_one_size_is_built_for_that() -> None:
+    manifest = _with_size(InputSize(512, 32, square=True)).manifest
+    assert graph_shapes(manifest, "encoder", None)["image"].fixed
+    assert graph_shapes(manifest, "encoder", (512, 512))["image"].best == (1, 3, 512, 512)
+    with pytest.raises(InputError, match="this model's input is 512x512: leave --input out"):
+        graph_shapes(manifest, "encoder", (512, 288))
+
+
+def test_a_size_that_follows_from_nothing_is_named() -> None:
+    graph = NANO.manifest.graphs["encoder"]
+    odd = replace(graph, inputs=(replace(graph.inputs[0], name="other", shape=(1, "prompts")),))
+    manifest = replace(NANO.manifest, graphs={**NANO.manifest.graphs, "odd": odd})
+    with pytest.raises(BundleError, match="size prompts of input other"):
+        graph_shapes(manifest, "odd", None)
+
+
+@given(st.integers(0, 200_000))
+def test_scratch_memory_is_a_quarter_within_bounds(free_mb: int) -> None:
+    limit = workspace_limit_mb(free_mb)
+    assert 128 <= limit <= 4096
+    assert limit in {free_mb // 4, 128, 4096}
+
+
+def test_scratch_memory_of_the_moment_does_not_make_another_plan(tmp_path: Path) -> None:
+    first = FakeTrt()
+    build(workshop(tmp_path, first), jobs()[0])
+    assert first.config.pools == {"WORKSPACE": 750 << 20}
+    later = Workshop(FakeTrt(), ORIN, lambda: Memory(500, 7600), tmp_path)
+    assert build(later, jobs()[0]).why == ""
+    chosen = FakeTrt()
+    assert "other settings" in build(workshop(tmp_path, chosen), jobs(workspace_mb=64)[0]).why
+    assert chosen.config.pools == {"WORKSPACE": 64 << 20}
+
+
+def test_plans_are_built_once_and_found_by_the_runtime(tmp_path: Path) -> None:
+    trt, said = FakeTrt(inputs=("image", "embedding")), []
+    outcomes = list(build_jobs(workshop(tmp_path, trt), jobs(), lambda step, done: said.append((step, done))))
+    assert [outcome.name for outcome in outcomes] == ["encoder", "decoder"]
+    assert all("no TensorRT plan for this device yet" in outcome.why for outcome in outcomes)
+    assert [share for _, share in said] == sorted(share for _, share in said)
+    assert said[-1] == ("done", 1.0)
+    assert ("building decoder", 0.75) in said
+    for outcome in outcomes:
+        found = find_plan(NANO.graph(outcome.name), ORIN, None, tmp_path)
+        assert found == outcome.plan
+        plan, key = read_plan(found)
+        assert plan == PLAN
+        assert key.shapes == {
+            spec.name: spec.shape
+            for spec in (
+                *NANO.manifest.graphs[outcome.name].inputs,
+                *NANO.manifest.graphs[outcome.name].outputs,
+            )
+        }
+    again = list(build_jobs(workshop(tmp_path, trt), jobs(), lambda step, done: None))
+    assert [(item.plan, item.why, item.seconds) for item in again] == [
+        (item.plan, "", 0.0) for item in outcomes
+    ]
+    assert trt.built == 2
+
+
+def test_a_plan_of_one_size_knows_its_shapes_by_itself(tmp_path: Path) -> None:
+    outcome = build(workshop(tmp_path), jobs((512, 288))[0])
+    assert read_plan(outcome.plan)[1].shapes == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"tensorrt": "10.13.3"}, "built for tensorrt 10.3.0, here is 10.13.3"),
+        ({"driver": "560.1"}, "built for driver 540.4.0, here is 560.1"),
+        ({"device_name": "Thor"}, "built for device name Orin, here is Thor"),
+        ({"l4t": "36.5.0"}, "built for l4t 36.4.3, here is 36.5.0"),
+    ],
+)
+def test_a_foreign_plan_is_built_anew_and_why_is_said(change: dict[str, Any], why: str, tmp_path: Path) -> None:
+    job = jobs()[0]
+    old = build(workshop(tmp_path), job)
+    new = build(workshop(tmp_path, device=replace(ORIN, **change)), job)
+    assert why in new.why
+    assert "sam-edge build" not in new.why
+    assert new.plan != old.plan
+
+
+def test_damage_is_removed_and_built_anew(tmp_path: Path) -> None:
+    job, trt = jobs()[0], FakeTrt()
+    plan = build(workshop(tmp_path, trt), job).plan
+    plan.write_bytes(PLAN[:-1])
+    assert "was damaged and has been removed" in build(workshop(tmp_path, trt), job).why
+    key_path(plan).write_text("{")
+    assert "key was damaged" in build(workshop(tmp_path, trt), job).why
+    plan.unlink()
+    assert build(workshop(tmp_path, trt), job).why
+    assert plan.read_bytes() == PLAN
+    assert trt.built == 4
+
+
+def test_a_plan_that_others_may_write_is_not_trusted(tmp_path: Path) -> None:
+    job = jobs()[0]
+    plan = build(workshop(tmp_path), job).plan
+    plan.chmod(0o666)
+    assert "can be written by other users" in build(workshop(tmp_path), job).why
+
+
+def test_a_build_that_fails_leaves_no_plan(tmp_path: Path) -> None:
+    job = jobs()[0]
+    with pytest.raises(EngineError):
+        build(workshop(tmp_path, FakeTrt(builds=False)), job)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+    assert build(workshop(tmp_path), job).why
+
+
+def test_timings_are_kept_and_given_to_the_next_build(tmp_path: Path) -> None:
+    path = timing_path(ORIN, tmp_path)
+    first, second, third = FakeTrt(), FakeTrt(), FakeTrt()
+    build(workshop(tmp_path, first), jobs()[0])
+    assert first.config.given_timing == b""
+    build(workshop(tmp_path, second), jobs()[1])
+    assert second.config.given_timing == LEARNT
+    # A damaged cache costs time and nothing else.
+    path.write_bytes(path.read_bytes()[:-1])
+    build(workshop(tmp_path, third), jobs((512, 288))[0])
+    assert third.config.given_timing == b""
+    assert timing_path(replace(ORIN, driver="560.1"), tmp_path) != path
+
+
+def test_without_timings(tmp_path: Path) -> None:
+    trt = FakeTrt()
+    build(replace(workshop(tmp_path, trt), remember_timing=False), jobs()[0])
+    assert not hasattr(trt.config, "given_timing")
+    assert not timing_path(ORIN, tmp_path).exists()
+
+
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_comes_second_waits_and_takes_what_the_first_has_built(tmp_path: Path) -> None:
+    job, trt = jobs()[0], FakeTrt()
+    lock = plan_path(job.graph, job_key(job, ORIN), tmp_path).with_suffix(".lock")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        waits = threading.Event()
+        outcomes: list[Outcome] = []
+
+        def show(step: str, done: float) -> None:
+            if "waiting" in step:
+                waits.set()
+
+        def second() -> None:
+            outcomes.append(build_job(workshop(tmp_path, trt), job, show))
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waits.wait(30)
+        assert not outcomes
+        # Meanwhile the first one finishes its plan.
+        key = replace(job_key(job, ORIN), plan_sha256=sha256(PLAN).hexdigest())
+        path = write_plan(job.graph, PLAN, key, tmp_path)
+    finally:
+        holder.communicate()
+    thread.join(30)
+    assert outcomes == [Outcome("encoder", path, len(PLAN), 0.0, "")]
+    assert trt.built == 0
+
+
+def test_the_cache_cannot_be_written(tmp_path: Path) -> None:
+    place = tmp_path / "a file"
+    place.write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write"):
+        build(workshop(place / "cache"), jobs()[0])
+
+
+def _machine(root: Path, cuda: bool = False, jetson: bool = False) -> Machine:
+    if cuda:
+        for file in ("dev/nvidia0", "usr/lib/x86_64-linux-gnu/libcuda.so.1"):
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).touch()
+    if jetson:
+        (root / "etc").mkdir(exist_ok=True)
+        (root / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3, GCID: 1")
+    machine: Machine = read_machine(root, architecture="x86_64")
+    return machine
+
+
+def test_without_a_gpu_tensorrt_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt_plans, "this_device", lambda: pytest.fail("touched"))
+    with pytest.raises(EngineError, match=r"no NVIDIA GPU .*--dry-run"):
+        find_device(_machine(tmp_path))
+
+
+def test_with_a_gpu_the_device_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt_plans, "this_device", lambda: ORIN)
+    assert find_device(_machine(tmp_path, cuda=True)) is ORIN
+
+
+@pytest.mark.parametrize("jetson", [False, True])
+def test_free_memory(jetson: bool, tmp_path: Path) -> None:
+    machine = _machine(tmp_path, cuda=True, jetson=jetson)
+    cuda = SimpleNamespace(memory=lambda: (100 << 20, 7000 << 20))
+    memory = tensorrt_plans._memory(cuda, machine)
+    assert memory.total_mb == 7000
+    # On Jetson the file cache gives way.
+    assert (memory.free_mb > 100) == jetson
+
+
+def test_the_precision_that_the_folder_has() -> None:
+    engines = {"tensorrt-fp16": {"encoder": "encoder.onnx"}}
+    half = Bundle(NANO.path, replace(NANO.manifest, engines=engines))
+    assert choose_engine(half, None) == choose_engine(half, "fp16") == Engine("tensorrt", "fp16")
+    assert choose_engine(half, "fp32") == choose_engine(NANO, None) == Engine("tensorrt", "fp32")
+    with pytest.raises(InputError, match="--target tensorrt --precision fp16"):
+        choose_engine(NANO, "fp16")
+
+
+WITHOUT_EXTRAS = """
+import sys
+for library in ("onnx", "torch", "onnxruntime"):
+    sys.modules[library] = None
+from sam_edge.exporters import tensorrt_plans, tensorrt_dry_run
+from sam_edge.bundle import find_bundle
+from sam_edge.exporters.tensorrt_settings import BuilderSettings
+bundle = find_bundle("nano")
+engine = tensorrt_plans.choose_engine(bundle, None)
+jobs = tensorrt_plans.plan_jobs(bundle, engine, BuilderSettings())
+print(tensorrt_dry_run.check_jobs(jobs), [job.name for job in jobs])
+"""
+
+
+def test_a_device_needs_neither_onnx_nor_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, check=False)
+    assert done.stdout == "[] ['encoder', 'decoder']\n", done.stderr
+
+
+def test_shapes_are_json() -> None:
+    settings = BuilderSettings(shapes={"x": ShapeRange((1,), (2,), (3,))})
+    assert json.loads(json.dumps(settings.document()))["shapes"] == {"x": [[1], [2], [3]]}
+
+
+def test_a_missing_cuda_binding_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> PlanDevice:
+        raise MissingExtraError("cuda-python", "tensorrt")
+
+    monkeypatch.setattr(tensorrt_plans, "this_device", missing)
+    with pytest.raises(MissingExtraError, match=r"sam-edge\[tensorrt\]"):
+        tensorrt_plans.find_workshop(_machine(tmp_path, cuda=True))

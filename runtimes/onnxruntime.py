@@ -114,7 +114,7 @@ def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort
     # The arena keeps its largest size for ever; a wearable shares its memory.
     options.enable_cpu_mem_arena = False
     try:
-        return start(str(graph), options, device, replay=replay)
+        return start(graph, options, device, replay=replay)
     except SamEdgeError:
         raise
     except Exception as error:  # onnxruntime's own errors share no base class

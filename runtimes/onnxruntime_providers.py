@@ -19,6 +19,7 @@ from sam_edge import driver
 from sam_edge.cache import cache_folder
 from sam_edge.errors import EngineError
 from sam_edge.machine import Machine, this_machine
+from sam_edge.plans import graph_sha256
 
 PROVIDER_OF = {
     "cpu": "CPUExecutionProvider",
@@ -43,8 +44,11 @@ def default_device(machine: Machine) -> str:
     return "cuda" if machine.has_cuda and PROVIDER_OF["cuda"] in ort.get_available_providers() else "cpu"
 
 
-def providers(device: str, *, replay: bool) -> list[tuple[str, dict[str, Any]]]:
-    """Providers and options, the wanted one first; `replay` records the kernels as a CUDA graph."""
+def providers(device: str, *, replay: bool, plans: Path | None = None) -> list[tuple[str, dict[str, Any]]]:
+    """Providers and options, the wanted one first.
+
+    `replay` records the kernels as a CUDA graph; `plans` is where TensorRT keeps what it built, None nowhere.
+    """
     cpu: tuple[str, dict[str, Any]] = (PROVIDER_OF["cpu"], {})
     if device == "cpu":
         return [cpu]
@@ -52,16 +56,11 @@ def providers(device: str, *, replay: bool) -> list[tuple[str, dict[str, Any]]]:
     cuda = {"device_id": 0, "use_tf32": 0}
     if device == "cuda":
         return [(PROVIDER_OF["cuda"], cuda | {"enable_cuda_graph": int(replay)}), cpu]
-    folder = cache_folder("onnxruntime")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tensorrt = {
-        "device_id": 0,
-        "trt_cuda_graph_enable": int(replay),
-        "trt_engine_cache_enable": 1,
-        "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": 1,
-        "trt_timing_cache_path": str(folder),
-    }
+    tensorrt: dict[str, Any] = {"device_id": 0, "trt_cuda_graph_enable": int(replay)}
+    if plans is not None:
+        plans.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for kind in ("engine", "timing"):
+            tensorrt |= {f"trt_{kind}_cache_enable": 1, f"trt_{kind}_cache_path": str(plans)}
     return [(PROVIDER_OF["tensorrt"], tensorrt), (PROVIDER_OF["cuda"], cuda), cpu]
 
 
@@ -93,8 +92,17 @@ def usable_devices() -> dict[str, str | None]:
     return answers
 
 
+def plan_folder(graph: Path) -> Path:
+    """Where the TensorRT plans of a graph are kept.
+
+    onnxruntime finds a plan by the names in a graph, which all models of a family share, and by the device;
+    so each graph's content and each onnxruntime has a folder of its own.
+    """
+    return cache_folder("onnxruntime") / f"{graph_sha256(graph)[:32]}-{ort.__version__}"
+
+
 def start(
-    model: str | bytes, options: ort.SessionOptions, device: str, *, replay: bool
+    model: Path | bytes, options: ort.SessionOptions, device: str, *, replay: bool
 ) -> ort.InferenceSession:
     """A session that really runs on the device.
 
@@ -103,8 +111,12 @@ def start(
     """
     with _quietly(options, device):
         try:
+            plans = plan_folder(model) if device == "tensorrt" and isinstance(model, Path) else None
             session = ort.InferenceSession(
-                model, options, providers=providers(device, replay=replay), enable_fallback=0
+                str(model) if isinstance(model, Path) else model,
+                options,
+                providers=providers(device, replay=replay, plans=plans),
+                enable_fallback=0,
             )
         except Exception as error:  # onnxruntime's own errors share no base class
             reason = _missing_library(device)

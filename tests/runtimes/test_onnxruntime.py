@@ -391,14 +391,22 @@ def test_cuda_is_taken_unasked_only_where_it_can_be_had(
     assert providers.default_device(desktop) == "cuda"
 
 
-def test_providers_of_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
+def test_providers_of_each_device(tmp_path: Path) -> None:
     assert [name for name, _ in providers.providers("cpu", replay=False)] == ["CPUExecutionProvider"]
     (name, options), _ = providers.providers("cuda", replay=True)
     assert (name, options["enable_cuda_graph"]) == ("CUDAExecutionProvider", 1)
-    names = [name for name, _ in providers.providers("tensorrt", replay=False)]
+    found = providers.providers("tensorrt", replay=False, plans=tmp_path / "plans")
+    names = [name for name, _ in found]
     assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert (tmp_path / "onnxruntime").stat().st_mode & 0o77 == 0
+    assert found[0][1]["trt_engine_cache_path"] == str(tmp_path / "plans")
+    assert (tmp_path / "plans").stat().st_mode & 0o77 == 0
+
+
+def test_graphs_of_equal_names_have_plans_of_their_own(encoder: Path, decoder: Path) -> None:
+    before = providers.plan_folder(encoder)
+    assert before.parent.name == "onnxruntime"
+    encoder.write_bytes(decoder.read_bytes())
+    assert providers.plan_folder(encoder) != before
 
 
 def test_a_graph_that_cannot_be_recorded_runs_all_the_same(

@@ -13,6 +13,15 @@ from sam_edge.modeling import families
 from tests.modeling.tiny_sam import TINY, tiny_sam
 
 
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Small models gain nothing from threads, and lose much when other work holds the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def tiny_family() -> Iterator[None]:
     """`tiny` is a family like the others."""

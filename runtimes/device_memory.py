@@ -92,6 +92,11 @@ class Staging:
         self._memory: HostMemory = cuda.host_malloc(max(size, 1), mapped)
 
     @property
+    def size(self) -> int:
+        """In bytes."""
+        return self._memory.size
+
+    @property
     def address(self) -> int:
         """For the processor and for copies."""
         return self._memory.address

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.runtimes.cuda import CopyKind, CudaApi, CudaDevice, HostMemory, fail, fail_memory, fail_pinned
+from tests.runtimes.host_kernels import compile_for_host
 
 GARBAGE = 0xCD
 ILLEGAL_ADDRESS = 700
@@ -52,6 +53,7 @@ class SimulatedCuda:
         self._streams: dict[int, Stream] = {}
         self._happened: dict[int, bool] = {}
         self._graphs: dict[int, list[Work]] = {}
+        self._kernels: dict[int, Callable[..., None]] = {}
         self._next = 1
         self._clock = Condition()
 
@@ -98,10 +100,10 @@ class SimulatedCuda:
         memory = self._device if where == "device" else self._host
         starts = sorted(memory)
         index = bisect_right(starts, address) - 1
-        if index >= 0 and address + size <= starts[index] + memory[starts[index]].size:
-            offset = address - starts[index]
-            return memory[starts[index]][offset : offset + size]
-        fail(ILLEGAL_ADDRESS, "cudaErrorIllegalAddress", "using memory")
+        if index < 0 or address + size > starts[index] + memory[starts[index]].size:
+            fail(ILLEGAL_ADDRESS, "cudaErrorIllegalAddress", "using memory")
+        offset = address - starts[index]
+        return memory[starts[index]][offset : offset + size]
 
     # CudaApi
 
@@ -201,7 +203,7 @@ class SimulatedCuda:
         del self._graphs[graph]
 
     def compile(self, source: str, function: str) -> int:
-        raise NotImplementedError
+        return self._handle(self._kernels, compile_for_host(source, function))
 
     def launch(
         self,
@@ -211,7 +213,8 @@ class SimulatedCuda:
         arguments: Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]],
         stream: int,
     ) -> None:
-        raise NotImplementedError
+        run = self._kernels[kernel]
+        self.enqueue(stream, "kernel", lambda: run(*grid[:2], *block[:2], *arguments))
 
     def _work_until(self, done: Callable[[], bool]) -> None:
         """Do what is queued, the urgent first, until `done`. The lock is held."""

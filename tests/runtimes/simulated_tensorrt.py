@@ -21,7 +21,7 @@ WORKSPACE = 4096
 PROFILE = (1, 64, 4096)
 """Least, best and most of every free dimension."""
 _KINDS = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(string)": "STRING"}
-_SIZES = {"FLOAT": np.float32, "HALF": np.float16}
+_SIZES: dict[str, type[np.floating[Any]]] = {"FLOAT": np.float32, "HALF": np.float16}
 
 
 class Logger:
@@ -92,7 +92,7 @@ class SimulatedEngine:
         return len(self.nodes)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.nodes)[index]
+        return str(list(self.nodes)[index])
 
     def get_tensor_mode(self, name: str) -> str:
         return Mode.INPUT if name in self.inputs else Mode.OUTPUT
@@ -171,7 +171,7 @@ class SimulatedContext:
         for name, value in zip(names, self._engine.session.run(names, feeds), strict=True):
             cuda.bytes_at(addresses[name], value.nbytes)[:] = np.ascontiguousarray(value).view(np.uint8).ravel()
 
-    def _dtype(self, name: str) -> type[np.generic]:
+    def _dtype(self, name: str) -> type[np.floating[Any]]:
         return _SIZES[self._engine.get_tensor_dtype(name).name]
 
 

@@ -38,12 +38,12 @@ def simulate(tmp_path: Path) -> Simulate:
 
 
 def write_graph(path: Path, operation: str, inputs: list[str], output: str, shape: list[int | str]) -> Path:
-    tensors = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name in dict.fromkeys((*inputs, output))
-    ]
+    tensors = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (*inputs, output)
+    }
     nodes = [helper.make_node(operation, inputs, [output])]
-    graph = helper.make_graph(nodes, "small", tensors[:-1], tensors[-1:])
+    *given, answer = tensors.values()
+    graph = helper.make_graph(nodes, "small", given, [answer])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     return path
 

@@ -37,8 +37,8 @@ PACKAGES = {
     "onnx": ("onnx",),
 }
 """What we call a library -> the packages that bring it, the first one found counts."""
-MODULES = {"opencv": "cv2", "tensorrt": "tensorrt"}
-"""Libraries that a system may bring without a package that pip knows; they are asked themselves."""
+MODULES = {"numpy": "numpy", "opencv": "cv2", "tensorrt": "tensorrt"}
+"""Libraries that are imported as well: a system may bring them without a package, or half of what they need."""
 INSTRUCTIONS = (
     *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
     *("asimd", "asimddp", "i8mm", "sve"),
@@ -193,19 +193,23 @@ def _versions() -> dict[str, str]:
 
 
 def _version(name: str) -> str | None:
-    """A library's version by its package; by itself where the system brought it; None if it is not here."""
-    for package in PACKAGES.get(name, (name,)):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
+    """A library's version, and what is wrong if it cannot be imported; None if it is not here."""
+    packaged = next((found for found in map(_packaged, PACKAGES.get(name, (name,))) if found), None)
     module = MODULES.get(name)
     if module is None or not _is_installed(module):
-        return None
+        return packaged
     try:
-        return str(load(f"{module}:__version__"))
+        own = str(load(f"{module}:__version__"))
     except Exception as error:  # a broken library may raise anything
-        return f"broken ({in_one_line(error)})"
+        return f"{packaged or ''} broken ({in_one_line(error)})".lstrip()
+    return packaged or own
+
+
+def _packaged(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _is_installed(library: str) -> bool:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sam_edge import scores
 from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.install import cure
 from sam_edge.lazy import EXTRA_OF, load
 from sam_edge.machine import Machine, this_machine
-from sam_edge.tensors import Arrays, TensorSpec
+
+if TYPE_CHECKING:
+    # The doctor comes this way, also where numpy is what is broken.
+    from sam_edge.tensors import Arrays, TensorSpec
 
 READ_BY_HOST = frozenset({"logits", "iou"})
 """Outputs that are numpy arrays on every device; all others only feed other graphs and may stay on it."""

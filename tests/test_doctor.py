@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +143,35 @@ def test_the_command_always_succeeds(
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--help"]) == 0
     assert "Examples:" in capsys.readouterr().out
+
+
+# In a process of its own, where nothing can have imported numpy before it breaks.
+WITHOUT_NUMPY = """
+import importlib.abc, importlib.util, sys
+
+class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        return importlib.util.spec_from_loader(name, self) if name in ("numpy", "cv2") else None
+
+    def create_module(self, spec):
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    def exec_module(self, module):
+        pass
+
+import sam_edge.doctor
+assert "numpy" not in sys.modules
+sys.meta_path.insert(0, Broken())
+from sam_edge.cli import main
+sys.exit(main(["doctor", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_broken_numpy_and_opencv_are_told_too(arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", WITHOUT_NUMPY, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    for name in ("numpy", "opencv"):
+        assert re.search(rf"{name}\W+[\d.]+ broken \(ImportError: libGL\.so\.1", done.stdout)
+    assert "installed but broken: ImportError: libGL.so.1" in done.stdout
+    assert done.stderr == ""

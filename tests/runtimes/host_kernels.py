@@ -17,15 +17,13 @@ COMPILER = shutil.which("g++") or shutil.which("clang++")
 # Products and sums are rounded apart on the device too.
 OPTIONS = ("-O2", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Werror")
 BEFORE = """
-#include <cmath>
+#include <math.h>
 #define __global__
 #define __device__ static inline
 struct Index { int x, y, z; };
 static Index blockIdx, blockDim, threadIdx;
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
-using std::rintf;
-using std::floorf;
 """
 AFTER = """
 extern "C" void run_grid(int grid_x, int grid_y, int block_x, int block_y, {parameters}) {{

@@ -82,6 +82,14 @@ class Profile(dict[str, Any]):
         self[input] = (min, opt, max)
 
 
+def _from_cpp(call: Any, *arguments: Any) -> Any:
+    """Call as C++ does, which no exception may cross."""
+    try:
+        return call(*arguments)
+    except BaseException as error:
+        raise AssertionError(f"{error!r} crossed the builder") from error
+
+
 @dataclass
 class FakeTrt:
     """The module. What is a list of log messages is logged before the call fails."""
@@ -132,7 +140,7 @@ class FakeTrt:
         for name, parent, count in self.steps:
             monitor.phase_start(name, parent, count)
             for index in range(count):
-                if not monitor.step_complete(name, index):
+                if not _from_cpp(monitor.step_complete, name, index):
                     return None
             monitor.phase_finish(name)
         return PLAN if self.builds else None

@@ -165,6 +165,8 @@ def _walk(phases: Phases, tree: list[Any], name: str, parent: str | None) -> Ite
         phases.step(name, index)
         yield phases.share()
     phases.finish(name)
+    # A phase inside is over before the step of the outer one is counted.
+    yield phases.share()
 
 
 @given(TREES)

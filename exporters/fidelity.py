@@ -34,7 +34,8 @@ def _expected(model: Exportable, family: Family, image: NDArray[np.uint8], max_p
     size_wh = (image.shape[1], image.shape[0])
     view = family.input_size.view(size_wh)
     features = model.encode(torch.from_numpy(encoder_input(image, view, family.preprocess)))
-    earlier = answer(model, features, view, first_question(size_wh), multimask=False).logits[0]
+    first = answer(model, features, view, first_question(size_wh), multimask=False)
+    earlier = first.logits[0] if model.takes_masks else None
     answers = [
         answer(model, features, view, prompt, multimask=multimask)
         for prompt, multimask in questions(size_wh, earlier, max_points)

@@ -75,12 +75,12 @@ class Expected:
 
 
 def questions(
-    size_wh: tuple[int, int], mask_logits: NDArray[np.float32], max_points: int
+    size_wh: tuple[int, int], mask_logits: NDArray[np.float32] | None, max_points: int
 ) -> list[tuple[Prompt, bool | None]]:
     """Prompts of every kind, all over a picture of that size, with the number of masks that is asked for.
 
     Args:
-        mask_logits: (h, w), the model's own answer to another prompt.
+        mask_logits: (h, w), the model's own answer to another prompt; None if it takes no masks.
         max_points: how many points the model takes beside a box.
     """
     width, height = size_wh
@@ -100,8 +100,11 @@ def questions(
         (Prompt.points(grid[3:6][:max_points], [1, 0, 1][:max_points]), None),
         (Prompt.points(grid[3:6][:max_points], [0, 1, 0][:max_points]), True),
         (Prompt.points(points, labels, box=boxes[0]), None),
-        (Prompt.points([grid[0]], mask_logits=mask_logits), None),
-        (Prompt.points([grid[4]], mask_logits=mask_logits), False),
+        *(
+            (Prompt.points([point], mask_logits=mask_logits), multimask)
+            for point, multimask in ((grid[0], None), (grid[4], False))
+            if mask_logits is not None
+        ),
     ]
 
 
@@ -222,7 +225,8 @@ class _Found:
 def _ask(segmenter: Segmenter, image: NDArray[np.uint8], each: Steps) -> Expected:
     size_wh = (image.shape[1], image.shape[0])
     embedding = segmenter.encode(image)
-    earlier = segmenter.decode(embedding, first_question(size_wh), multimask=False).logits[0]
+    first = segmenter.decode(embedding, first_question(size_wh), multimask=False)
+    earlier = first.logits[0] if segmenter.takes_masks else None
     answers = []
     for prompt, multimask in questions(size_wh, earlier, segmenter.max_points):
         masks = segmenter.decode(embedding, prompt, multimask=multimask)

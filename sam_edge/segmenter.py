@@ -78,6 +78,12 @@ class Segmenter:
         """How many points a prompt may have beside a box."""
         return self._decoders[-1][0] - 2
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether an earlier mask can be part of a prompt."""
+        graphs = self.manifest.graphs
+        return "refine" in graphs or any(spec.name == "mask_logits" for spec in graphs["decoder"].inputs)
+
     def view(self, frame_wh: tuple[int, int], window_xywh: tuple[int, int, int, int] | None = None) -> View:
         """How this model sees a frame of that size (width, height), or a window of it."""
         return self.manifest.input_size.view(frame_wh, window_xywh)
@@ -103,8 +109,8 @@ class Segmenter:
         By default one point or one box, which is ambiguous, gets three masks, and more gets one.
 
         Raises:
-            InputError: a prompt outside the frame, with too many points, or with a mask of another
-                shape; an embedding of another model.
+            InputError: a prompt outside the frame, with too many points, with a mask of another shape
+                or where the model takes none; an embedding of another model.
         """
         if embedding.model_id != self.manifest.model_id:
             raise InputError(
@@ -159,6 +165,8 @@ class Segmenter:
         """The tensors by which a mask prompt, or its absence, reaches the decoder."""
         width, height = (side // MASK_STRIDE for side in embedding.view.input_wh)
         logits = prompt.mask_logits
+        if logits is not None and not self.takes_masks:
+            raise InputError(f"{self.manifest.name} takes no mask prompt: give points or a box")
         if logits is not None and logits.shape != (height, width):
             raise InputError(
                 f"mask logits have shape {logits.shape}: this frame's are {(height, width)}, "

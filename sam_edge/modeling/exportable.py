@@ -28,6 +28,11 @@ class GraphSource:
 class Exportable(Protocol):
     """A model as graphs, and as the PyTorch computation that the graphs must reproduce."""
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether an earlier mask can be part of a prompt."""
+        ...
+
     def graphs(self) -> list[GraphSource]:
         """The encoder first, then the others."""
         ...

@@ -25,6 +25,8 @@ class NanoExport:
         input_hw: (height, width) of static graphs; None leaves both free.
     """
 
+    takes_masks = True
+
     def __init__(self, nano: Nano, input_hw: tuple[int, int] | None = None) -> None:
         self.nano = nano
         self.input_hw = input_hw

@@ -31,6 +31,10 @@ class SamExport:
         self.input_hw = input_hw or (side, side)
         self.grid = (self.input_hw[0] // TOKEN_PX, self.input_hw[1] // TOKEN_PX)
 
+    @property
+    def takes_masks(self) -> bool:
+        return self.sam.prompt_encoder.takes_masks
+
     def graphs(self) -> list[GraphSource]:
         image = {"image": torch.zeros(1, 3, *(side // self.sam.shrink for side in self.input_hw))}
         prompts = self.sam.prompt_encoder
@@ -48,7 +52,7 @@ class SamExport:
             ),
             *(GraphSource(name, decoder, prepared | _prompt(slots), ANSWER) for name, slots in SLOTS.items()),
         ]
-        if prompts.takes_masks:
+        if self.takes_masks:
             mask_logits = torch.zeros(1, 1, *(4 * side for side in self.grid))
             mask = {"embedding": embedding, "mask_logits": mask_logits}
             graphs.append(GraphSource("refine", Refine(self.sam, self.grid), mask, PREPARED))

@@ -47,8 +47,8 @@ class Lease:
 class DeviceArray:
     """A tensor on the engine's device. It never changes, and lives on when its engine is closed."""
 
-    def __init__(self, value: ort.OrtValue, owner: Lease | ort.InferenceSession) -> None:
-        """`owner` is what the memory belongs to: a slot, or the session that allocated it."""
+    def __init__(self, value: ort.OrtValue, owner: Lease | ort.IOBinding) -> None:
+        """`owner` is what the memory belongs to: a slot, or the binding of the one run that made it."""
         self.value = value
         self._owner = owner
 
@@ -149,19 +149,20 @@ class Bound:
         return self._run_once(feeds)
 
     def _run_once(self, feeds: Placed) -> dict[str, DeviceArray | NDArray[Any]]:
-        binding = self._session.io_binding()
-        kept = []
-        for name, feed in feeds.items():
-            value = feed.value if isinstance(feed, DeviceArray) else self._upload(feed)
-            kept.append(value)
-            binding.bind_ortvalue_input(name, value)
+        inputs = {
+            name: feed.value if isinstance(feed, DeviceArray) else self._upload(feed)
+            for name, feed in feeds.items()
+        }
+        binding = _binding(self._session, inputs)
         for name in self._outputs:
             binding.bind_output(name, "cpu" if name in self._host_outputs else self._memory, 0)
         with RECORDINGS.running():
             self._session.run_with_iobinding(binding, _unrecorded())
+        # The outputs are the binding's and keep it alive, and it would keep the picture.
+        binding.clear_binding_inputs()
         values = zip(self._outputs, binding.get_outputs(), strict=True)
         return {
-            name: np.array(value.numpy()) if name in self._host_outputs else DeviceArray(value, self._session)
+            name: np.array(value.numpy()) if name in self._host_outputs else DeviceArray(value, binding)
             for name, value in values
         }
 
@@ -207,21 +208,23 @@ class _Slot:
         self._lease: weakref.ref[Lease] | None = None
         self.lent: Lease | None = None
         self._staging: dict[str, ort.OrtValue] = {}
-        self._binding = session.io_binding()
+        inputs: dict[str, ort.OrtValue] = {}
         for name, feed in feeds.items():
             if isinstance(feed, DeviceArray):
-                self._binding.bind_ortvalue_input(name, feed.value)
+                inputs[name] = feed.value
             else:
-                value = ort.OrtValue.ortvalue_from_shape_and_type(feed.shape, feed.dtype.type, memory, 0)
-                value.update_inplace(np.ascontiguousarray(feed))
-                self._staging[name] = value
-                self._binding.bind_ortvalue_input(name, value)
-        for name in outputs:
-            self._binding.bind_output(name, memory, 0)
+                inputs[name] = self._staging[name] = _empty(feed.shape, feed.dtype, memory)
+                inputs[name].update_inplace(np.ascontiguousarray(feed))
         # The first run finds out how large the outputs are, the second is recorded.
-        session.run_with_iobinding(self._binding, _unrecorded())
-        self._outputs = dict(zip(outputs, self._binding.get_outputs(), strict=True))
-        self._binding.clear_binding_outputs()
+        trial = _binding(session, inputs)
+        for name in outputs:
+            trial.bind_output(name, memory, 0)
+        session.run_with_iobinding(trial, _unrecorded())
+        self._outputs = {
+            name: _empty(tuple(value.shape()), np.dtype(NUMPY_TYPE[value.data_type()]), memory)
+            for name, value in zip(outputs, trial.get_outputs(), strict=True)
+        }
+        self._binding = _binding(session, inputs)
         for name, value in self._outputs.items():
             self._binding.bind_ortvalue_output(name, value)
         self._options = _graph_options(number)
@@ -247,6 +250,17 @@ class _Slot:
         array: NDArray[Any] = value.numpy()
         # From a device numpy() copies, on the CPU it shows the memory that the next run writes.
         return array if self._copies else array.copy()
+
+
+def _binding(session: ort.InferenceSession, inputs: Mapping[str, ort.OrtValue]) -> ort.IOBinding:
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, value)
+    return binding
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], memory: str) -> ort.OrtValue:
+    return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype.type, memory, 0)
 
 
 def _key(name: str, feed: DeviceArray | NDArray[Any]) -> tuple[object, ...]:

@@ -73,10 +73,13 @@ def check_device(device: str) -> None:
     if device == "cpu":
         return
     found = driver.probe()
+    machine = this_machine()
     if PROVIDER_OF[device] not in ort.get_available_providers():
-        cure = _gpu_build(this_machine())
+        cure = _gpu_build(machine)
         raise EngineError(f"the installed onnxruntime {ort.__version__} is built without {device}: {cure}")
-    driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}")
+    # A Jetson's driver comes with its JetPack, and the builds of the package index are for other machines.
+    cure_here = _gpu_build(machine) if machine.is_jetson else None
+    driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}", cure_here)
 
 
 def usable_devices() -> dict[str, str | None]:

@@ -30,7 +30,7 @@ PACKAGES = {
     ),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
     "openvino": ("openvino",),
-    "tensorrt": ("tensorrt",),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
     "pycuda": ("pycuda",),
     "cuda-python": ("cuda-bindings", "cuda-python"),
     "torch": ("torch",),

@@ -80,14 +80,16 @@ def free_memory_mb(open_library: OpenLibrary = ctypes.CDLL) -> int | None:
     return free.value >> 20
 
 
-def check_cuda_version(driver: Driver, wanted: str | None, library: str) -> None:
-    """Raise EngineError where `library`, built for CUDA `wanted`, needs a newer driver than this one."""
+def check_cuda_version(driver: Driver, wanted: str | None, library: str, cure: str | None = None) -> None:
+    """Raise EngineError where `library`, built for CUDA `wanted`, needs a newer driver than this one.
+
+    `cure` is for machines whose driver cannot be replaced; None names the driver to install.
+    """
     if not wanted:
         return
     major = int(wanted.partition(".")[0])
     if int(driver.cuda.partition(".")[0]) < major:
-        oldest = OLDEST_DRIVER.get(major)
-        cure = f"install driver {oldest} or newer" if oldest else "install a newer driver"
+        cure = cure or f"install driver {OLDEST_DRIVER.get(major, 'for that version')} or newer"
         raise EngineError(
             f"{library} is built for CUDA {wanted}, the NVIDIA driver speaks {driver.cuda} at most: {cure}"
         )

@@ -109,7 +109,7 @@ def test_device_tensors_speak_numpy_and_dlpack(encoder: Path) -> None:
     assert np.asarray(embedding, np.float64).dtype == np.float64
     np.testing.assert_array_equal(np.from_dlpack(embedding), np.full((1, 3), -2))
     with pytest.raises(ValueError, match="copy"):
-        np.asarray(embedding, copy=False)
+        embedding.__array__(copy=False)
 
 
 def test_runs_are_replayed_at_the_same_addresses(encoder: Path, decoder: Path) -> None:
@@ -312,12 +312,19 @@ def test_a_build_without_cuda_says_what_to_install(
         OnnxRuntime(encoder, device="cuda")
 
 
-def test_an_old_driver_is_refused_before_anything_loads(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_driver_is_refused_before_anything_loads(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = driver.probe
     monkeypatch.setattr(driver, "probe", lambda: real(FakeDriver(version=12020)))
     monkeypatch.setattr(providers.ort, "get_available_providers", lambda: list(providers.PROVIDER_OF.values()))
     monkeypatch.setattr(providers, "_built_for_cuda", lambda: "13.0")
-    with pytest.raises(EngineError, match=r"built for CUDA 13\.0, the NVIDIA driver speaks 12\.2 at most"):
+    with pytest.raises(
+        EngineError, match=r"CUDA 13\.0, the NVIDIA driver speaks 12\.2 at most: install driver 580"
+    ):
+        OnnxRuntime(encoder, device="cuda")
+    monkeypatch.setattr(providers, "this_machine", lambda: jetson(tmp_path / "jetson"))
+    with pytest.raises(EngineError, match=r"speaks 12\.2 at most: install .* NVIDIA makes for this JetPack"):
         OnnxRuntime(encoder, device="cuda")
 
 

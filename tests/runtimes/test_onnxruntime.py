@@ -26,6 +26,8 @@ from sam_edge.runtimes.onnxruntime import OnnxRuntime
 from sam_edge.runtimes.onnxruntime_binding import MAX_SLOTS, DeviceArray, Recordings
 from tests.machines import FakeDriver, jetson, nvidia_desktop
 
+LENDS = hasattr(providers.ort.OrtValue, "__dlpack__")
+
 
 def save(
     folder: Path, name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], opset: int = 20
@@ -107,7 +109,11 @@ def test_device_tensors_speak_numpy_and_dlpack(encoder: Path) -> None:
     assert (embedding.shape, embedding.dtype) == ((1, 3), np.float32)
     np.testing.assert_array_equal(np.asarray(embedding), np.full((1, 3), -2))
     assert np.asarray(embedding, np.float64).dtype == np.float64
-    np.testing.assert_array_equal(np.from_dlpack(embedding), np.full((1, 3), -2))
+    if LENDS:
+        np.testing.assert_array_equal(np.from_dlpack(embedding), np.full((1, 3), -2))
+    else:
+        with pytest.raises(BufferError, match="copy with numpy"):
+            embedding.__dlpack__()
     with pytest.raises(ValueError, match="copy"):
         embedding.__array__(copy=False)
 
@@ -137,6 +143,7 @@ def test_what_somebody_holds_is_never_overwritten(encoder: Path) -> None:
     assert again.fixed
 
 
+@pytest.mark.skipif(not LENDS, reason="this onnxruntime is older than its DLPack")
 def test_memory_lent_by_dlpack_is_never_overwritten(encoder: Path) -> None:
     engine = OnnxRuntime(encoder, device="cpu", resident=True, replay=True)
     seen = [np.from_dlpack(engine.run(image(value))["embedding"]) for value in range(2 * MAX_SLOTS)]

@@ -93,6 +93,9 @@ def halve(source: Source, islands: Collection[str], *, emulate: bool = False) ->
 
 def save(model: onnx.ModelProto, path: Path) -> None:
     """Write a graph, its weights beside it if they are large."""
+    # Not into what is there: it may be a link to a model that is in use.
+    for old in (path, path.with_name(f"{path.name}.data")):
+        old.unlink(missing_ok=True)
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     onnx.save(model, path, save_as_external_data=size > INLINE_BYTES, location=f"{path.name}.data")
 

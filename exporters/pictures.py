@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,6 @@ from sam_edge.image import read_image
 from sam_edge.synthetic.scene import Scene
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-SCENE = Scene(seed=3, width=480, height=360, fps=1.0, duration_s=60.0)
-"""Its first second, its middle and its end look at different parts of the desk."""
 
 
 def pictures(folder: Path | None, limit: int) -> list[NDArray[np.uint8]]:
@@ -34,10 +33,13 @@ def pictures(folder: Path | None, limit: int) -> list[NDArray[np.uint8]]:
     return [read_image(files[index]) for index in chosen]
 
 
+@cache
 def generated(count: int) -> list[NDArray[np.uint8]]:
     """Views of a rendered desk, and shapes with grain, always the same."""
-    frames = np.linspace(0, SCENE.frame_count - 1, max(1, count - 1)).astype(int)
-    views = [SCENE.frame(int(index)).image for index in frames]
+    # A minute: its beginning, middle and end look at different parts of the desk.
+    scene = Scene(seed=3, width=480, height=360, fps=1.0, duration_s=60.0)
+    frames = np.linspace(0, scene.frame_count - 1, max(1, count - 1)).astype(int)
+    views = [scene.frame(int(index)).image for index in frames]
     return [*views, picture((480, 640))][:count]
 
 

@@ -156,7 +156,9 @@ class _Probe:
         return rounded
 
     def _add(self, op_type: str, inputs: list[str], output: str, **attributes: int) -> str:
-        self._nodes.append(helper.make_node(op_type, inputs, [output], f"{output}.probe", **attributes))
+        node = helper.make_node(op_type, inputs, [output], f"{output}.probe")
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self._nodes.append(node)
         return output
 
 

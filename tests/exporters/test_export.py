@@ -14,12 +14,17 @@ import torch
 
 from sam_edge.bundle import find_bundle
 from sam_edge.errors import CheckpointError, FidelityError, OutputError
+from sam_edge.exporters import engines, onnx_graph
 from sam_edge.exporters import export as export_module
-from sam_edge.exporters import fidelity, onnx_graph
-from sam_edge.exporters.export import export
+from sam_edge.exporters.export import ExportSettings, export
+from sam_edge.exporters.fidelity import references
+from sam_edge.exporters.gate import LIMITS
 from sam_edge.exporters.half_weights import halve_weights
 from sam_edge.exporters.onnx_graph import describe_graph, write_graph
+from sam_edge.exporters.pictures import picture
 from sam_edge.files import sha256
+from sam_edge.image import write_image
+from sam_edge.manifest import Engine
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.nano import build_nano
 from sam_edge.modeling.sam_export import SLOTS, SamExport
@@ -40,25 +45,25 @@ def test_manifest_says_what_the_model_is(tiny_bundle: Path, tiny_checkpoint: Pat
         assert shapes["tokens"] == (1, GRID[0] * GRID[1], 32)
     assert [spec.name for spec in manifest.graphs["decoder"].outputs] == ["logits", "iou"]
     assert set(manifest.tools) >= {"torch", "onnx", "onnxruntime", "sam-edge"}
-    found = manifest.fidelity["onnxruntime"]
-    assert set(found) >= set(fidelity.LIMITS)
+    found = manifest.fidelity["onnxruntime-fp32"]
+    assert set(found) >= set(vars(LIMITS["fp32"]))
+    assert (found["passed"], found["against_onnx"]) == (1, 0)
     assert 0 < found["embedding_max"] < 1e-3
+    assert manifest.engines == {}
 
 
-@pytest.mark.parametrize("prompt", ["point", "points", "box", "box and points", "point and mask"])
-@pytest.mark.parametrize("multimask", [False, True])
-def test_answers_are_pytorchs(prompt: str, multimask: bool, tiny_bundle: Path) -> None:
+def test_answers_are_pytorchs(tiny_bundle: Path) -> None:
     image = np.random.default_rng(5).integers(0, 256, (96, SIDE_PX, 3), dtype=np.uint8)
-    model = SamExport(tiny_sam())
-    reference = fidelity._reference(model, TINY, image)
-    answer = reference.answers[prompt]
+    (expected,) = references(SamExport(tiny_sam()), TINY, [image], SLOTS["decoder_many"] - 2)
     with load(tiny_bundle, runtime="onnxruntime") as segmenter:
         embedding = segmenter.encode(image)
-        masks = segmenter.decode(embedding, answer.prompt, multimask=multimask)
-    picked = slice(1, None) if multimask else slice(0, 1)
-    assert np.abs(embedding.tensors["embedding"][0] - reference.embedding).max() < 1e-4
-    assert np.abs(masks.logits - answer.logits[picked]).max() < 1e-4
-    assert np.abs(masks.iou - answer.iou[picked]).max() < 1e-4
+        assert np.abs(embedding.tensors["embedding"][0] - expected.embedding).max() < 1e-4
+        for answer in expected.answers:
+            masks = segmenter.decode(embedding, answer.prompt, multimask=answer.multimask)
+            assert np.abs(masks.logits - answer.logits).max() < 1e-4
+            assert np.abs(masks.iou - answer.iou).max() < 1e-4
+    asked = {(len(answer.iou), answer.prompt.tokens > 2) for answer in expected.answers}
+    assert asked == {(1, False), (3, False), (1, True), (3, True)}
 
 
 def test_graphs_are_portable_and_tell_nothing_of_this_machine(tiny_bundle: Path) -> None:
@@ -85,20 +90,45 @@ def test_a_model_that_differs_is_not_written(
         return path
 
     monkeypatch.setattr(export_module, "write_graph", spoiled)
-    with pytest.raises(FidelityError, match=r"logits_rms .* nothing was written"):
+    with pytest.raises(FidelityError, match=r"onnxruntime fp32 differs .*logits_rms .* nothing was written"):
         export(tiny_checkpoint, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nan_is_a_difference() -> None:
-    found = dict.fromkeys(fidelity.LIMITS, 0.0)
-    fidelity.check(found)
-    with pytest.raises(FidelityError, match="iou_max"):
-        fidelity.check({**found, "iou_max": float("nan")})
-    fidelity._keep(found, "logits_rms", float("nan"))
-    fidelity._keep(found, "logits_rms", 0.0)
-    with pytest.raises(FidelityError, match="logits_rms"):
-        fidelity.check(found)
+def test_half_precision_for_every_target(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for index in range(2):
+        write_image(tmp_path / "photos" / f"{index}.png", picture((96 + 32 * index, 96)))
+    settings = ExportSettings(
+        targets=("onnxruntime", "tensorrt"), precisions=("fp32", "fp16"), images=tmp_path / "photos"
+    )
+    # A machine without TensorRT.
+    monkeypatch.setattr(engines, "is_here", lambda runtime: runtime == "onnxruntime")
+    monkeypatch.setattr(export_module, "is_here", lambda runtime: runtime == "onnxruntime")
+    folder = export(tiny_checkpoint, tmp_path / "half", settings=settings)
+    manifest = find_bundle(folder).manifest
+    assert set(manifest.engines) == {"onnxruntime-fp16", "tensorrt-fp16"}
+    assert manifest.engines["tensorrt-fp16"]["decoder"] == "decoder.tensorrt.fp16.onnx"
+    # What was not run is not said to have passed.
+    assert set(manifest.fidelity) == {"onnxruntime-fp32", "emulation-fp16", "onnxruntime-fp16"}
+    for name in ("emulation-fp16", "onnxruntime-fp16"):
+        found = manifest.fidelity[name]
+        assert found["passed"] == 1
+        assert found["mask_iou_mean"] >= 0.995
+        assert found["pictures"] == 2
+    assert manifest.fidelity["emulation-fp16"]["embedding_max"] > 1e-5
+    assert {file.name for file in folder.iterdir()} == {"manifest.json", *manifest.files}
+    for graph in manifest.graphs:
+        half = folder / manifest.engines["tensorrt-fp16"][graph]
+        assert describe_graph(half).inputs == manifest.graphs[graph].inputs
+        assert describe_graph(half).outputs == manifest.graphs[graph].outputs
+        assert half.stat().st_size < (folder / f"{graph}.onnx").stat().st_size
+    with load(folder, runtime="onnxruntime") as segmenter:
+        assert segmenter.engine == Engine("onnxruntime", "fp16")
+    with load(folder, runtime="onnxruntime", precision="fp32") as segmenter:
+        assert segmenter.engine == Engine("onnxruntime")
 
 
 def test_a_folder_of_something_else_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -155,7 +185,7 @@ def test_nano_keeps_height_and_width_free(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) < 10_000_000
     with load(folder, runtime="onnxruntime") as segmenter:
         for width, height in ((640, 360), (300, 400), (512, 512)):
-            image = fidelity.picture((width, height))
+            image = picture((width, height))
             embedding = segmenter.encode(image)
             masks = segmenter.decode(embedding, Prompt.points([(width / 2, height / 2)]))
             assert masks.logits.shape[1:] == tuple(side // 4 for side in embedding.view.input_wh[::-1])

@@ -77,20 +77,21 @@ class TensorRtRuntime:
         """
         gpu = gpu or find_gpu(_device_index(device))
         plan, key = read_plan(find_plan(graph, describe(gpu), None, folder))
-        self._cuda = gpu.cuda
-        self._cuda.enter()
+        self.cuda = gpu.cuda
+        """The device; a `Letterbox` on it makes inputs that need no copy."""
+        self.cuda.enter()
         self._complaints = Complaints()
         # TensorRT uses its logger and runtime as long as the engine lives.
         self._logger = make_logger(gpu.trt, self._complaints)
         self._runtime = gpu.trt.Runtime(self._logger)
         self._engine = self._load(plan, graph)
         self.inputs, self.outputs = _specs(self._engine, gpu.trt, key.shapes)
-        self._pool = MemoryPool(self._cuda)
+        self._pool = MemoryPool(self.cuda)
         self._workspace = self._pool.take(self._engine.device_memory_size_v2)
         urgent = all(spec.name != ENCODER_INPUT for spec in self.inputs)
-        self._stream = self._cuda.stream(urgent)
+        self._stream = self.cuda.stream(urgent)
         # Who waits for a frame can sleep; a prompt's answer is worth a spinning core.
-        self._done = self._cuda.event(sleeping=not urgent)
+        self._done = self.cuda.event(sleeping=not urgent)
         self._user_managed = gpu.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self._shapes: OrderedDict[tuple[tuple[int, ...], ...], Shaped] = OrderedDict()
         self._lock = Lock()
@@ -100,15 +101,15 @@ class TensorRtRuntime:
         with self._lock:
             if self._closed:
                 raise InputError("the engine was closed: open it again")
-            self._cuda.enter()
+            self.cuda.enter()
             sources = [self._source(spec, feeds) for spec in self.inputs]
             _check_names(self.inputs, feeds)
             shaped = self._shaped(tuple(source.shape for source in sources))
             run = shaped.begin(sources)
             if not shaped.launch(run):
                 raise EngineError(f"TensorRT fails to run: {self._complaints.take()}")
-            self._cuda.record(self._done, self._stream)
-            self._cuda.wait_event(self._done)
+            self.cuda.record(self._done, self._stream)
+            self.cuda.wait_event(self._done)
             return shaped.finish(run)
 
     def close(self) -> None:
@@ -116,27 +117,27 @@ class TensorRtRuntime:
             if self._closed:
                 return
             self._closed = True
-            self._cuda.enter()
+            self.cuda.enter()
             while self._shapes:
                 self._shapes.popitem()[1].close()
             del self._engine, self._workspace
             self._pool.close()
-            self._cuda.event_free(self._done)
-            self._cuda.stream_free(self._stream)
+            self.cuda.event_free(self._done)
+            self.cuda.stream_free(self._stream)
 
     def _load(self, plan: bytes, graph: Path) -> ICudaEngine:
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             reason = self._complaints.take()
             if "memory" in reason.lower():
-                fail_memory(len(plan), self._cuda)
+                fail_memory(len(plan), self.cuda)
             raise EngineError(f"TensorRT cannot load the plan of {graph}: {reason}; run sam-edge build")
         return engine
 
     def _source(self, spec: TensorSpec, feeds: Arrays) -> Source:
         if spec.name not in feeds:
             raise InputError(f"the graph's input {spec.name} is missing")
-        return Source.of(spec, feeds[spec.name], device_address(feeds[spec.name], spec, self._cuda))
+        return Source.of(spec, feeds[spec.name], device_address(feeds[spec.name], spec, self.cuda))
 
     def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> Shaped:
         shaped = self._shapes.get(shapes)
@@ -162,7 +163,7 @@ class TensorRtRuntime:
                     f"input {spec.name} has shape {shape}, the plan takes {_shape(least)} to {_shape(most)}: "
                     "build one for that size with sam-edge build"
                 )
-        return Shaped(self._cuda, context, self._stream, self.inputs, self.outputs, shapes, self._pool)
+        return Shaped(self.cuda, context, self._stream, self.inputs, self.outputs, shapes, self._pool)
 
 
 def usable_devices() -> dict[str, str | None]:

@@ -19,11 +19,13 @@ from onnx import TensorProto, helper
 from sam_edge import Prompt
 from sam_edge.bundle import find_bundle
 from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError
+from sam_edge.image import encoder_input
 from sam_edge.plans import find_plan
 from sam_edge.runtime import find_runtime
 from sam_edge.runtimes import cuda as cuda_module
 from sam_edge.runtimes import tensorrt as tensorrt_module
 from sam_edge.runtimes.device_array import DeviceArray
+from sam_edge.runtimes.letterbox import Letterbox
 from sam_edge.runtimes.tensorrt import MAX_SHAPES, TensorRtRuntime, describe, plan_device, usable_devices
 from sam_edge.runtimes.tensorrt_shape import MAX_GRAPHS
 from sam_edge.segmenter import Segmenter
@@ -236,6 +238,23 @@ def test_large_inputs_are_copied_even_from_shared_memory(simulate: Simulate, enc
     embedding = engine.run(given)["embedding"]
     assert simulation.cuda.log == ["encode", "copy to_device", "encode"]
     np.testing.assert_array_equal(embedding, 2 * given["image"])
+
+
+def test_a_picture_goes_from_the_letterbox_into_the_encoder(simulate: Simulate, encoder: Path) -> None:
+    simulation = simulate()
+    engine = simulation.open(encoder)
+    manifest = find_bundle("nano").manifest
+    view = manifest.input_size.view((64, 40))
+    frames = [np.full((40, 64, 3), value, np.uint8) for value in (0, 90, 255)]
+    letterbox = Letterbox(engine.cuda, manifest.preprocess, "bgr")
+    for frame in frames:
+        simulation.cuda.log.clear()
+        embedding = engine.run({"image": letterbox(frame, view)})["embedding"]
+        assert "encode" in simulation.cuda.log
+        # Only the camera's bytes went to the device, before the kernel.
+        assert "copy to_device" not in simulation.cuda.log[simulation.cuda.log.index("kernel") :]
+        expected = 2 * encoder_input(frame[..., ::-1], view, manifest.preprocess)
+        np.testing.assert_allclose(embedding, expected, atol=1e-2)
 
 
 def test_out_of_memory_says_how_much_was_asked_and_had(simulate: Simulate, encoder: Path) -> None:

@@ -35,17 +35,6 @@ SYMBOLS = (
     "getPluginRegistry",
     "initLibNvInferPlugins",
 )
-THEIR_NAMES = {
-    "HostMemory": "IHostMemory",
-    "Tensor": "ITensor",
-    "Network": "INetworkDefinition",
-    "Parser": "OnnxParser",
-    "Profile": "IOptimizationProfile",
-    "TimingCache": "ITimingCache",
-    "BuilderConfig": "IBuilderConfig",
-    "PlanBuilder": "Builder",
-}
-"""Our Protocol -> their class, where the names differ."""
 MODULES = ("RuntimeModule", "BuilderModule")
 """Protocols of the package itself."""
 NOT_THEIRS = ("CrossConfig", "CrossModule")
@@ -150,7 +139,7 @@ def compare(
             compared += len(wanted)
             problems += [f"the module has no {name}" for name in sorted(wanted - names)]
             continue
-        name = THEIR_NAMES.get(protocol.name, protocol.name)
+        name = protocol.name
         if name not in theirs:
             problems.append(f"there is no class {name}")
             continue

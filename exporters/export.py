@@ -79,7 +79,6 @@ def export(
     settings = settings or ExportSettings()
     out = Path(out)
     check_target(out)
-    images = pictures(settings.images, PICTURES)
     with _folder_beside(out) as folder:
         progress("reading weights", 0.0)
         family_name, model = load_model(checkpoint, family)
@@ -90,6 +89,7 @@ def export(
         exportable = as_exportable(model, spec)
         sources = exportable.graphs()
         progress("computing the reference", 0.05)
+        images = pictures(settings.images, PICTURES)
         expected = references(exportable, spec, images, _max_points(sources))
         cost = {}
         if spec.input_size != own.input_size:

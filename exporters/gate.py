@@ -236,5 +236,5 @@ def _ask(segmenter: Segmenter, image: NDArray[np.uint8], each: Steps) -> Expecte
 
 
 def _embedding(embedding: Embedding) -> NDArray[np.float32]:
-    tensor: NDArray[np.float32] = np.asarray(embedding.tensors["embedding"])
-    return tensor[0]
+    picture: NDArray[np.float32] = np.asarray(embedding.tensors["embedding"])[0]
+    return picture

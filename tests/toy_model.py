@@ -5,6 +5,7 @@ Its distances in squared pixels overflow float16, which is what engines get wron
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,9 @@ def _decoder() -> onnx.ModelProto:
     }
 
     def node(op_type: str, inputs: str, outputs: str, **attributes: int | str) -> onnx.NodeProto:
-        return helper.make_node(op_type, inputs.split(), outputs.split(), f"toy_{outputs}", **attributes)
+        made = helper.make_node(op_type, inputs.split(), outputs.split(), f"toy_{outputs}")
+        made.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        return made
 
     nodes = [
         node("Split", "point_coords halves", "x y", axis=2),
@@ -112,9 +115,9 @@ def _decoder() -> onnx.ModelProto:
 
 def _model(
     nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, ...]],
-    outputs: dict[str, tuple[int, ...]],
-    weights: dict[str, np.ndarray],
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
+    weights: Mapping[str, np.ndarray],
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,

@@ -18,7 +18,8 @@ STEPS = 100
 """The bar counts per cent."""
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
 INTERFACES = ("samexporter", "official")
-FREE_LICENCES = ("Apache-2.0", "MIT", "BSD")
+NOT_FREE = "non-commercial"
+"""What the licences of such weights say somewhere."""
 
 
 class FamilyOption(click.Option):
@@ -120,12 +121,8 @@ def export(
         write(checkpoint, out, family, name, show, settings)
     bundle = find_bundle(out)
     click.echo((bundle.path / "manifest.json").read_text() if as_json else _summary(bundle), nl=not as_json)
-    if not bundle.manifest.licence.startswith(FREE_LICENCES):
-        click.echo(
-            f"warning: the licence of these weights, {bundle.manifest.licence}, may forbid commercial use: "
-            "read it before you ship them",
-            err=True,
-        )
+    if NOT_FREE in bundle.manifest.licence.lower():
+        click.echo(f"warning: these weights may not be used commercially: {bundle.manifest.licence}", err=True)
 
 
 def _names(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ import torch
 
 from sam_edge.bundle import find_bundle
 from sam_edge.cli import main
+from sam_edge.exporters import export as export_module
+from sam_edge.exporters.gate import LIMITS
+from sam_edge.exporters.pictures import picture
+from sam_edge.image import write_image
 from sam_edge.modeling import families
 from tests.modeling.tiny_sam import TINY, tiny_sam
 
@@ -33,17 +38,30 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err
 
 
-def test_export_and_its_summary(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def photo(folder: Path) -> Path:
+    """The folder, with one picture in it."""
+    folder.mkdir()
+    write_image(folder / "a.png", picture((128, 96)))
+    return folder
+
+
+def test_export_and_its_summary(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "models" / "mine"
     assert main(["export", str(checkpoint), "--family", "tiny", "--out", str(out), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["family"], document["name"]) == ("tiny", "mine")
     assert find_bundle(out).graph("refine").is_file()
-    # Again, over the first, in words.
-    assert main(["export", str(checkpoint), "--out", str(out), "--name", "second"]) == 0
-    answer = capsys.readouterr().out
-    assert "licence of the weights: none" in answer
-    assert "onnxruntime against PyTorch: embedding" in answer
+    # Again, over the first, in words, and with a licence that says no.
+    monkeypatch.setitem(families.FAMILIES, "tiny", replace(TINY, licence="X 1.0 (Non-commercial)"))
+    more = ("--precision", "fp16", "--images", str(photo(tmp_path / "photos")))
+    assert main(["export", str(checkpoint), "--out", str(out), "--name", "second", *more]) == 0
+    answer, warning = capsys.readouterr()
+    assert "licence of the weights: X 1.0 (Non-commercial)" in answer
+    assert warning == "warning: these weights may not be used commercially: X 1.0 (Non-commercial)\n"
+    for engine in ("onnxruntime fp32", "emulation fp16", "onnxruntime fp16"):
+        assert f"second on {engine}: mask IoU " in answer
     assert find_bundle(out).manifest.name == "second"
     assert [path.name for path in out.parent.iterdir()] == ["mine"]
 
@@ -57,6 +75,13 @@ def test_refusals_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
     assert "does not fit nano: missing" in refused(capsys, str(checkpoint), "--family", "nano", "--out", out)
     assert "no model" in refused(capsys, str(checkpoint), "--out", str(tmp_path))
     assert "--out" in refused(capsys, str(checkpoint))
+    both = (str(checkpoint), "--out", out)
+    assert "--target 'tpu': choose of onnxruntime" in refused(capsys, *both, "--target", "openvino,tpu")
+    assert "--precision 'int3'" in refused(capsys, *both, "--precision", "int3")
+    assert "is not of the form WxH" in refused(capsys, *both, "--input", "1024")
+    (tmp_path / "empty").mkdir()
+    assert "holds no pictures" in refused(capsys, *both, "--images", str(tmp_path / "empty"))
+    (tmp_path / "empty").rmdir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.pth", "tiny.pth"]
 
 
@@ -64,8 +89,24 @@ WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None
 from sam_edge.cli import main
+from sam_edge.exporters import export as export_module
+from sam_edge.exporters.gate import LIMITS
+from sam_edge.exporters.pictures import picture
+from sam_edge.image import write_image
 sys.exit(main(["export", "any.pth", "--out", "out"]))
 """
+
+
+def test_an_engine_that_differs_exits_with_1(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {name: float("nan") for name in vars(LIMITS["fp32"])}
+    monkeypatch.setattr(export_module, "measure_engine", lambda bundle, engine, expected: wrong)
+    arguments = ("--out", str(tmp_path / "out"), "--images", str(photo(tmp_path / "photos")))
+    assert main(["export", str(checkpoint), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: onnxruntime fp32 differs from the model: mask_iou_mean nan < 0.999")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:

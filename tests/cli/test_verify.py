@@ -87,7 +87,7 @@ def toy(tmp_path: Path) -> Bundle:
 
 def with_halves(bundle: Bundle, halved: Halved, engine: Engine) -> Bundle:
     """The bundle with fp16 graphs, stored."""
-    made = with_engine(bundle, engine, halved.write(engine, bundle.path))
+    made: Bundle = with_engine(bundle, engine, halved.write(engine, bundle.path))
     store(made)
     return made
 
@@ -149,7 +149,8 @@ def test_a_failing_half_is_mended_and_says_what_was_raised(
     def write(self: Halved, given: Engine, folder: Path, islands: object = None) -> dict[str, str]:
         """Twins beside the graphs, for the runtime that has no float16 of its own."""
         kept(self, engines.EMULATION, folder)
-        return kept(self, given, folder)
+        files: dict[str, str] = kept(self, given, folder)
+        return files
 
     kept = Halved.write
     monkeypatch.setattr(Halved, "write", write)

@@ -141,14 +141,16 @@ def opener() -> OpenRuntime:
 @pytest.fixture(scope="module")
 def expected(nano: Bundle, opener: OpenRuntime) -> list[Expected]:
     with Segmenter(nano, opener) as segmenter:
-        return gate.ask(segmenter, generated(3)[:2])
+        answers: list[Expected] = gate.ask(segmenter, generated(3)[:2])
+    return answers
 
 
 def judged(bundle: Bundle, opener: OpenRuntime, expected: Sequence[Expected]) -> list[str]:
     """What fp16's limits, the wider ones, say against an engine."""
     with Segmenter(bundle, opener) as segmenter:
         found = gate.measure(segmenter, expected)
-    if beyond := gate.judge(found, "fp16"):
+    beyond: list[str] = gate.judge(found, "fp16")
+    if beyond:
         with pytest.raises(FidelityError, match="differs from the model"):
             gate.check(found, Engine("broken", "fp16"))
         assert gate.result(found, "fp16", against_onnx=True)["passed"] == 0

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sam_edge.modeling import image_encoder_vit as vit
 from sam_edge.modeling import tiny_vit
+from sam_edge.modeling.folding import folded
 from sam_edge.modeling.windows import from_windows, to_windows
 
 
@@ -86,3 +87,19 @@ def test_vit_takes_smaller_rectangles() -> None:
     )
     with torch.no_grad():
         assert encoder(torch.randn(1, 3, 64, 128)).shape == (1, 8, 4, 8)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 96), (112, 112)])
+def test_tiny_vit_folded_is_its_equal(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    encoder = tiny_vit.TinyViT(dims=(8, 32, 64, 96), depths=(1, 2, 2, 1), classes=2, out_channels=16).eval()
+    encoder.requires_grad_(False).double()
+    for name, values in encoder.state_dict().items():
+        # Gains, shifts and biases that start at 1 and 0 would hide a forgotten one.
+        if values.ndim < 3 and not name.endswith("running_var") and values.is_floating_point():
+            values.add_(0.3 * torch.randn_like(values))
+    image = torch.randn(2, 3, *size, dtype=torch.float64)
+    plain, deployed = encoder, folded(encoder)
+    assert not any(isinstance(module, tiny_vit.Block) for module in deployed.modules())
+    torch.testing.assert_close(deployed(image), plain(image), rtol=0, atol=1e-10)
+    assert any(isinstance(module, tiny_vit.Block) for module in encoder.modules())

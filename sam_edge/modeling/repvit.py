@@ -114,7 +114,7 @@ class SqueezeExcite(nn.Module):
         self.fc2 = nn.Conv2d(squeezed, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # In two steps: onnxruntime adds the 65536 values of a large map one after another, which costs 3 digits.
+        # In two steps: onnxruntime adds the 65536 values of a large map one by one and loses three digits.
         mean = x.mean(3, keepdim=True).mean(2, keepdim=True)
         weights = self.fc2(F.relu(self.fc1(mean)))
         y: Tensor = x * weights.sigmoid()

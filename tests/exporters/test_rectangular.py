@@ -11,19 +11,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from sam_edge.errors import InputError
+from sam_edge.exporters.export import ExportSettings, export
 from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.exporters.rectangular import as_exportable, fixed_input, measure_cost, prompts, scenes, shaped
 from sam_edge.geometry import InputSize
 from sam_edge.image import encoder_input
-from sam_edge.modeling.families import SAM_PREPROCESS
+from sam_edge.modeling.families import FAMILIES, SAM_PREPROCESS
 from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.sam_export import SamExport
+from sam_edge.prompt import Prompt
+from sam_edge.segmenter import load
 from tests.modeling.tiny_sam import SIDE_PX, TINY, tiny_sam
 
 SQUARE = InputSize(1024, 16, square=True)
-TINY_FAMILY = replace(TINY, input_size=InputSize(SIDE_PX, 16, square=True))
 WIDE = InputSize(SIDE_PX, 16, square=False, fixed_wh=(SIDE_PX, 80))
 
 
@@ -90,21 +93,21 @@ def test_scenes_are_of_the_inputs_shape() -> None:
 
 def test_the_cost_is_measured_in_masks_and_work() -> None:
     pictures = [np.random.default_rng(0).integers(0, 256, (80, SIDE_PX, 3), dtype=np.uint8)]
-    chosen = shaped("tiny", TINY_FAMILY, (SIDE_PX, 80))
+    chosen = shaped("tiny", TINY, (SIDE_PX, 80))
     model = as_exportable(tiny_sam(), chosen)
     assert next(iter(model.graphs())).inputs["image"].shape == (1, 3, 80, SIDE_PX)
-    cost = measure_cost(model, TINY_FAMILY, chosen, pictures)
+    cost = measure_cost(model, TINY, chosen, pictures)
     assert cost["prompts"] == len(prompts((SIDE_PX, 80), 0))
     assert 0.3 < cost["square_mask_iou_p1"] <= cost["square_mask_iou_mean"] < 1.0
     share = cost["encoder_gflop"] / cost["square_encoder_gflop"]
     assert 0.5 < share < 80 / SIDE_PX + 0.01
-    assert measure_cost(model, TINY_FAMILY, shaped("tiny", TINY_FAMILY, (SIDE_PX, SIDE_PX))) == {}
+    assert measure_cost(model, TINY, shaped("tiny", TINY, (SIDE_PX, SIDE_PX))) == {}
 
 
 def test_the_same_input_costs_nothing() -> None:
     pictures = [np.random.default_rng(0).integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)]
-    same = replace(TINY_FAMILY, input_size=InputSize(SIDE_PX, 16, square=False, fixed_wh=(SIDE_PX, SIDE_PX)))
-    cost = measure_cost(SamExport(tiny_sam()), TINY_FAMILY, same, pictures)
+    same = replace(TINY, input_size=InputSize(SIDE_PX, 16, square=False, fixed_wh=(SIDE_PX, SIDE_PX)))
+    cost = measure_cost(SamExport(tiny_sam()), TINY, same, pictures)
     assert cost["square_mask_iou_mean"] == cost["square_mask_iou_p1"] == 1.0
     assert cost["encoder_gflop"] == cost["square_encoder_gflop"] > 0
 
@@ -129,6 +132,62 @@ def test_without_attention_to_the_padding_a_rectangle_is_a_part_of_the_square() 
     # Six rows of tokens are two whole windows; the neck's convolution blurs the last of them.
     assert torch.allclose(square[:, :, :5], wide[:, :, :5], atol=1e-5)
     assert not torch.allclose(square[:, :, 5], wide[:, :, 5], atol=1e-3)
+
+
+ENCODERS = (
+    "sam_vit_b",
+    "mobile_sam",
+    "repvit_sam",
+    "edge_sam",
+    "efficient_sam_ti",
+    "efficientvit_sam_l0",
+    "efficientvit_sam_xl0",
+    "nano_sam",
+)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_takes_rectangles_or_says_why_not(name: str) -> None:
+    own = FAMILIES[name]
+    if own.input_size.fit == "squash":
+        with pytest.raises(InputError, match="no padding is wasted"):
+            shaped(name, own, (1024, 576))
+        return
+    with torch.device("meta"):
+        encoder = own.build().eval().get_submodule("image_encoder")
+    flops = []
+    smallest = (2 * own.input_size.multiple, 3 * own.input_size.multiple)
+    for width, height in ((1024, 576), (1024, 1024), smallest):
+        view = shaped(name, own, (width, height)).input_size.view((1280, 720))
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            embedding = encoder(torch.empty(1, 3, *view.picture_wh[::-1], device="meta"))
+        assert embedding.shape == (1, 256, height // 16, width // 16)
+        flops.append(counter.get_total_flops())
+    # 9/16 of the tokens, and less still where attention sees them all; padded windows take some of it back.
+    assert 0.5 < flops[0] / flops[1] < 0.575
+
+
+def test_a_size_that_cannot_be_is_refused_before_the_work(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="multiples of 16: take 128x80"):
+        export(tiny_checkpoint, tmp_path / "out", settings=ExportSettings(input_wh=(128, 85)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_exported_rectangle(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = export(tiny_checkpoint, tmp_path / "wide", settings=ExportSettings(input_wh=(SIDE_PX, 80)))
+    with load(folder, runtime="onnxruntime") as segmenter:
+        assert segmenter.manifest.input_size == WIDE
+        assert set(segmenter.manifest.input_cost) >= {"square_mask_iou_mean", "square_mask_iou_p1"}
+        assert segmenter.manifest.graphs["encoder"].inputs[0].shape == (1, 3, 80, SIDE_PX)
+        for height, width in ((90, 144), (144, 90), (50, 200)):
+            image = np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            embedding = segmenter.encode(image)
+            masks = segmenter.decode(embedding, Prompt.points([(width / 2, height / 2)]))
+            assert masks.logits.shape == (3, 20, SIDE_PX // 4)
+            assert masks.binary.shape == (3, height, width)
+            again = Prompt.points([(1, 1)], mask_logits=masks.logits[:1])
+            assert segmenter.decode(embedding, again).logits.shape == masks.logits.shape
 
 
 @pytest.mark.slow

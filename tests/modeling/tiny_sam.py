@@ -43,4 +43,4 @@ def without_encoder(dim: int = DIM, heads: int = HEADS) -> Sam:
     return model.eval().requires_grad_(False)
 
 
-TINY = Family(build, SamExport, "none", InputSize(SIDE_PX, SIDE_PX, square=True))
+TINY = Family(build, SamExport, "none", InputSize(SIDE_PX, 16, square=True))

@@ -56,9 +56,9 @@ _SIGNATURES: dict[str, list[Any]] = {
 class LibCuda:
     """The driver library; `call` raises EngineError where it reports an error."""
 
-    def __init__(self, library: str = LIBRARY) -> None:
+    def __init__(self, library: str | None = None) -> None:
         try:
-            self._library = ctypes.CDLL(library)
+            self._library = ctypes.CDLL(library or LIBRARY)
             for name, arguments in _SIGNATURES.items():
                 function = getattr(self._library, name)
                 function.argtypes = arguments

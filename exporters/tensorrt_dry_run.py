@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from sam_edge.bundle import Bundle
+from sam_edge.cache import BlobCache
 from sam_edge.errors import BundleError, EngineError, MissingExtraError
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
 from sam_edge.manifest import Engine
 from sam_edge.plans import PlanDevice, cache_folder, plan_path
 
-from .tensorrt_plans import Job, find_device, find_job_plan, job_key, timing_path
+from .tensorrt_plans import Job, find_device, find_job_plan, job_key, timing_key
 from .tensorrt_settings import ShapeRange
 
 NOWHERE = PlanDevice("", "", "", "", "", 0, "")
@@ -39,7 +40,7 @@ def describe(bundle: Bundle, engine: Engine, jobs: Sequence[Job], machine: Machi
         "no_device": why,
         "settings": {"strongly_typed": True} | settings,
         "cache": str(folder),
-        "timing_cache": None if device is None else str(timing_path(device, folder)),
+        "timing_cache": None if device is None else str(BlobCache(folder).path(timing_key(device))),
         "graphs": graphs,
         "linted": all(graph["findings"] is not None for graph in graphs),
         "errors": sum(finding["severity"] == "error" for finding in found),

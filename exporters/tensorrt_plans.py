@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sam_edge.bundle import Bundle
+from sam_edge.cache import BlobCache
 from sam_edge.errors import BundleError, EngineError, InputError
-from sam_edge.files import naming, write_bytes
+from sam_edge.files import naming
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
 from sam_edge.manifest import Engine, Precision
@@ -33,6 +34,7 @@ from sam_edge.plans import (
     this_exporter,
     write_plan,
 )
+from sam_edge.segmenter import passed
 
 from .tensorrt_api import BuilderModule
 from .tensorrt_build import MIB, Built, Memory, build_plan
@@ -43,7 +45,6 @@ Progress = Callable[[str, float], None]
 """Called with what begins now, and the share of the work that is done, 0..1."""
 _CURE = "; run sam-edge build"
 """What `find_plan` advises is just what happens next."""
-_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,16 @@ class Cuda(Protocol):
 
 
 def choose_engine(bundle: Bundle, precision: Precision | None) -> Engine:
-    """The engine of a model to build plans for: fp16 if the folder has one, unless asked otherwise.
+    """The engine of a model to build plans for: by default the one that will be run, which is fp16 if the
+    folder has it and it has not failed the gate here.
 
     Raises:
         InputError: the folder has no engine of that precision.
     """
     half = Engine(RUNTIME, "fp16")
     if half.graphs_key in bundle.manifest.engines:
-        return half if precision != "fp32" else Engine(RUNTIME)
+        wanted = precision == "fp16" or (precision is None and passed(bundle.manifest.measured(half)))
+        return half if wanted else Engine(RUNTIME)
     if precision == "fp16":
         raise InputError(
             f"{bundle.path} has no fp16 graphs for TensorRT: "
@@ -214,30 +217,20 @@ def find_job_plan(job: Job, device: PlanDevice, folder: Path) -> Path | str:
     return path
 
 
-def timing_path(device: PlanDevice, folder: Path) -> Path:
-    """Where the timings of this TensorRT, driver and device are kept."""
-    digest = hashlib.sha256(json.dumps(asdict(device), sort_keys=True).encode()).hexdigest()
-    return folder / f"timing-{digest[:16]}.cache"
+def timing_key(device: PlanDevice) -> str:
+    """What the timings of this TensorRT, driver and device are kept under."""
+    return f"timing {json.dumps(asdict(device), sort_keys=True)}"
 
 
 def _build(workshop: Workshop, job: Job, progress: Callable[[float], None]) -> Built:
-    path = timing_path(workshop.device, workshop.folder)
-    timing = _read_timing(path) if workshop.remember_timing else None
+    # A damaged timing cache is dropped: it is worth nothing and costs only time.
+    cache, key = BlobCache(workshop.folder), timing_key(workshop.device)
+    timing = (cache.read(key) or b"") if workshop.remember_timing else None
     workspace_mb = job.settings.workspace_mb or workspace_limit_mb(workshop.memory().free_mb)
     built = build_plan(workshop.trt, job.graph, job.settings, workspace_mb, timing, progress, workshop.memory)
     if built.timing is not None:
-        write_bytes(path, hashlib.sha256(built.timing).digest() + built.timing)
+        cache.write(key, built.timing)
     return built
-
-
-def _read_timing(path: Path) -> bytes:
-    """A timing cache, or an empty one: a damaged cache is worth nothing and costs only time."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return b""
-    digest, timing = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-    return timing if hashlib.sha256(timing).digest() == digest else b""
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.cache import BlobCache
 from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError, OutputError
 from sam_edge.exporters import tensorrt_plans
 from sam_edge.exporters.tensorrt_build import Memory
@@ -30,7 +31,7 @@ from sam_edge.exporters.tensorrt_plans import (
     find_device,
     job_key,
     plan_jobs,
-    timing_path,
+    timing_key,
 )
 from sam_edge.exporters.tensorrt_settings import (
     BuilderSettings,
@@ -209,7 +210,7 @@ def test_a_build_that_fails_leaves_no_plan(tmp_path: Path) -> None:
 
 
 def test_timings_are_kept_and_given_to_the_next_build(tmp_path: Path) -> None:
-    path = timing_path(ORIN, tmp_path)
+    path = BlobCache(tmp_path).path(timing_key(ORIN))
     first, second, third = FakeTrt(), FakeTrt(), FakeTrt()
     build(workshop(tmp_path, first), jobs()[0])
     assert first.config.given_timing == b""
@@ -219,14 +220,14 @@ def test_timings_are_kept_and_given_to_the_next_build(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     build(workshop(tmp_path, third), jobs((512, 288))[0])
     assert third.config.given_timing == b""
-    assert timing_path(replace(ORIN, driver="560.1"), tmp_path) != path
+    assert timing_key(replace(ORIN, driver="560.1")) != timing_key(ORIN)
 
 
 def test_without_timings(tmp_path: Path) -> None:
     trt = FakeTrt()
     build(replace(workshop(tmp_path, trt), remember_timing=False), jobs()[0])
     assert not hasattr(trt.config, "given_timing")
-    assert not timing_path(ORIN, tmp_path).exists()
+    assert BlobCache(tmp_path).read(timing_key(ORIN)) is None
 
 
 HOLDER = """
@@ -316,6 +317,8 @@ def test_the_precision_that_the_folder_has() -> None:
     half = Bundle(NANO.path, replace(NANO.manifest, engines=engines))
     assert choose_engine(half, None) == choose_engine(half, "fp16") == Engine("tensorrt", "fp16")
     assert choose_engine(half, "fp32") == choose_engine(NANO, None) == Engine("tensorrt", "fp32")
+    failed = replace(half.manifest, fidelity={"tensorrt-fp16": {"passed": 0.0}})
+    assert choose_engine(Bundle(NANO.path, failed), None) == Engine("tensorrt", "fp32")
     with pytest.raises(InputError, match="--target tensorrt --precision fp16"):
         choose_engine(NANO, "fp16")
 

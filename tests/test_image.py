@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -132,3 +133,22 @@ def test_write_image_needs_a_known_ending(tmp_path: Path) -> None:
 def test_write_image_to_nowhere() -> None:
     with pytest.raises(OutputError, match="cannot write"):
         write_image("/proc/mask.png", np.zeros((2, 2), np.uint8))
+
+
+def test_bilinear_is_torchs_interpolate_of_floats() -> None:
+    torch = pytest.importorskip("torch")
+    image = np.random.default_rng(3).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    view = InputSize(64, 64, True, "squash").view((50, 30))
+    blob = encoder_input(image, view, replace(PREPROCESS, resize="bilinear"))
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    resized = torch.nn.functional.interpolate(pixels, (64, 64), mode="bilinear", align_corners=False)
+    mean, std = (torch.tensor(values)[:, None, None] / 255 for values in (PREPROCESS.mean, PREPROCESS.std))
+    np.testing.assert_allclose(blob, ((resized - mean) / std).numpy(), atol=1e-4)
+
+
+def test_a_shrunk_picture_is_what_a_smaller_input_would_hold() -> None:
+    image = np.random.default_rng(4).integers(0, 256, (333, 640, 3), dtype=np.uint8)
+    half = encoder_input(image, InputSize(128, 64, True, shrink=2).view((640, 333)), PREPROCESS)
+    small = encoder_input(image, InputSize(64, 64, True).view((640, 333)), PREPROCESS)
+    assert half.shape == (1, 3, 64, 64)
+    np.testing.assert_array_equal(half, small)

@@ -77,3 +77,12 @@ def test_a_window_is_pasted_where_it_was_cut() -> None:
 @pytest.mark.parametrize(("tokens", "multimask"), [(0, True), (2, True), (3, False), (12, False)])
 def test_choice_rule(tokens: int, multimask: bool) -> None:
     assert choose_multimask(tokens) is multimask
+
+
+def test_squashed_masks_come_back_in_one_bicubic_step() -> None:
+    torch = pytest.importorskip("torch")
+    view = InputSize(256, 256, True, "squash").view((320, 100))
+    made = Masks(smooth_logits(4), np.zeros(3, np.float32), view)
+    low = torch.from_numpy(made.logits)[None]
+    full = torch.nn.functional.interpolate(low, (100, 320), mode="bicubic", align_corners=False)
+    np.testing.assert_allclose(made.frame_logits, full[0].numpy(), atol=1e-4)

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam_edge.bundle import Bundle
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter, load
-from tests.disc_model import RADIUS_PX, disc_manifest, disc_segmenter
+from tests.disc_model import GRAPHS, RADIUS_PX, disc_manifest, disc_segmenter
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
 SCALE = 640 / 256
@@ -66,6 +67,18 @@ def test_batch_is_each_prompt_alone(segmenter: Segmenter) -> None:
     prompts = [Prompt.points([(x, 100)]) for x in (50, 300, 600)]
     for prompt, masks in zip(prompts, segmenter.decode_batch(embedding, prompts), strict=True):
         np.testing.assert_array_equal(masks.logits, segmenter.decode(embedding, prompt).logits)
+
+
+def test_a_model_without_mask_prompts_refuses_them(segmenter: Segmenter) -> None:
+    assert segmenter.takes_masks
+    decoder = GRAPHS["decoder"]
+    plain = replace(decoder, inputs=tuple(spec for spec in decoder.inputs if "mask" not in spec.name))
+    manifest = replace(segmenter.manifest, graphs={**GRAPHS, "decoder": plain})
+    segmenter._bundle = Bundle(segmenter._bundle.path, manifest)
+    assert not segmenter.takes_masks
+    prompt = Prompt.points([(50, 60)], mask_logits=np.zeros((36, 64)))
+    with pytest.raises(InputError, match="disc takes no mask prompt: give points or a box"):
+        segmenter.decode(segmenter.encode(IMAGE), prompt)
 
 
 def test_mask_prompt_reaches_the_decoder(segmenter: Segmenter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_edge.errors import CheckpointError
-from sam_edge.modeling.families import FAMILIES, find_family
+from sam_edge.modeling.families import FAMILIES, Family, find_family
 
 NESTED_UNDER = ("model", "state_dict")
 """Keys under which trainers keep the weights beside their own state."""
@@ -86,8 +87,7 @@ def guess_family(state: Mapping[str, Tensor], where: str) -> str:
     """
     shared = {}
     for name, family in FAMILIES.items():
-        with torch.device("meta"):
-            wanted = family.build().state_dict()
+        wanted = _wanted(family)
         same = sum(key in state and _same_shape(state[key], value) for key, value in wanted.items())
         shared[name] = same / len(wanted.keys() | state.keys())
     best = max(shared, key=lambda name: shared[name])
@@ -97,6 +97,14 @@ def guess_family(state: Mapping[str, Tensor], where: str) -> str:
             f"the nearest, {best}, has {shared[best]:.0%} of names and shapes in common"
         )
     return best
+
+
+@cache
+def _wanted(family: Family) -> Mapping[str, Tensor]:
+    """A family's names and shapes, without weights."""
+    with torch.device("meta"):
+        wanted: Mapping[str, Tensor] = family.build().state_dict()
+    return wanted
 
 
 def _fit(model: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:

@@ -18,6 +18,8 @@ from sam_edge.modeling.checkpoint import load_model, read_state
 from tests.modeling.tiny_sam import TINY, build
 
 State = dict[str, Tensor]
+PUBLIC = ("sam_vit_b", "mobile_sam", "repvit_sam", "edge_sam", "efficient_sam_ti", "efficientvit_sam_l0")
+"""Families of which the shared folder lists the public checkpoint's tensors."""
 
 
 @pytest.fixture(autouse=True)
@@ -160,15 +162,36 @@ def test_nearly_right_weights_are_guessed_and_then_refused(state: State, tmp_pat
     assert "does not fit tiny: missing: mask_decoder.iou_token.weight" in message
 
 
-def test_the_largest_families_are_told_apart_by_shape() -> None:
-    for name in ("sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam", "repvit_sam", "edge_sam", "nano"):
-        with torch.device("meta"):
-            state = families.FAMILIES[name].build().state_dict()
-        assert checkpoint.guess_family(state, "file") == name
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_families_are_told_apart_by_names_and_shapes(name: str) -> None:
+    with torch.device("meta"):
+        state = families.FAMILIES[name].build().state_dict()
+    assert checkpoint.guess_family(state, "file") == name
+    # The weights of a shallower sister are part of a deeper one's: one that is missing changes nothing.
+    del state["mask_decoder.iou_token.weight" if "sam" in name else next(iter(state))]
+    assert checkpoint.guess_family(state, "file") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("efficientvit_sam_l0", 34.8),
+        ("efficientvit_sam_l1", 47.7),
+        ("efficientvit_sam_l2", 61.3),
+        ("efficientvit_sam_xl0", 117.0),
+        ("efficientvit_sam_xl1", 203.3),
+    ],
+)
+def test_parameters_are_as_many_as_published(name: str, millions: float) -> None:
+    with torch.device("meta"):
+        model = families.FAMILIES[name].build()
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(
+        millions, abs=0.05001
+    )
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("family", ["sam_vit_b", "mobile_sam", "repvit_sam", "edge_sam"])
+@pytest.mark.parametrize("family", PUBLIC)
 def test_keys_are_the_public_checkpoints(family: str, shared: Path) -> None:
     entries = json.loads((shared / "fixtures" / f"{family}.manifest.json").read_text())
     public = {entry["name"]: tuple(entry["shape"]) for entry in entries}

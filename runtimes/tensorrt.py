@@ -90,6 +90,8 @@ class TensorRtRuntime:
         self._workspace = self._pool.take(self._engine.device_memory_size_v2)
         urgent = all(spec.name != ENCODER_INPUT for spec in self.inputs)
         self._stream = self.cuda.stream(urgent)
+        # TensorRT's own would not be urgent, and the slowest stream of a run decides.
+        self._side_streams = [self.cuda.stream(urgent) for _ in range(self._engine.num_aux_streams)]
         # Who waits for a frame can sleep; a prompt's answer is worth a spinning core.
         self._done = self.cuda.event(sleeping=not urgent)
         self._user_managed = gpu.trt.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -123,7 +125,8 @@ class TensorRtRuntime:
             del self._engine, self._workspace
             self._pool.close()
             self.cuda.event_free(self._done)
-            self.cuda.stream_free(self._stream)
+            for stream in (self._stream, *self._side_streams):
+                self.cuda.stream_free(stream)
 
     def _load(self, plan: bytes, graph: Path) -> ICudaEngine:
         engine = self._runtime.deserialize_cuda_engine(plan)
@@ -155,6 +158,7 @@ class TensorRtRuntime:
         if context is None:
             raise EngineError(f"TensorRT makes no execution context: {self._complaints.take()}")
         context.set_device_memory(self._workspace.address, self._workspace.size)
+        context.set_aux_streams(self._side_streams)
         context.set_optimization_profile_async(0, self._stream)
         for spec, shape in zip(self.inputs, shapes, strict=True):
             if not context.set_input_shape(spec.name, shape):

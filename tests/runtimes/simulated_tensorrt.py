@@ -86,6 +86,7 @@ class SimulatedEngine:
         self.outputs = {node.name: node for node in self.session.get_outputs()}
         self.nodes = self.inputs | self.outputs
         self.device_memory_size_v2 = WORKSPACE
+        self.num_aux_streams = 1
 
     @property
     def num_io_tensors(self) -> int:
@@ -143,6 +144,10 @@ class SimulatedContext:
     def set_device_memory(self, memory: int, size: int) -> None:
         self._memory = (memory, size)
 
+    def set_aux_streams(self, aux_streams: Sequence[int]) -> None:
+        assert len(aux_streams) == self._engine.num_aux_streams
+        self._side_streams = tuple(aux_streams)
+
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         self._profile = profile_index
         return True
@@ -153,6 +158,8 @@ class SimulatedContext:
         if trt.fails or missing or self._memory is None or self._memory[1] < WORKSPACE or self._profile != 0:
             self._engine.logger.log(Logger.ERROR, f"not ready: {missing or 'no memory or profile'}")
             return False
+        streams = cuda.streams(urgent="image" not in self._engine.inputs)
+        assert {stream_handle, *self._side_streams} <= set(streams)
         recorded = not trt.capturable and cuda.break_capture(stream_handle)
         assert self._warm or cuda._streams[stream_handle].recording is None, "recorded before it ran once"
         self._warm = True

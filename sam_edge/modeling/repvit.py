@@ -109,7 +109,7 @@ class SqueezeExcite(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         # A quarter, rounded to a multiple of 8, half of it upwards.
-        squeezed = (dim // 4 + 4) // 8 * 8
+        squeezed = max(8, (dim // 4 + 4) // 8 * 8)
         self.fc1 = nn.Conv2d(dim, squeezed, 1)
         self.fc2 = nn.Conv2d(squeezed, dim, 1)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from sam_edge.modeling import edge_sam_encoder, repvit, tiny_vit
 from sam_edge.modeling import image_encoder_vit as vit
-from sam_edge.modeling import tiny_vit
 from sam_edge.modeling.folding import folded
 from sam_edge.modeling.windows import from_windows, to_windows
 
@@ -103,3 +103,30 @@ def test_tiny_vit_folded_is_its_equal(size: tuple[int, int]) -> None:
     assert not any(isinstance(module, tiny_vit.Block) for module in deployed.modules())
     torch.testing.assert_close(deployed(image), plain(image), rtol=0, atol=1e-10)
     assert any(isinstance(module, tiny_vit.Block) for module in encoder.modules())
+
+
+@settings(deadline=None)
+@given(half=st.integers(1, 20), channels=st.integers(1, 3))
+def test_doubling_is_pytorchs_bicubic(half: int, channels: int) -> None:
+    x = torch.randn(1, channels, half, 3, dtype=torch.float64)
+    expected = F.interpolate(x, scale_factor=(2.0, 1.0), mode="bicubic")
+    matrix = torch.tensor(edge_sam_encoder.doubling(2 * half), dtype=torch.float64)
+    assert torch.allclose(matrix @ x, expected, rtol=0, atol=1e-13)
+    assert torch.equal(torch.tensor(edge_sam_encoder.doubling(2 * half - 1)), matrix[:-1].float())
+
+
+@pytest.mark.parametrize("kind", [repvit.RepViT, edge_sam_encoder.EdgeSamEncoder])
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_repvits_take_rectangles(kind: type[torch.nn.Module], size: tuple[int, int]) -> None:
+    encoder = kind(dims=(8, 16, 24, 32), depths=(2, 1, 3, 1), out_channels=16).eval()
+    with torch.no_grad():
+        assert encoder(torch.randn(1, 3, *size)).shape == (1, 16, size[0] // 16, size[1] // 16)
+
+
+def test_every_other_block_weighs_its_channels_but_the_last() -> None:
+    stages = repvit.repvit_stages((8, 16), (3, 4), (2,), repvit.NormedBranches)
+    found = [
+        [any(isinstance(part, repvit.SqueezeExcite) for part in block.modules()) for block in stage[1:]]
+        for stage in stages
+    ]
+    assert found == [[True, False, False], [True, False, True, False]]

@@ -59,12 +59,18 @@ class Halved:
         return files
 
 
-def find_halves(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> Halved:
-    """Decide which nodes of a model can be float16, by what they do on pictures."""
+def feeds_of(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> dict[str, list[Arrays]]:
+    """What every graph of a model is fed when pictures and prompts go through it."""
     feeds: dict[str, list[Arrays]] = {name: [] for name in bundle.manifest.graphs}
     opener = find_runtime(PROCESSOR)[1]
     with Segmenter(bundle, _recording(opener, feeds)) as segmenter:
         ask(segmenter, images)
+    return feeds
+
+
+def find_halves(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> Halved:
+    """Decide which nodes of a model can be float16, by what they do on pictures."""
+    feeds = feeds_of(bundle, images)
     sources, islands = {}, {}
     for name in bundle.manifest.graphs:
         sources[name] = read_source(bundle.graph(name))

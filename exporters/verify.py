@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,8 +39,12 @@ class Verdict:
     """As the manifest keeps it."""
     beyond: Sequence[str] = ()
     """Which limits it breaks, in words."""
+    mended: bool = False
+    """Whether its graphs were made anew because they failed."""
     raised: Sequence[str] = ()
-    """GRAPH/NODE that were raised to float32 now."""
+    """GRAPH/NODE that were raised to float32 then, beyond what the ranges ask for."""
+    departs_at: str | None = None
+    """GRAPH/NODE (OPERATOR) where a failing fp32 engine first gives other values."""
 
     @property
     def passed(self) -> bool:
@@ -97,7 +102,7 @@ def verify(
         for engine in engines:
             verdict, work = _verify(work, engine, expected, repair, threads, say)
             verdicts.append(verdict)
-        if not any(verdict.raised for verdict in verdicts):
+        if not any(verdict.mended for verdict in verdicts):
             return verdicts, Bundle(bundle.path, work.manifest)
         return verdicts, _replaced(bundle, work)
 
@@ -118,11 +123,18 @@ def _verify(
         found = measure(segmenter, expected, lambda: say(f"running {engine}"))
     beyond = judge(found, engine.precision)
     raised: Sequence[str] = ()
-    if beyond and repair and engine.precision == "fp16":
-        mended = _mend(work, engine, expected, say)
-        if mended is not None:
-            work, found, raised = mended
-            beyond = []
+    departs = None
+    mended = None
+    # Both need onnx, which a device that only runs engines may not have.
+    if beyond and repair and find_spec("onnx"):
+        if engine.precision == "fp32":
+            say(f"finding where {engine} departs")
+            departs = _first_departure(work, opener, expected[0])
+        else:
+            mended = _mend(work, engine, expected, say)
+    if mended is not None:
+        work, found, raised = mended
+        beyond = []
     kept: Mapping[str, float] = result(found, engine.precision, against_onnx=True)
     stored = work.manifest.measured(engine)
     if not beyond and engine in ITSELF and stored is not None:
@@ -130,14 +142,26 @@ def _verify(
         kept = stored
     fidelity = {**work.manifest.fidelity, engine.key: kept}
     work = Bundle(work.path, replace(work.manifest, fidelity=fidelity))
-    return Verdict(engine, kept, beyond, raised), work
+    return Verdict(engine, kept, beyond, mended is not None, raised, departs), work
+
+
+def _first_departure(work: Bundle, opener: OpenRuntime, expected: Expected) -> str | None:
+    """GRAPH/NODE (OPERATOR) where an FP32 engine first gives other values than the trusted one."""
+    from .engines import feeds_of
+    from .locate import first_departure
+
+    for name, feeds in feeds_of(work, [expected.image]).items():
+        if feeds:
+            found = first_departure(work.graph(name), opener, _trusted(), feeds[0], work.path)
+            if found:
+                return f"{name}/{found}"
+    return None
 
 
 def _mend(
     work: Bundle, engine: Engine, expected: Sequence[Expected], say: Say
 ) -> tuple[Bundle, dict[str, float], Sequence[str]] | None:
     """The engine with layers raised to float32, if that makes it pass."""
-    # Needs onnx, which a device that only runs engines does not have.
     from .engines import find_halves, mend, with_engine
 
     say(f"finding what {engine} can hold")
@@ -148,7 +172,7 @@ def _mend(
         return None
     work = with_engine(work, engine, halved.write(engine, work.path))
     raised = {**work.manifest.raised, engine.graphs_key: halved.raised}
-    return Bundle(work.path, replace(work.manifest, raised=raised)), found, halved.raised or ("all anew",)
+    return Bundle(work.path, replace(work.manifest, raised=raised)), found, halved.raised
 
 
 def _trusted() -> OpenRuntime:

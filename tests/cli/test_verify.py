@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from sam_edge import runtime
@@ -58,6 +60,27 @@ class Shifting(Rounding):
         return answers
 
 
+class Bending:
+    """onnxruntime, but for its Sqrt: a kernel that is wrong on one device."""
+
+    def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
+        model = onnx.load(graph)
+        for node in model.graph.node:
+            if node.op_type == "Sqrt":
+                node.op_type = "Neg"
+        with tempfile.TemporaryDirectory() as folder:
+            onnx.save(model, Path(folder) / graph.name)
+            self._engine: Runtime = find_runtime("onnxruntime:cpu")[1](Path(folder) / graph.name, threads)
+        self.inputs: tuple[TensorSpec, ...] = self._engine.inputs
+        self.outputs: tuple[TensorSpec, ...] = self._engine.outputs
+
+    def run(self, feeds: Arrays) -> Arrays:
+        return self._engine.run(feeds)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
 @pytest.fixture(autouse=True)
 def odd_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runtimes more, and onnxruntime as the best."""
@@ -66,6 +89,7 @@ def odd_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
         "onnxruntime": replace(best, score=lambda machine: 1000),
         **{name: entry for name, entry in runtime.RUNTIMES.items() if name != "onnxruntime"},
         "rounding": replace(best, where="tests.cli.test_verify:Rounding", devices=("A", "B"), on_request=True),
+        "bending": replace(best, where="tests.cli.test_verify:Bending", devices=(), on_request=True),
         "shifting": replace(best, where="tests.cli.test_verify:Shifting", devices=(), on_request=True),
     }
     monkeypatch.setattr(runtime, "RUNTIMES", table)
@@ -177,6 +201,15 @@ def test_a_failing_half_is_mended_and_says_what_was_raised(
     assert graph.read_bytes() != before[graph.name]
     assert mended.manifest.model_id == toy.manifest.model_id
     assert not twins.keys() & {path.name for path in mended.path.iterdir()}
+
+
+def test_a_wrong_kernel_is_named(toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = answer(capsys, str(toy.path), "--images", str(photos), "--runtime", "bending")
+    assert code == 1
+    assert found["bending fp32"]["departs_at"] == "decoder/toy_distance (Sqrt)"
+    code, found = answer(capsys, str(toy.path), "--images", str(photos), "--runtime", "onnxruntime")
+    assert code == 0
+    assert found["onnxruntime fp32"]["departs_at"] is None
 
 
 def test_devices_are_engines_of_their_own(

@@ -214,6 +214,33 @@ def test_the_encoder_carries_nothing_it_does_not_need(interfaces: tuple[Path, Ma
     assert {tensor.name for tensor in ours.graph.initializer} <= used
 
 
+def test_large_weights_are_shared_with_the_models_encoder(
+    interfaces: tuple[Path, Mapping[str, Interface]], tmp_path: Path
+) -> None:
+    folder, _ = interfaces
+    source = onnx.load(folder / "encoder.onnx")
+    onnx.save(
+        source,
+        tmp_path / "encoder.onnx",
+        save_as_external_data=True,
+        location="encoder.onnx.data",
+        size_threshold=256,
+    )
+    bare = onnx.load(tmp_path / "encoder.onnx", load_external_data=False)
+    onnx.save(foreign.picture_encoder(bare, SIDE_PX, SAM_PREPROCESS), tmp_path / "samexporter.encoder.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "encoder.onnx",
+        "encoder.onnx.data",
+        "samexporter.encoder.onnx",
+    }
+    given = {"input_image": picture((96, 128)).astype(np.float32)}
+    shared, inline = (
+        ort.InferenceSession(place / "samexporter.encoder.onnx").run(None, given)[0]
+        for place in (tmp_path, folder)
+    )
+    assert near(shared, inline)
+
+
 def test_what_was_measured_is_kept(interfaces: tuple[Path, Mapping[str, Interface]]) -> None:
     _, made = interfaces
     assert set(made["official"].fidelity) == {"logits_rms", "masks_rms", "iou_max", "mask_disagreement"}

@@ -36,7 +36,10 @@ class CudaPython:
     """A device through the runtime API; kernels through nvrtc and the driver API."""
 
     def __init__(self, index: int = 0) -> None:
-        check_index(index, _call("looking for devices", cudart.cudaGetDeviceCount))
+        try:
+            check_index(index, _call("looking for devices", cudart.cudaGetDeviceCount))
+        except RuntimeError as error:  # cuda-python's before 12.6, when it finds no libcuda
+            raise EngineError(f"no NVIDIA driver is here ({error}): install it") from error
         properties = _call("asking the device", cudart.cudaGetDeviceProperties, index)
         self.device = CudaDevice(
             index=index,

@@ -90,6 +90,15 @@ def test_an_embedding_from_the_host_is_taken_too(simulate: Simulate, decoder: Pa
         np.testing.assert_array_equal(logits, 2 * np.full((1, 3, 4, 4), value, np.float32))
 
 
+def test_masks_outlive_the_next_prompt(simulate: Simulate, decoder: Path) -> None:
+    engine = simulate().open(decoder)
+    given = np.ones((1, 3, 4, 4), np.float32)
+    masks = [engine.run(prompt(given, value))["logits"] for value in range(4)]
+    engine.close()
+    for value, logits in enumerate(masks):
+        np.testing.assert_array_equal(logits, value * given)
+
+
 def test_a_shape_is_recorded_once(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate()
     engine = simulation.open(encoder)

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import Literal, NoReturn, Protocol
 
+from sam_edge.driver import REASONS
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.lazy import load
 
@@ -24,21 +25,15 @@ CopyKind = Literal["to_device", "to_host", "on_device"]
 
 OUT_OF_MEMORY = 2
 NOT_READY = 600
-_CURES = {
+_CURES = REASONS | {
     OUT_OF_MEMORY: "out of device memory: close other programs that use the GPU",
-    3: "the driver is shutting down",
     35: "the NVIDIA driver is older than the CUDA binding: update the driver, or install the binding of its "
     "version, such as pip install 'cuda-python==12.6.*' on JetPack 6",
     46: "the device is busy or forbidden: another process holds it alone",
-    100: "no CUDA device is here: check the driver with nvidia-smi, and in a container --gpus or "
-    "--runtime nvidia",
     209: "the kernel was not compiled for this device",
     222: "the NVIDIA driver is too old for the compiled kernel: update the driver",
     700: "an illegal address was used on the device: start the program anew, and report it",
     719: "a kernel failed on the device: start the program anew, and report it",
-    803: "the NVIDIA driver's two halves differ in version: restart the machine after the update",
-    804: "this CUDA needs a newer NVIDIA driver on such a device",
-    999: "the driver failed without saying why: check it with nvidia-smi",
 }
 """Error number (equal in the runtime and the driver API) -> what it means and what helps."""
 

@@ -75,7 +75,7 @@ def test_packages_that_lack_the_part_we_need_are_not_taken() -> None:
 
 @pytest.mark.parametrize(
     ("code", "cure"),
-    [(35, "update the driver"), (100, "nvidia-smi"), (803, "restart the machine"), (12345, "list of errors")],
+    [(35, "update the driver"), (100, "nvidia-smi"), (803, "restart after"), (12345, "list of errors")],
 )
 def test_an_error_says_what_was_done_and_what_helps(code: int, cure: str) -> None:
     with pytest.raises(EngineError, match=rf"CUDA failed while dancing \(cudaErrorX, {code}\): .*{cure}"):
@@ -83,7 +83,7 @@ def test_an_error_says_what_was_done_and_what_helps(code: int, cure: str) -> Non
 
 
 def test_no_device_and_a_device_too_many() -> None:
-    with pytest.raises(EngineError, match="no CUDA device is here"):
+    with pytest.raises(EngineError, match="sees no CUDA device"):
         check_index(0, 0)
     with pytest.raises(EngineError, match="no CUDA device 2: choose one of 0 to 1"):
         check_index(2, 2)

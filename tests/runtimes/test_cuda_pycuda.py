@@ -192,7 +192,7 @@ def test_what_cuda_reports_becomes_one_line(cuda: cuda_module.CudaApi) -> None:
 
 def test_no_device_is_one_line(cuda: cuda_module.CudaApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Driver.Device, "number", 0)
-    with pytest.raises(EngineError, match="no CUDA device is here"):
+    with pytest.raises(EngineError, match="sees no CUDA device"):
         type(cuda)()
 
 

@@ -349,7 +349,7 @@ def test_tensorrt_is_not_touched_without_a_device(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(tensorrt_module, "find_cuda", no_device)
     monkeypatch.setattr(tensorrt_module, "load_tensorrt", lambda: pytest.fail("TensorRT was touched"))
-    with pytest.raises(EngineError, match="no CUDA device is here"):
+    with pytest.raises(EngineError, match="sees no CUDA device"):
         plan_device()
     problem = usable_devices()["cuda"]
     assert problem is not None

@@ -207,3 +207,41 @@ def foreign() -> onnx.ModelProto:
 def free(name: str = "n") -> onnx.ModelProto:
     """x (1, n) whose length a call may choose."""
     return graph([node("Relu", "x", "y")], {"x": (FLOAT, (1, name))}, {"y": (FLOAT, (1, name))})
+
+
+def looked_up(kind: int) -> onnx.ModelProto:
+    """A look into a table of that type."""
+    table = np.arange(9, dtype=helper.tensor_dtype_to_np_dtype(kind))
+    return graph([node("Gather", "w i", "y")], {"i": (INT64, (2,))}, {"y": (kind, (2,))}, {"w": table})
+
+
+def product(kind: int) -> onnx.ModelProto:
+    """x times a matrix, both of that type."""
+    weights = np.ones((4, 4), helper.tensor_dtype_to_np_dtype(kind))
+    ends = {"x": (kind, (4, 4))}, {"y": (kind, (4, 4))}
+    return graph([node("MatMul", "x w", "y")], *ends, {"w": weights})
+
+
+def pooled() -> onnx.ModelProto:
+    """The largest of each window, and where it is."""
+    nodes = [node("MaxPool", "x", "y where", kernel_shape=[2, 2])]
+    shape = (1, 1, 3, 3)
+    return graph(nodes, {"x": (FLOAT, (1, 1, 4, 4))}, {"y": (FLOAT, shape), "where": (INT64, shape)})
+
+
+def added_up() -> onnx.ModelProto:
+    """Numbers added up at places."""
+    nodes = [node("ScatterND", "x i u", "y", reduction="add")]
+    inputs = {"x": (FLOAT, (4,)), "i": (INT64, (1, 1)), "u": (FLOAT, (1,))}
+    return graph(nodes, inputs, {"y": (FLOAT, (4,))})
+
+
+def integer_power() -> onnx.ModelProto:
+    """x squared by an integer."""
+    ends = {"x": (FLOAT, (2,))}, {"y": (FLOAT, (2,))}
+    return graph([node("Pow", "x e", "y")], *ends, {"e": np.array(2)})
+
+
+def alone(operator: str, shape: Shape = (2, 4, 4), kind: int = FLOAT) -> onnx.ModelProto:
+    """x through one operator that takes nothing else."""
+    return graph([node(operator, "x", "y")], {"x": (FLOAT, shape)}, {"y": (kind, None)})

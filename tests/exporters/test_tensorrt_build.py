@@ -25,6 +25,7 @@ from sam_edge.exporters.tensorrt_settings import BuilderSettings, ShapeRange, gr
 from sam_edge.modeling.families import sam
 from sam_edge.modeling.sam_export import SamExport
 from tests.exporters.fake_tensorrt import LEARNT, PLAN, FakeTrt, ParserError, Severity
+from tests.exporters.rtx import find_rtx
 
 MIB = 1 << 20
 FIXED = ShapeRange((1, 4), (1, 4), (1, 4))
@@ -189,10 +190,7 @@ def test_steps_of_a_phase_inside_count_for_its_share() -> None:
 
 @pytest.fixture(scope="session")
 def rtx() -> Any:
-    """NVIDIA's builder that needs no GPU."""
-    return pytest.importorskip(
-        "tensorrt_rtx_bindings", reason="NVIDIA's builder is not installed: pip install --group rtx"
-    )
+    return find_rtx()
 
 
 def really_built(rtx: Any, path: Path, shapes: dict[str, ShapeRange]) -> Built:

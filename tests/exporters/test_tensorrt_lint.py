@@ -18,6 +18,7 @@ from sam_edge.exporters.tensorrt_lint import Finding, lint, lint_model
 from sam_edge.exporters.tensorrt_ops import ADDED_LATER, OPERATORS
 from sam_edge.exporters.tensorrt_settings import BuilderSettings
 from tests.exporters import tensorrt_graphs as graphs
+from tests.exporters.rtx import find_rtx
 from tests.exporters.tensorrt_graphs import FLOAT, HALF, INT64, graph, node
 
 HERE = Path()
@@ -33,38 +34,6 @@ class Case(NamedTuple):
     """Beginning and a part of the first finding, separated by "...". "": nothing."""
     nvidia: str
     """A part of the builder's refusal. "": it builds."""
-
-
-def _gather(kind: int) -> onnx.ModelProto:
-    table = np.arange(9, dtype=helper.tensor_dtype_to_np_dtype(kind))
-    return graph([node("Gather", "w i", "y")], {"i": (INT64, (2,))}, {"y": (kind, (2,))}, {"w": table})
-
-
-def _product(kind: int) -> onnx.ModelProto:
-    weights = np.ones((4, 4), helper.tensor_dtype_to_np_dtype(kind))
-    ends = {"x": (kind, (4, 4))}, {"y": (kind, (4, 4))}
-    return graph([node("MatMul", "x w", "y")], *ends, {"w": weights})
-
-
-def _pooled() -> onnx.ModelProto:
-    nodes = [node("MaxPool", "x", "y where", kernel_shape=[2, 2])]
-    shape = (1, 1, 3, 3)
-    return graph(nodes, {"x": (FLOAT, (1, 1, 4, 4))}, {"y": (FLOAT, shape), "where": (INT64, shape)})
-
-
-def _scattered() -> onnx.ModelProto:
-    nodes = [node("ScatterND", "x i u", "y", reduction="add")]
-    inputs = {"x": (FLOAT, (4,)), "i": (INT64, (1, 1)), "u": (FLOAT, (1,))}
-    return graph(nodes, inputs, {"y": (FLOAT, (4,))})
-
-
-def _power() -> onnx.ModelProto:
-    ends = {"x": (FLOAT, (2,))}, {"y": (FLOAT, (2,))}
-    return graph([node("Pow", "x e", "y")], *ends, {"e": np.array(2)})
-
-
-def _alone(operator: str, shape: graphs.Shape = (2, 4, 4), kind: int = FLOAT) -> onnx.ModelProto:
-    return graph([node(operator, "x", "y")], {"x": (FLOAT, shape)}, {"y": (kind, None)})
 
 
 def _channels(count: int, kind: type[np.generic]) -> Any:
@@ -163,27 +132,29 @@ CASES = {
     "half variance": Case(graphs.squares_mean(HALF), "warning: node the ReduceMean...squares in float16", ""),
     "variance": Case(graphs.squares_mean(FLOAT), "", ""),
     "non-zero": Case(
-        _alone("NonZero", kind=INT64), "error: node the NonZero (NonZero): its output is as large as", "NonZero"
+        graphs.alone("NonZero", kind=INT64),
+        "error: node the NonZero (NonZero): its output is as large as",
+        "NonZero",
     ),
     "unknown operator": Case(
-        _alone("Det"), "error: node the Det (Det): TensorRT's parser does not know it", "the Det (Det)"
+        graphs.alone("Det"), "error: node the Det (Det): TensorRT's parser does not know it", "the Det (Det)"
     ),
     "foreign operator": Case(
         graphs.foreign(),
         "error: node the FastGelu (FastGelu): operator of the domain com.m",
         "Plugin not found",
     ),
-    "double": Case(_product(TensorProto.DOUBLE), "warning: graph: the weights w are float64", ""),
+    "double": Case(graphs.product(TensorProto.DOUBLE), "warning: graph: the weights w are float64", ""),
     "product of integers": Case(
-        _product(INT64), "error: node the MatMul (MatMul): its input x is int64...takes floats", "INT64"
+        graphs.product(INT64), "error: node the MatMul (MatMul): its input x is int64...takes floats", "INT64"
     ),
-    "bytes": Case(_gather(TensorProto.UINT8), "error: node the Gather...its input w is uint8", "type"),
+    "bytes": Case(graphs.looked_up(TensorProto.UINT8), "error: node the Gather...its input w is uint8", "type"),
     "short integers": Case(
-        _gather(TensorProto.INT16), "error: node the Gather...its input w is int16", "initializer: w"
+        graphs.looked_up(TensorProto.INT16), "error: node the Gather...its input w is int16", "initializer: w"
     ),
-    "largest, and where": Case(_pooled(), "error: node the MaxPool...not where", "the MaxPool (MaxPool)"),
-    "added up": Case(_scattered(), "error: node the ScatterND...its reduction is add", "the ScatterND"),
-    "integer exponent": Case(_power(), "error: node the Pow (Pow): its exponent e is an integer", ""),
+    "largest, and where": Case(graphs.pooled(), "error: node the MaxPool...not where", "the MaxPool (MaxPool)"),
+    "added up": Case(graphs.added_up(), "error: node the ScatterND...its reduction is add", "the ScatterND"),
+    "integer exponent": Case(graphs.integer_power(), "error: node the Pow (Pow): its exponent e is an int", ""),
     "free dimension": Case(
         graphs.free(), "error: graph: input x has free dimensions (n)...--input WxH", "no optimization profile"
     ),
@@ -203,10 +174,7 @@ def test_the_lint_names_node_and_cure(name: str) -> None:
 
 @pytest.fixture(scope="session")
 def rtx() -> Any:
-    """NVIDIA's builder that needs no GPU."""
-    return pytest.importorskip(
-        "tensorrt_rtx_bindings", reason="NVIDIA's builder is not installed: pip install --group rtx"
-    )
+    return find_rtx()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Lock
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol, TypeAlias
 
 from sam_edge.driver import REASONS
 from sam_edge.errors import EngineError, MissingExtraError
@@ -22,6 +22,11 @@ MIB = 1 << 20
 DLPACK_CUDA = 2
 """The number of CUDA devices in DLPack's list."""
 CopyKind = Literal["to_device", "to_host", "on_device"]
+
+Size3 = tuple[int, int, int]
+"""Columns, rows and layers of a grid or of its blocks."""
+Arguments: TypeAlias = "Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]]"
+"""What a kernel is called with, as C values; pointers are ctypes.c_void_p."""
 
 OUT_OF_MEMORY = 2
 NOT_READY = 600
@@ -159,15 +164,8 @@ class CudaApi(Protocol):
         """A kernel of CUDA C++ source, compiled for this device; the function is declared extern "C"."""
         ...
 
-    def launch(
-        self,
-        kernel: int,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        arguments: Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]],
-        stream: int,
-    ) -> None:
-        """Run a kernel on the stream. Pointers among the arguments are ctypes.c_void_p."""
+    def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
+        """Run a kernel on the stream."""
         ...
 
 
@@ -223,6 +221,11 @@ def check_index(index: int, count: int) -> None:
         fail(100, "cudaErrorNoDevice", "looking for a device")
     if not 0 <= index < count:
         raise EngineError(f"there is no CUDA device {index}: choose one of 0 to {count - 1}")
+
+
+def pointers_to(arguments: Arguments) -> ctypes.Array[ctypes.c_void_p]:
+    """What CUDA takes as a kernel's arguments; `arguments` have to live until the launch returns."""
+    return (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
 
 
 def fail(code: int, name: str, doing: str) -> NoReturn:

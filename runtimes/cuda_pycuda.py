@@ -7,7 +7,6 @@ TensorRT, PyTorch and onnxruntime do not share) and the compiler; `libcuda` does
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 
 import pycuda.driver
 
@@ -15,14 +14,17 @@ from sam_edge.errors import EngineError
 
 from .cuda import (
     DLPACK_CUDA,
+    Arguments,
     CopyKind,
     CudaApi,
     CudaDevice,
     HostMemory,
     OpenCuda,
+    Size3,
     check_index,
     fail_memory,
     fail_pinned,
+    pointers_to,
     version_text,
 )
 from .libcuda import LibCuda
@@ -159,15 +161,8 @@ class PyCuda:
         module = self._driver.make("loading a kernel", "cuModuleLoadData", cubin)
         return self._driver.make("finding a kernel", "cuModuleGetFunction", module, function.encode())
 
-    def launch(
-        self,
-        kernel: int,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        arguments: Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]],
-        stream: int,
-    ) -> None:
-        pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
+    def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
+        pointers = pointers_to(arguments)
         sizes = (*grid, *block, 0)
         self._driver.call("running a kernel", "cuLaunchKernel", kernel, *sizes, stream, pointers, None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sam_edge.errors import EngineError
@@ -12,15 +12,18 @@ from .cuda import (
     DLPACK_CUDA,
     NOT_READY,
     OUT_OF_MEMORY,
+    Arguments,
     CopyKind,
     CudaApi,
     CudaDevice,
     HostMemory,
     OpenCuda,
+    Size3,
     check_index,
     fail,
     fail_memory,
     fail_pinned,
+    pointers_to,
     version_text,
 )
 
@@ -155,15 +158,8 @@ class CudaPython:
         module = _call("loading a kernel", driver.cuModuleLoadData, ctypes.addressof(image))
         return int(_call("finding a kernel", driver.cuModuleGetFunction, module, function.encode()))
 
-    def launch(
-        self,
-        kernel: int,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        arguments: Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]],
-        stream: int,
-    ) -> None:
-        pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
+    def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
+        pointers = pointers_to(arguments)
         _call(
             "running a kernel",
             driver.cuLaunchKernel,

@@ -6,10 +6,9 @@ or overwrites memory too early is found out. Memory that is not allocated any mo
 
 from __future__ import annotations
 
-import ctypes
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import TypeVar
@@ -17,7 +16,17 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.runtimes.cuda import CopyKind, CudaApi, CudaDevice, HostMemory, fail, fail_memory, fail_pinned
+from sam_edge.runtimes.cuda import (
+    Arguments,
+    CopyKind,
+    CudaApi,
+    CudaDevice,
+    HostMemory,
+    Size3,
+    fail,
+    fail_memory,
+    fail_pinned,
+)
 from tests.runtimes.host_kernels import compile_for_host
 
 GARBAGE = 0xCD
@@ -205,14 +214,7 @@ class SimulatedCuda:
     def compile(self, source: str, function: str) -> int:
         return self._handle(self._kernels, compile_for_host(source, function))
 
-    def launch(
-        self,
-        kernel: int,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        arguments: Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]],
-        stream: int,
-    ) -> None:
+    def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
         run = self._kernels[kernel]
         self.enqueue(stream, "kernel", lambda: run(*grid[:2], *block[:2], *arguments))
 

@@ -239,6 +239,9 @@ def _resize(node: onnx.NodeProto) -> Iterator[Finding]:
     for name, (value, known) in chosen.items():
         if value not in known:
             yield error(node, f"its {name} is {value}", f"choose one of {', '.join(known)}")
+    if attribute(node, "mode", "nearest") == "cubic":
+        what = "it is cubic, which onnx-tensorrt does not document, though its builders take it"
+        yield warning(node, what, "compare the plan with the model: sam-edge verify --runtime tensorrt")
     if attribute(node, "antialias", 0):
         yield error(node, "it antialiases", "resize without, or blur before")
 

@@ -85,5 +85,6 @@ UNKNOWN_SIZE = ("NonZero", "NonMaxSuppression")
 """Operators whose output is as large as the data has it."""
 
 TOP_K_LIMIT = 3840
-RESIZE_MODES = ("nearest", "linear")
+RESIZE_MODES = ("nearest", "linear", "cubic")
+"""Cubic is not documented; EfficientViT-SAM, whose neck is cubic, has been run with TensorRT all the same."""
 RESIZE_COORDINATES = ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners")

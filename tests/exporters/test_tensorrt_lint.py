@@ -96,7 +96,7 @@ CASES = {
         "error: node the Resize (Resize): it antialiases",
         "the Resize (Resize)",
     ),
-    "cubic": Case(graphs.resize(mode="cubic"), "error: node the Resize...its mode is cubic", ""),
+    "cubic": Case(graphs.resize(mode="cubic"), "warning: node the Resize (Resize): it is cubic...verify", ""),
     "coordinates": Case(
         graphs.resize(mode="linear", coordinate_transformation_mode="half_pixel_symmetric"),
         "error: node the Resize...its coordinates is half_pixel_symmetric",

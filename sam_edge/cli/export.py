@@ -95,6 +95,8 @@ def export(
       sam-edge export mobile_sam.pt --family mobile_sam --out mobile_sam/
       sam-edge export mobile_sam.pt --out mobile_sam/ --target openvino,tensorrt --precision fp16
       sam-edge export sam_vit_b_01ec64.pth --out sam_vit_b/ --images photos/
+      sam-edge export mobile_sam.pt --out mobile_sam_wide/ --input 1024x576
+      sam-edge export mobile_sam.pt --out mobile_sam/ --interface official
       sam-edge segment photo.jpg --point 320,240 --model mobile_sam/
     """
     choices: dict[str, Any] = {

@@ -45,6 +45,16 @@ def test_a_free_input_becomes_static() -> None:
     )
 
 
+def test_nanos_graphs_become_static() -> None:
+    own = FAMILIES["nano"]
+    chosen = shaped("nano", own, (512, 288))
+    sources = as_exportable(own.build(), chosen).graphs()
+    assert all(not source.dynamic for source in sources)
+    assert sources[0].inputs["image"].shape == (1, 3, 288, 512)
+    assert sources[1].inputs["mask_logits"].shape == (1, 1, 72, 128)
+    assert all(source.dynamic for source in as_exportable(own.build(), own).graphs())
+
+
 @pytest.mark.parametrize(
     ("input_wh", "cure"),
     [

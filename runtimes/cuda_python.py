@@ -26,6 +26,7 @@ from .cuda import (
     pointers_to,
     version_text,
 )
+from .libcuda import LibCuda
 
 try:
     from cuda.bindings import driver, nvrtc
@@ -62,6 +63,8 @@ class CudaPython:
         self.enter()
         lowest, highest = _call("asking for priorities", cudart.cudaDeviceGetStreamPriorityRange)
         self._priorities = {False: int(lowest), True: int(highest)}
+        # cuda-python before 12.9.2 waits with the interpreter locked: no decoder could overtake an encoder.
+        self._driver = LibCuda()
 
     def enter(self) -> None:
         _call("choosing the device", cudart.cudaSetDevice, self.device.index)
@@ -106,7 +109,7 @@ class CudaPython:
         _call("freeing a stream", cudart.cudaStreamDestroy, stream)
 
     def synchronize(self, stream: int) -> None:
-        _call("waiting for the device", cudart.cudaStreamSynchronize, stream)
+        self._driver.call("waiting for the device", "cuStreamSynchronize", stream)
 
     def event(self, timing: bool = False, sleeping: bool = False) -> int:
         flags = 0 if timing else cudart.cudaEventDisableTiming
@@ -127,7 +130,7 @@ class CudaPython:
         return True
 
     def wait_event(self, event: int) -> None:
-        _call("waiting for the device", cudart.cudaEventSynchronize, event)
+        self._driver.call("waiting for the device", "cuEventSynchronize", event)
 
     def stream_wait_event(self, stream: int, event: int) -> None:
         _call("joining streams", cudart.cudaStreamWaitEvent, stream, event, 0)

@@ -1,7 +1,8 @@
-"""CUDA's driver library by ctypes: what pycuda lacks.
+"""CUDA's driver library by ctypes: what the bindings lack.
 
 pycuda knows neither stream priorities nor graphs, its streams cannot be made from a handle, and its memory is
-bound to threads. Declarations: cuda.h of CUDA 12, the same in 13.
+bound to threads. Calls by ctypes leave the interpreter to other threads while they wait. Declarations: cuda.h
+of CUDA 12, the same in 13.
 """
 
 from __future__ import annotations

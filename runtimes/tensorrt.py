@@ -24,7 +24,7 @@ from .cuda import CudaApi, fail_memory, find_cuda
 from .device_array import device_address
 from .device_memory import MemoryPool
 from .tensorrt_api import Complaints, ICudaEngine, RuntimeModule, load_tensorrt, make_logger
-from .tensorrt_shape import Shaped, Source
+from .tensorrt_shape import Shaped, Source, Streams
 
 ENCODER_INPUT = "image"
 """Graphs that take it work for frames; all others for prompts, which are urgent."""
@@ -158,7 +158,6 @@ class TensorRtRuntime:
         if context is None:
             raise EngineError(f"TensorRT makes no execution context: {self._complaints.take()}")
         context.set_device_memory(self._workspace.address, self._workspace.size)
-        context.set_aux_streams(self._side_streams)
         context.set_optimization_profile_async(0, self._stream)
         for spec, shape in zip(self.inputs, shapes, strict=True):
             if not context.set_input_shape(spec.name, shape):
@@ -167,7 +166,8 @@ class TensorRtRuntime:
                     f"input {spec.name} has shape {shape}, the plan takes {_shape(least)} to {_shape(most)}: "
                     "build one for that size with sam-edge build"
                 )
-        return Shaped(self.cuda, context, self._stream, self.inputs, self.outputs, shapes, self._pool)
+        streams = Streams(self._stream, tuple(self._side_streams))
+        return Shaped(self.cuda, context, streams, self.inputs, self.outputs, shapes, self._pool)
 
 
 def usable_devices() -> dict[str, str | None]:

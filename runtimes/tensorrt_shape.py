@@ -76,6 +76,15 @@ class Run:
         return self.inputs, self.from_host, self.outputs
 
 
+@dataclass(frozen=True)
+class Streams:
+    """Where an engine's work goes."""
+
+    main: int
+    side: tuple[int, ...]
+    """Where TensorRT puts what it does at the same time; `main` waits for them."""
+
+
 class _HostSide:
     """A tensor that crosses between host and device: pinned memory, and device memory if that is not mapped."""
 
@@ -117,7 +126,7 @@ class Shaped:
         self,
         cuda: CudaApi,
         context: IExecutionContext,
-        stream: int,
+        streams: Streams,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         shapes: tuple[tuple[int, ...], ...],
@@ -126,7 +135,8 @@ class Shaped:
         """`context` has its memory, profile and input shapes already."""
         self._cuda = cuda
         self._context = context
-        self._stream = stream
+        self._stream = streams.main
+        self._side_streams = streams.side
         self._inputs = inputs
         self._outputs = outputs
         self._shapes = shapes
@@ -200,6 +210,7 @@ class Shaped:
         for spec, from_host in zip(self._inputs, run.from_host, strict=True):
             if from_host:
                 self._sides[spec.name].upload(self._stream)
+        self._context.set_aux_streams(list(self._side_streams))
         if not self._context.execute_async_v3(self._stream):
             return False
         for spec in self._outputs:

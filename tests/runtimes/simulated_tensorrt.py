@@ -144,7 +144,7 @@ class SimulatedContext:
     def set_device_memory(self, memory: int, size: int) -> None:
         self._memory = (memory, size)
 
-    def set_aux_streams(self, aux_streams: Sequence[int]) -> None:
+    def set_aux_streams(self, aux_streams: list[int]) -> None:
         assert len(aux_streams) == self._engine.num_aux_streams
         self._side_streams = tuple(aux_streams)
 

@@ -61,7 +61,9 @@ class OpenVinoRuntime:
         self._last: Shapes | None = None
         self._by_shapes: OrderedDict[Shapes, _Engine] = OrderedDict()
         self._any: _Engine | None = None
-        if not self._model.is_dynamic() or self.device in ("CPU", "AUTO"):
+        # Asked once: OpenVINO looks through the whole graph for it.
+        self._has_free_shapes = bool(self._model.is_dynamic())
+        if not self._has_free_shapes or self.device in ("CPU", "AUTO"):
             self._any = _Engine(self._compiler.compile(self._model))
 
     def run(self, feeds: Arrays) -> Arrays:
@@ -84,7 +86,7 @@ class OpenVinoRuntime:
         with self._choosing:
             if self._closed:
                 raise InputError("the engine was closed: open the graph again")
-            if not self._model.is_dynamic() or (shapes != self._last and shapes not in self._by_shapes):
+            if not self._has_free_shapes or (shapes != self._last and shapes not in self._by_shapes):
                 self._last = shapes
                 if self._any is not None:
                     return self._any

@@ -24,7 +24,7 @@ from .gate import Expected, check, result
 from .half_weights import halve_weights
 from .onnx_graph import describe_graph, write_graph
 from .pictures import pictures
-from .rectangular import as_exportable, measure_cost, shaped
+from .rectangular import COST_PICTURES, as_exportable, measure_cost, shaped
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -95,7 +95,8 @@ def export(
         cost = {}
         if spec.input_size != own.input_size:
             progress("measuring what the input's sides cost", 0.15)
-            cost = measure_cost(exportable, own, spec, images if settings.images else None)
+            shown = pictures(settings.images, COST_PICTURES) if settings.images else None
+            cost = measure_cost(exportable, own, spec, shown)
         graphs = {}
         for index, source in enumerate(sources):
             progress(f"exporting {source.name}", 0.2 + 0.4 * index / len(sources))

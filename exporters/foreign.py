@@ -31,12 +31,13 @@ FILES: Mapping[str, Mapping[str, str]] = {
 EXAMPLE_POINTS = 5
 LIMITS: Mapping[str, float] = {
     "embedding_rms": 1e-4,
-    "logits_rms": 2e-3,
-    "masks_rms": 2e-3,
+    "logits_rms": 5e-3,
+    "masks_rms": 5e-3,
     "iou_max": 5e-3,
-    "mask_disagreement": 2e-3,
+    "mask_disagreement": 5e-3,
 }
-"""What float32 sums in another order may cost; see `foreign_check.measure` for what each is."""
+"""What float32 sums in another order may cost, on the worst prompt; see `foreign_check.measure` for what each
+is. Random weights, which amplify, come to a quarter of it, trained ones to far less."""
 
 
 def check_interface(name: str, model: nn.Module, family: Family) -> Sam:

@@ -25,7 +25,7 @@ from sam_edge.modeling.families import Family
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.scene import MAX_SIDE, Scene
 
-SCENES = 4
+COST_PICTURES = 4
 GRID = 3
 """Single points on a picture: GRID x GRID."""
 BOXES, SETS = 4, 3
@@ -129,7 +129,7 @@ def scenes(size_wh: tuple[int, int]) -> list[NDArray[np.uint8]]:
     """Generated pictures of that (width, height), as far as scenes come in that shape."""
     width, height = size_wh
     width, height = max(width, -(-height // 2)), max(height, -(-width // 4))
-    return [Scene(seed, width, height, duration_s=0.1).frame(0).image for seed in range(SCENES)]
+    return [Scene(seed, width, height, duration_s=0.1).frame(0).image for seed in range(COST_PICTURES)]
 
 
 def prompts(frame_wh: tuple[int, int], seed: int) -> list[Prompt]:

@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test test-tensorrt check format bench lock clean
 
 help: ## list what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo ## run the shipped model on a generated scene: out/demo.mp4, out/demo.jsonl
 	$(BIN)/sam-edge demo --out out
@@ -30,8 +30,11 @@ bench: $(VENV)/.dev ## measure the decoder, the shipped model and a run's memory
 	$(BIN)/python -m sam_edge.benchmarks.stages
 	$(BIN)/python -m sam_edge.benchmarks.startup
 
+test-tensorrt: $(VENV)/.rtx ## also build graphs with NVIDIA's TensorRT builder: 95 MB, no GPU
+	$(BIN)/pytest tests/exporters -k tensorrt
+
 lock: $(VENV)/.dev ## write constraints.txt from what is installed
-	$(BIN)/pip freeze --exclude sam-edge --exclude-editable | sed -E 's/\+cpu//; s/$$/; python_version >= "3.11"/' > constraints.txt
+	$(BIN)/pip freeze --exclude sam-edge --exclude tensorrt-rtx-cu13-libs --exclude tensorrt-rtx-cu13-bindings --exclude-editable | sed -E 's/\+cpu//; s/$$/; python_version >= "3.11"/' > constraints.txt
 
 clean: ## remove the environment and everything that was made
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -47,5 +50,9 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) --editable '.[cpu,eval,export,train]' --group dev
+	$(INSTALL) --editable '.[cpu,openvino,eval,export,train]' --group dev
+	@touch $@
+
+$(VENV)/.rtx: $(VENV)/.dev
+	$(INSTALL) --no-deps --group rtx
 	@touch $@

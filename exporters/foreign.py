@@ -37,7 +37,7 @@ LIMITS: Mapping[str, float] = {
     "mask_disagreement": 5e-3,
 }
 """What float32 sums in another order may cost, on the worst prompt; see `foreign_check.measure` for what each
-is. Random weights, which amplify, come to a quarter of it, trained ones to far less."""
+is. MobileSAM with random weights, which amplify, comes to a quarter of it."""
 
 
 def check_interface(name: str, model: nn.Module, family: Family) -> Sam:

@@ -129,7 +129,8 @@ class SqueezeExcite(nn.Module):
 class StepwiseSqueezeExcite(nn.Module):
     """SqueezeExcite with its mean in two steps.
 
-    onnxruntime adds the 65536 values of a large map one by one: in one step the mean is wrong by 3e-4.
+    onnxruntime adds the 65536 values of a large map one by one: where they are equal, as padding makes them,
+    all roundings go the same way, and the mean of one step is wrong by 3e-4.
     """
 
     def __init__(self, plain: SqueezeExcite) -> None:

@@ -8,6 +8,10 @@ wherever a logit is farther than 5e-3 from the threshold, and predicted IoU has 
 EfficientSAM, whose every token attends to all 4096, is 1e-5 away from float64 in the embedding, three times as
 far as EfficientViT-SAM, and gets twice the tolerance. To one of the gate's prompts that makes 2 % of the
 logits, so the gate's limit on them, which is meant for trained weights, is lifted for it.
+RepViT's SqueezeExcite multiplies channels by the sigmoid of sums of 1e3 to 1e5, where one more digit of a mean
+is a thousandth of a gate. PyTorch in float32 is 7e-5 away from float64 in EdgeSAM's embedding, onnxruntime
+4e-5, and 2e-7 on the picture make 4e-5; float64 is 0.06 in single logits away from the reference. Trained
+gates are not so steep. These two get six times the tolerance.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter, load
 
 TOLERANCE = 5e-3
-TWICE = ("efficient_sam_ti",)
+STEEP = {"efficient_sam_ti": 2, "repvit_sam": 6, "edge_sam": 6}
+"""Family -> how many times the tolerance its random weights need."""
 FAMILIES_ASKED = (
     "mobile_sam",
     "sam_vit_b",
@@ -70,8 +75,9 @@ def case(
         # Each file holds one picture, and its size begins every name.
         expected = {name.partition("/")[2]: file[name] for name in file.files}
     with pytest.MonkeyPatch.context() as patch:
-        if family in TWICE:
-            patch.setitem(gate.LIMITS, "fp32", replace(gate.LIMITS["fp32"], logits_rms=0.05))
+        if family in STEEP:
+            loose = replace(gate.LIMITS["fp32"], logits_rms=0.05, iou_error=0.02, mask_iou_mean=0.98)
+            patch.setitem(gate.LIMITS, "fp32", loose)
         model_folder = export(checkpoint, folder / "model", family)
     _, model = load_model(checkpoint, family)
     exportable = FAMILIES[family].exportable(model)
@@ -81,7 +87,7 @@ def case(
         image = encoder_input(expected["image"], embedding.view, FAMILIES[family].preprocess)
         with torch.inference_mode():
             features = exportable.encode(torch.from_numpy(image))
-        tolerance = TOLERANCE * (2 if family in TWICE else 1)
+        tolerance = TOLERANCE * STEEP.get(family, 1)
         yield Case(expected, segmenter, embedding, features["embedding"], exportable, tolerance)
     for file in model_folder.iterdir():
         file.unlink()
@@ -129,15 +135,15 @@ def _check(masks: Masks, case: Case, where: str) -> None:
         quarter = expected[f"{where}/logits_quarter"].astype(np.float32)
         difference = np.abs(masks.frame_logits[:, ::4, ::4] - quarter)
     assert np.quantile(difference, 0.95) < case.tolerance, where
-    assert difference.max() < 3e-2, where
-    assert np.abs(masks.iou - expected[f"{where}/iou"]).max() < 3e-3, where
+    assert difference.max() < 6 * case.tolerance, where
+    assert np.abs(masks.iou - expected[f"{where}/iou"]).max() < 0.6 * case.tolerance, where
     width, height = masks.view.frame_wh
     bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)
     assert bits.shape[1:] == (height, width), where
-    assert _iou(masks.binary, bits) > 0.997, where
+    assert _iou(masks.binary, bits) > 1 - 0.6 * case.tolerance, where
     decided = np.abs(masks.frame_logits) > case.tolerance
-    assert decided.mean() > 0.97, where
-    assert _iou(masks.binary & decided, bits & decided) > 0.9999, where
+    assert decided.mean() > 1 - 6 * case.tolerance, where
+    assert _iou(masks.binary & decided, bits & decided) > 1 - 0.02 * case.tolerance, where
 
 
 def _iou(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:

@@ -13,7 +13,7 @@ from sam_edge.errors import BundleError, EngineError, MissingExtraError
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
 from sam_edge.manifest import Engine
-from sam_edge.plans import PlanDevice, cache_folder, plan_path
+from sam_edge.plans import PlanDevice, plan_folder, plan_path
 
 from .tensorrt_plans import Job, find_device, find_job_plan, job_key, timing_key
 from .tensorrt_settings import ShapeRange
@@ -28,7 +28,7 @@ def describe(bundle: Bundle, engine: Engine, jobs: Sequence[Job], machine: Machi
     where onnx, which the lint needs, is not installed.
     """
     device, why = _device(machine)
-    folder = cache_folder()
+    folder = plan_folder()
     graphs = [_graph(bundle, job, device, folder) for job in jobs]
     found = [finding for graph in graphs for finding in graph["findings"] or ()]
     settings = {key: value for key, value in jobs[0].settings.document().items() if key != "shapes"}

@@ -24,9 +24,9 @@ from sam_edge.manifest import Engine, Precision
 from sam_edge.plans import (
     PlanDevice,
     PlanKey,
-    cache_folder,
     find_plan,
     graph_sha256,
+    plan_folder,
     plan_path,
     read_plan,
     settings_sha256,
@@ -80,7 +80,7 @@ class Workshop:
     trt: BuilderModule
     device: PlanDevice
     memory: Callable[[], Memory]
-    folder: Path = field(default_factory=cache_folder)
+    folder: Path = field(default_factory=plan_folder)
     remember_timing: bool = True
     """Whether to keep a timing cache; TensorRT for RTX has none."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sam_edge.geometry import View
 from sam_edge.manifest import Preprocess
-from sam_edge.resize import _taps
+from sam_edge.resize import taps
 
 _LEAST_SHARE = 1e-3
 """Smaller slivers of a source pixel are left out (OpenCV, modules/imgproc/src/resize.cpp)."""
@@ -55,7 +55,7 @@ def resize_tables(view: View, preprocess: Preprocess) -> ResizeTables:
 
 
 def _antialias(source: int, target: int) -> Taps:
-    positions, weights = _taps(source, target)
+    positions, weights = taps(source, target)
     return Taps(np.ascontiguousarray(positions.T, np.int32), np.ascontiguousarray(weights.T, np.int32))
 
 

@@ -19,12 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from sam_edge.cache import cache_folder
 from sam_edge.errors import BundleError
 from sam_edge.files import naming, sha256, write_bytes
 from sam_edge.lazy import load
-
-FOLDER_VARIABLE = "SAM_EDGE_CACHE"
-"""Environment variable that names another cache folder."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,9 @@ def this_exporter() -> str:
     return version("sam-edge")
 
 
-def cache_folder() -> Path:
-    """Where plans of this machine are kept: `$SAM_EDGE_CACHE`, or `~/.cache/sam_edge`, and `tensorrt` in it."""
-    chosen = os.environ.get(FOLDER_VARIABLE)
-    base = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sam_edge"
-    return base.expanduser() / "tensorrt"
+def plan_folder() -> Path:
+    """Where plans of this machine are kept."""
+    return cache_folder("tensorrt")
 
 
 def graph_sha256(graph: Path) -> str:
@@ -174,7 +170,7 @@ def plan_path(graph: Path, key: PlanKey, folder: Path | None = None) -> Path:
     """Where the plan of a key is kept: graph, device and settings have each a part in the name."""
     device = hashlib.sha256(json.dumps(asdict(key.device), sort_keys=True).encode()).hexdigest()
     name = f"{_prefix(graph, key.graph_sha256)}{key.settings_sha256[:8]}-{device[:8]}.plan"
-    return (folder or cache_folder()) / name
+    return (folder or plan_folder()) / name
 
 
 def key_path(plan: Path) -> Path:
@@ -194,7 +190,7 @@ def find_plan(
         graph: the ONNX file it was built from.
         device: what is here, see `this_device`.
         settings: the builder's settings that are wanted; None takes a plan of any.
-        folder: None takes `cache_folder()`.
+        folder: None takes `plan_folder()`.
 
     Raises:
         BundleError: the graph cannot be read; there is no plan of it, or none that may be loaded: the
@@ -207,7 +203,7 @@ def find_plan(
     wanted_settings = None if settings is None else settings_sha256(settings)
     cure = f"run sam-edge build {graph.parent}"
     reasons = []
-    for path in _plans(graph, wanted, folder or cache_folder()):
+    for path in _plans(graph, wanted, folder or plan_folder()):
         try:
             reason = mismatch(_read_key(path), wanted, device, wanted_settings)
         except BundleError:

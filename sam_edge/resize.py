@@ -35,7 +35,7 @@ def _resize_rows(image: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     # int32 holds the sum: weights of a row add up to 2**22, pixels are below 2**8.
     total = np.full((count, rows.shape[1]), 1 << (_FRACTION_BITS - 1), np.int32)
     part = np.empty_like(total)
-    for index, weight in zip(*_taps(image.shape[0], count), strict=True):
+    for index, weight in zip(*taps(image.shape[0], count), strict=True):
         total += np.multiply(rows[index], weight[:, None], out=part, dtype=np.int32)
     total >>= _FRACTION_BITS
     return np.clip(total, 0, 255, out=total).astype(np.uint8).reshape(count, *image.shape[1:])
@@ -46,7 +46,7 @@ def _transposed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=16)
-def _taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+def taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Source rows and integer weights of each tap: two arrays (taps, target)."""
     scale = source / target
     reach = max(scale, 1.0)

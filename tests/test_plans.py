@@ -15,7 +15,6 @@ from sam_edge.errors import BundleError, OutputError
 from sam_edge.plans import (
     PlanDevice,
     PlanKey,
-    cache_folder,
     discard_plan,
     dump,
     find_plan,
@@ -23,6 +22,7 @@ from sam_edge.plans import (
     key_path,
     mismatch,
     parse,
+    plan_folder,
     read_plan,
     settings_sha256,
     this_exporter,
@@ -193,9 +193,9 @@ def test_a_folder_that_cannot_be_made_is_named(graph: Path, tmp_path: Path) -> N
         write_plan(graph, PLAN, key_of(graph), tmp_path / "file" / "cache")
 
 
-def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_plan_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path / "tensorrt"
+    assert plan_folder() == tmp_path / "tensorrt"
     monkeypatch.delenv("SAM_EDGE_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache_folder() == Path("~/.cache/sam_edge/tensorrt").expanduser()
+    assert plan_folder() == Path("~/.cache/sam_edge/tensorrt").expanduser()

@@ -9,8 +9,8 @@
     ├── EngineError         a library, driver, device or device memory that an engine needs and lacks
     └── FidelityError       an engine that does not compute what the model computes
 
-Every message is one line that names the thing and the cure. The command line prints it and exits with 2, with 1 for a
-FidelityError.
+Every message is one line that names the thing and the cure. The command line prints it and exits with 2;
+a FidelityError with 1.
 """
 
 from __future__ import annotations

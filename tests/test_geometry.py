@@ -72,7 +72,7 @@ def test_fixed_sides_of_the_frames_aspect_scale_as_the_square() -> None:
         {"long_side": 1024, "square": True, "fit": "squash"},
     ):
         with pytest.raises(InputError, match="its longer side"):
-            InputSize(multiple=16, fixed_wh=(1024, 576), **wrong)  # type: ignore[arg-type]
+            InputSize(multiple=16, fixed_wh=(1024, 576), **wrong)
 
 
 def test_rounds_as_the_reference() -> None:

@@ -65,7 +65,8 @@ def bad_model(tmp_path: Path) -> Bundle:
     contents = tmp_path / "contents"
     contents.mkdir()
     nano = find_bundle("nano")
-    (contents / "decoder.onnx").write_bytes(nano.graph("decoder").read_bytes())
+    for name in ("decoder", "decoder_many"):
+        (contents / f"{name}.onnx").write_bytes(nano.graph(name).read_bytes())
     onnx.save(quantized_linear(np.array(0, np.uint8)), contents / "encoder.onnx")
     return write_bundle(tmp_path / "bad", replace(nano.manifest, files={}), contents)
 
@@ -87,7 +88,7 @@ def test_a_dry_run_as_json(build: Callable[..., Answer]) -> None:
     document = json.loads(build("nano", "--dry-run", "--json", "--input", "512x288", "--workspace", "64").out)
     assert document["device"] is None
     assert document["settings"]["workspace_mb"] == 64
-    encoder, decoder = document["graphs"]
+    encoder, decoder, _ = document["graphs"]
     assert encoder["inputs"]["image"] == {side: [1, 3, 288, 512] for side in ("least", "best", "most")}
     assert decoder["inputs"]["has_mask"]["best"] == [1]
     assert (document["errors"], document["linted"], encoder["findings"]) == (0, True, [])
@@ -126,20 +127,20 @@ def test_plans_are_built_and_found_again(
     assert answer.out.endswith(f"plans are in {tmp_path / 'cache' / 'tensorrt'}\n")
     assert "building encoder\n" in answer.err
     assert "encoder: ready, it still fits" in build("nano").out
-    assert on_orin.built == 2
+    assert on_orin.built == 3
     planned = build("nano", "--dry-run").out
     assert "device: Orin, compute capability 8.7, TensorRT 10.3.0, driver 540.4.0" in planned
-    assert "encoder.onnx, 3.9 MB, ready" in planned
+    assert "encoder.onnx, 4.6 MB, ready" in planned
     assert ".blob\n" in planned
     assert "to be built: " in build("nano", "--dry-run", "--input", "512x288").out
 
 
 def test_the_result_as_json(build: Callable[..., Answer], on_orin: FakeTrt) -> None:
-    first, second = json.loads(build("nano", "--json").out)
-    assert (first["graph"], second["graph"]) == ("encoder", "decoder")
+    first, *others = json.loads(build("nano", "--json").out)
+    assert [item["graph"] for item in (first, *others)] == ["encoder", "decoder", "decoder_many"]
     assert first["built"]
     assert Path(first["plan"]).is_file()
-    assert [item["built"] for item in json.loads(build("nano", "--json").out)] == [False, False]
+    assert [item["built"] for item in json.loads(build("nano", "--json").out)] == [False] * 3
 
 
 @pytest.mark.parametrize(

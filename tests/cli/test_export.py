@@ -89,10 +89,6 @@ WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None
 from sam_edge.cli import main
-from sam_edge.exporters import export as export_module
-from sam_edge.exporters.gate import LIMITS
-from sam_edge.exporters.pictures import picture
-from sam_edge.image import write_image
 sys.exit(main(["export", "any.pth", "--out", "out"]))
 """
 

@@ -217,13 +217,16 @@ def test_the_shipped_model_says_what_it_says_on_onnxruntime() -> None:
     pytest.importorskip("onnxruntime")
     bundle = find_bundle("nano")
     image = np.random.default_rng(0).standard_normal((1, 3, 96, 128), dtype=np.float32)
+    (slots,) = (
+        spec.shape[1] for spec in bundle.manifest.graphs["decoder"].inputs if spec.name == "point_labels"
+    )
     answers = []
     for name in ("onnxruntime:cpu", "openvino:CPU"):
         opener = find_runtime(name)[1]
         features = opener(bundle.graph("encoder"), threads=1).run({"image": image})
         prompt = {
-            "point_coords": np.full((1, 12, 2), 40, np.float32),
-            "point_labels": np.where(np.arange(12) == 0, 1, -2).astype(np.float32)[None],
+            "point_coords": np.full((1, slots, 2), 40, np.float32),
+            "point_labels": np.where(np.arange(slots) == 0, 1, -2).astype(np.float32)[None],
             "mask_logits": np.zeros((1, 1, 24, 32), np.float32),
             "has_mask": np.zeros(1, np.float32),
         }

@@ -50,7 +50,8 @@ def test_ages_are_never_negative_and_no_sample_is_answered_twice(
     gaze = [GazeSample(t, 0.5, 0.5) for t in gaze_times]
     steps = list(follow(segmenter, frames(*frame_times), gaze))
     looks = [look for step in steps for look in step.looks]
-    assert len(steps) == len(frame_times)
+    # A frame with very many looks comes in several steps.
+    assert [step.last for step in steps].count(True) == len(frame_times)
     assert all(look.frame_age_ms >= 0 for look in looks)
     answered = [look.gaze.t_ns for look in looks]
     assert answered == sorted(set(answered))

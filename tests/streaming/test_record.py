@@ -99,6 +99,8 @@ def test_stop_midway_keeps_whole_files(segmenter: Segmenter, tmp_path: Path) -> 
 
 
 def test_signal_stops_between_frames() -> None:
+    # A shell starts what runs in its background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.is_set()

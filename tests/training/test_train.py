@@ -58,11 +58,11 @@ def test_a_step_lowers_the_loss_on_its_batch(
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, batch: dict[str, torch.Tensor]) -> None:
-    first = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
+    first = Run(tmp_path, Length(1.0, steps=9), 0, torch.device("cpu"))
     train_step(first, batch)
     first.elapsed = 17.0
     first.save()
-    second = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
+    second = Run(tmp_path, Length(1.0, steps=9), 0, torch.device("cpu"))
     second.resume()
     assert (second.step, second.elapsed) == (1, 17.0)
     assert train_step(first, batch)["loss"] == pytest.approx(train_step(second, batch)["loss"], rel=1e-3)

@@ -217,9 +217,8 @@ def test_the_shipped_model_says_what_it_says_on_onnxruntime() -> None:
     pytest.importorskip("onnxruntime")
     bundle = find_bundle("nano")
     image = np.random.default_rng(0).standard_normal((1, 3, 96, 128), dtype=np.float32)
-    (slots,) = (
-        spec.shape[1] for spec in bundle.manifest.graphs["decoder"].inputs if spec.name == "point_labels"
-    )
+    (labels,) = (spec for spec in bundle.manifest.graphs["decoder"].inputs if spec.name == "point_labels")
+    slots = int(labels.shape[1])
     answers = []
     for name in ("onnxruntime:cpu", "openvino:CPU"):
         opener = find_runtime(name)[1]

@@ -91,7 +91,7 @@ def test_plans_are_built_once_and_found_by_the_runtime(tmp_path: Path) -> None:
     assert [(item.plan, item.why, item.seconds) for item in again] == [
         (item.plan, "", 0.0) for item in outcomes
     ]
-    assert trt.built == 2
+    assert trt.built == 3
 
 
 def test_a_plan_of_one_size_knows_its_shapes_by_itself(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ demo: $(VENV)/.demo ## run the shipped model on a generated scene: out/demo.mp4,
 	$(BIN)/sam-edge demo --out out
 
 test: $(VENV)/.dev ## run every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev ## lint, format and types
 	$(BIN)/ruff check .

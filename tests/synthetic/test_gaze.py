@@ -161,8 +161,8 @@ def test_a_recording_reads_back(tmp_path: Path, noisy: list[SimulatedGaze]) -> N
         st.tuples(
             # Apart and aside as an eye tracker's samples may be; more is refused as another unit.
             st.integers(0, 10**9),
-            st.floats(-500, 1500),
-            st.floats(-500, 900),
+            st.floats(-500, 1200),
+            st.floats(-500, 700),
             st.booleans(),
         ),
         min_size=1,

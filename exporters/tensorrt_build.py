@@ -101,7 +101,7 @@ def _make_log(trt: BuilderModule) -> Any:
     """A logger that keeps errors and warnings, as (whether an error, text), instead of printing them."""
     kept = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING)
 
-    class Log(trt.ILogger):  # type: ignore[misc,name-defined]
+    class Log(trt.ILogger):  # type: ignore[misc,name-defined]  # the base is a value, known only here
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.messages: list[tuple[bool, str]] = []

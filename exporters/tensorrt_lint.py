@@ -72,7 +72,7 @@ def lint_model(model: onnx.ModelProto, folder: Path, profiled: Collection[str] =
     view = OnnxView(model, folder)
     try:
         # Types and shapes that contradict each other are found here.
-        view.values  # noqa: B018
+        view.values  # noqa: B018  # reading it computes it
     except (onnx.shape_inference.InferenceError, ValueError, TypeError) as problem:
         return [error(None, f"it is not valid ONNX ({' '.join(str(problem).split())})", _EXPORT)]
     found = [*check_free_inputs(view, profiled)]

@@ -57,7 +57,7 @@ def make_monitor(trt: BuilderModule, progress: Progress) -> Any:
     builder is asked to stop.
     """
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]  # the base is a value, known here
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.phases = Phases()

@@ -10,7 +10,7 @@ from functools import lru_cache
 _REPORTS = "openvino_telemetry"
 _absent = _REPORTS not in sys.modules
 if _absent:
-    sys.modules[_REPORTS] = None  # type: ignore[assignment]
+    sys.modules[_REPORTS] = None  # type: ignore[assignment]  # None is how Python is told a module is missing
 try:
     import openvino as ov
     from openvino.frontend import FrontEnd, FrontEndManager

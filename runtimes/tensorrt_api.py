@@ -144,7 +144,7 @@ def make_logger(trt: RuntimeModule, complaints: Complaints) -> Any:
     """A logger for TensorRT that passes errors on and drops the rest."""
     errors = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
 
-    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
+    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]  # the base is a value, known only here
         def __init__(self) -> None:
             # TensorRT crashes if its own part was not made.
             trt.ILogger.__init__(self)

@@ -5,6 +5,7 @@ Source: Kirillov et al., "Segment Anything" (2023), appendix A.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple, Protocol
 
 import torch
@@ -40,7 +41,7 @@ class Upscaling(NamedTuple):
     second: nn.ConvTranspose2d
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, ABC):
     """Reads masks off the image with one small learned filter per mask."""
 
     output_hypernetworks_mlps: nn.ModuleList
@@ -52,9 +53,9 @@ class Decoder(nn.Module):
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(MASKS, dim)
 
+    @abstractmethod
     def upscaling(self) -> Upscaling:
         """How image tokens become the features that the filters read."""
-        raise NotImplementedError
 
     def forward(
         self, embedding: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor

@@ -6,6 +6,7 @@ Source: Kirillov et al., "Segment Anything" (2023); positions are random Fourier
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ HIDDEN = -3e4
 """Added to a score to hide it: its exponential is exactly 0, and float16 can still hold it."""
 
 
-class Prompts(nn.Module):
+class Prompts(nn.Module, ABC):
     """What every prompt encoder has: where things are, in pixels of the encoder's input.
 
     Args:
@@ -40,17 +41,17 @@ class Prompts(nn.Module):
         self.image_size = image_size
         self.pe_layer = FourierPositions(dim // 2)
 
+    @abstractmethod
     def points(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Tokens (B, T, dim) of points (B, S, 2), x and y in pixels, with labels (B, S), none of them empty.
 
         Labels: 1 foreground, 0 background, 2 and 3 box corners, -1 not a point.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def slots(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (1, T, dim) of the slots of a static graph, -2 an empty one, and what is added to the
         score of each in attention, (1, T): HIDDEN where the slot is empty."""
-        raise NotImplementedError
 
     def mask(self, mask_logits: Tensor) -> Tensor:
         """Dense map (B, dim, h, w) of an earlier mask's logits (B, 1, 4h, 4w).

@@ -20,7 +20,7 @@ class Crops:
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run is: by the clock, or in steps, which makes it the same on every machine."""
+    """How long a run is: by the clock, or in steps, as many on every machine."""
 
     minutes: float
     steps: int | None = None

@@ -7,8 +7,8 @@
 Writes `checkpoint.pt` (everything a later run needs), `nano.safetensors` (averaged, deployed),
 `nano_trainable.safetensors` (averaged, a start for another run: --init), `log.csv` and `curves.png` into
 the output folder. Started again with the same folder it goes on from there; the checkpoint is written
-whenever as many pictures as there are have been seen. With --steps instead of --minutes the run is a
-function of its seed.
+whenever as many pictures as there are have been seen. With --steps instead of --minutes a slow
+machine takes as many as a fast one.
 """
 
 from __future__ import annotations

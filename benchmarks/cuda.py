@@ -25,7 +25,8 @@ from sam_edge.manifest import Precision
 from sam_edge.prompt import Prompt
 from sam_edge.runtime import Runtime, find_runtime
 from sam_edge.segmenter import Segmenter, choose_engine
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays
+from sam_edge.wrapped import Wrapped
 
 WARMUP = 3
 """Rounds before the clock counts: algorithms are searched and graphs recorded in them."""
@@ -61,29 +62,18 @@ class Timing:
     """Largest difference to the logits of the first variant."""
 
 
-class Timed:
+class Timed(Wrapped):
     """An engine that notes how long each run took."""
 
     def __init__(self, engine: Runtime, times_ms: list[float]) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._times_ms = times_ms
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.outputs
 
     def run(self, feeds: Arrays) -> Arrays:
         start = perf_counter()
-        answer = self._engine.run(feeds)
+        answer = super().run(feeds)
         self._times_ms.append((perf_counter() - start) * 1e3)
         return answer
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 class Candidate:

@@ -23,7 +23,8 @@ from sam_edge.image import encoder_input
 from sam_edge.prompt import Prompt
 from sam_edge.runtime import OpenRuntime, Runtime, find_runtime
 from sam_edge.segmenter import Segmenter
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays
+from sam_edge.wrapped import Wrapped
 
 from .timing import interleaved_ms
 
@@ -32,27 +33,16 @@ DECODES = 5
 """Decodes in a row of each side: the first one finds the caches full of other things, and is not counted."""
 
 
-class Recorder:
+class Recorder(Wrapped):
     """An engine that remembers what it was fed last."""
 
     def __init__(self, engine: Runtime) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self.fed: Arrays = {}
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.outputs
 
     def run(self, feeds: Arrays) -> Arrays:
         self.fed = feeds
-        return self._engine.run(feeds)
-
-    def close(self) -> None:
-        self._engine.close()
+        return super().run(feeds)
 
 
 def measure(model: str, runtime: str, frame_wh: tuple[int, int], threads: int, rounds: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from sam_edge.machine import this_machine
 from sam_edge.manifest import Engine
 from sam_edge.runtime import RUNTIMES, OpenRuntime, Runtime, find_runtime
 from sam_edge.segmenter import Segmenter
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays
+from sam_edge.wrapped import Wrapped
 
 from .bisect import Islands, raise_culprits
 from .gate import Expected, ask, judge, measure
@@ -172,27 +173,16 @@ def _recording(opener: OpenRuntime, feeds: Mapping[str, list[Arrays]]) -> OpenRu
     return open_recording
 
 
-class _Recording:
+class _Recording(Wrapped):
     """An engine that notes what it is fed."""
 
     def __init__(self, engine: Runtime, seen: list[Arrays]) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._seen = seen
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.outputs
 
     def run(self, feeds: Arrays) -> Arrays:
         self._seen.append({name: np.asarray(value) for name, value in feeds.items()})
-        return self._engine.run(feeds)
-
-    def close(self) -> None:
-        self._engine.close()
+        return super().run(feeds)
 
 
 def _all(source: Source) -> frozenset[str]:

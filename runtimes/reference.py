@@ -17,7 +17,7 @@ class ReferenceRuntime:
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
         try:
-            self._evaluator = ReferenceEvaluator(str(graph))
+            self._evaluator: ReferenceEvaluator | None = ReferenceEvaluator(str(graph))
             model = onnx.load(str(graph), load_external_data=False)
         except Exception as error:  # protobuf, OS and evaluator errors share no base class
             line = " ".join(str(error).split())
@@ -26,17 +26,20 @@ class ReferenceRuntime:
         self.outputs = tuple(_spec(value) for value in model.graph.output)
 
     def run(self, feeds: Arrays) -> Arrays:
+        evaluator = self._evaluator
+        if evaluator is None:
+            raise InputError("the engine was closed: open the graph again")
         arrays = check_feeds(self.inputs, feeds)
         given = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
         names = [spec.name for spec in self.outputs]
         try:
-            return dict(zip(names, self._evaluator.run(names, given), strict=True))
+            return dict(zip(names, evaluator.run(names, given), strict=True))
         except Exception as error:  # as above
             line = " ".join(str(error).split())
             raise InputError(f"the reference evaluator refuses the input: {line}") from error
 
     def close(self) -> None:
-        del self._evaluator
+        self._evaluator = None
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

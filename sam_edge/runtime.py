@@ -49,7 +49,7 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None:
-        """Give memory and device back; the engine cannot run afterwards."""
+        """Give memory and device back; the engine cannot run afterwards, and closing it again does nothing."""
         ...
 
 

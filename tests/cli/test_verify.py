@@ -24,29 +24,22 @@ from sam_edge.exporters.pictures import picture
 from sam_edge.exporters.verify import store
 from sam_edge.image import write_image
 from sam_edge.manifest import Engine
-from sam_edge.runtime import Runtime, find_runtime
+from sam_edge.runtime import find_runtime
 from sam_edge.segmenter import load
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays
+from sam_edge.wrapped import Wrapped
 from tests.toy_model import toy_bundle
 
 HALF = Engine("onnxruntime", "fp16")
 
 
-class Rounding:
+class Rounding(Wrapped):
     """onnxruntime as hardware with float16 would be: it opens the rounding twin of every fp16 graph."""
 
     def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
         name = graph.name.replace(".rounding.fp16.", ".emulation.fp16.")
         twin = graph.resolve().with_name(name)
-        self._engine: Runtime = find_runtime("onnxruntime:cpu")[1](twin, threads)
-        self.inputs: tuple[TensorSpec, ...] = self._engine.inputs
-        self.outputs: tuple[TensorSpec, ...] = self._engine.outputs
-
-    def run(self, feeds: Arrays) -> Arrays:
-        return self._engine.run(feeds)
-
-    def close(self) -> None:
-        self._engine.close()
+        super().__init__(find_runtime("onnxruntime:cpu")[1](twin, threads))
 
 
 class Shifting(Rounding):
@@ -60,7 +53,7 @@ class Shifting(Rounding):
         return answers
 
 
-class Bending:
+class Bending(Wrapped):
     """onnxruntime, but for its Sqrt: a kernel that is wrong on one device."""
 
     def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
@@ -70,15 +63,7 @@ class Bending:
                 node.op_type = "Neg"
         with tempfile.TemporaryDirectory() as folder:
             onnx.save(model, Path(folder) / graph.name)
-            self._engine: Runtime = find_runtime("onnxruntime:cpu")[1](Path(folder) / graph.name, threads)
-        self.inputs: tuple[TensorSpec, ...] = self._engine.inputs
-        self.outputs: tuple[TensorSpec, ...] = self._engine.outputs
-
-    def run(self, feeds: Arrays) -> Arrays:
-        return self._engine.run(feeds)
-
-    def close(self) -> None:
-        self._engine.close()
+            super().__init__(find_runtime("onnxruntime:cpu")[1](Path(folder) / graph.name, threads))
 
 
 @pytest.fixture(autouse=True)

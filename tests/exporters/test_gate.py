@@ -21,34 +21,25 @@ from sam_edge.exporters.pictures import generated
 from sam_edge.manifest import Engine
 from sam_edge.runtime import OpenRuntime, Runtime, find_runtime
 from sam_edge.segmenter import Segmenter
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays
+from sam_edge.wrapped import Wrapped
 
 Change = Callable[[dict[str, np.ndarray]], None]
 
 
-class Broken:
+class Broken(Wrapped):
     """An engine whose feeds and answers are spoilt on the way."""
 
     def __init__(self, engine: Runtime, spoil_feeds: Change, spoil_answers: Change) -> None:
-        self._engine, self._spoil_feeds, self._spoil_answers = engine, spoil_feeds, spoil_answers
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._engine.outputs
+        super().__init__(engine)
+        self._spoil_feeds, self._spoil_answers = spoil_feeds, spoil_answers
 
     def run(self, feeds: Arrays) -> Arrays:
         given = {name: np.array(value) for name, value in feeds.items()}
         self._spoil_feeds(given)
-        answers = dict(self._engine.run(given))
+        answers = dict(super().run(given))
         self._spoil_answers(answers)
         return answers
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 def nothing(arrays: dict[str, np.ndarray]) -> None:

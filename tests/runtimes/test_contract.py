@@ -176,8 +176,17 @@ def test_a_closed_engine_says_so(opener: OpenRuntime, graph: Path) -> None:
     engine = opener(graph)
     engine.run(feeds())
     engine.close()
-    with pytest.raises(SamEdgeError):
+    with pytest.raises(InputError, match="was closed: open"):
         engine.run(feeds())
+
+
+def test_closing_again_does_nothing(opener: OpenRuntime, graph: Path) -> None:
+    used, unused = opener(graph), opener(graph)
+    used.run(feeds())
+    for engine in (used, unused, used, unused):
+        engine.close()
+    with pytest.raises(InputError, match="was closed: open"):
+        used.run(feeds())
 
 
 def test_damaged_graph_is_a_bundle_error_naming_the_file(opener: OpenRuntime, graph: Path) -> None:

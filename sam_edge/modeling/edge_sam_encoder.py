@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from sam_edge.modeling.folding import affine, depthwise_conv
+from sam_edge.modeling.interpolation import interpolation, resampled
 from sam_edge.modeling.layers import ConvNorm, neck
 from sam_edge.modeling.repvit import repvit_stages
-
-CUBIC_BEFORE = (-0.03515625, 0.26171875, 0.87890625, -0.10546875)
-"""Weights of four neighbours a quarter before the third of them, by Keys's cubic with a = -0.75; a quarter
-behind the second they are the same in reverse."""
 
 
 class EdgeSamEncoder(nn.Module):
@@ -59,9 +55,11 @@ class Upsampled(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """`size` is (H, W): twice (h, w), or one less where that was odd."""
         x = self.op_list[0](x)
-        # Products, because the cubic Resize of onnxruntime takes forty times as long on a CPU.
-        rows, columns = (torch.tensor(doubling(count), dtype=x.dtype, device=x.device) for count in size)
-        return rows @ (x @ columns.T)
+        rows, columns = (
+            interpolation(half, 2 * half, "bicubic")[:count]
+            for half, count in zip(x.shape[2:], size, strict=True)
+        )
+        return resampled(x, rows, columns)
 
 
 class Branches(nn.Module):
@@ -86,18 +84,3 @@ class Branches(nn.Module):
             shift + centre_shift,
             self.conv.c.weight.dtype,
         )
-
-
-def doubling(count: int) -> list[list[float]]:
-    """Bicubic interpolation to twice the length as a matrix (count, (count + 1) // 2).
-
-    Half-pixel centres, the border's samples repeated: PyTorch's `interpolate(scale_factor=2, mode="bicubic")`,
-    cut to `count`.
-    """
-    half = (count + 1) // 2
-    matrix = [[0.0] * half for _ in range(count)]
-    for row, weights in enumerate(matrix):
-        taps = CUBIC_BEFORE[::-1] if row % 2 else CUBIC_BEFORE
-        for tap, weight in enumerate(taps, row // 2 - 2 + row % 2):
-            weights[min(max(tap, 0), half - 1)] += weight
-    return matrix

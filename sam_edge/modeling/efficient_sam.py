@@ -18,10 +18,17 @@ PRETRAINED_GRID = 14
 
 
 class EfficientSamEncoder(nn.Module):
-    """Picture (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16."""
+    """Picture (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16.
 
-    def __init__(self, *, dim: int, heads: int, depth: int = 12, out_channels: int = 256) -> None:
+    Args:
+        image_size: side of the pictures, in pixels, that the folded encoder is for; this one takes any.
+    """
+
+    def __init__(
+        self, *, dim: int, heads: int, depth: int = 12, out_channels: int = 256, image_size: int = 1024
+    ) -> None:
         super().__init__()
+        self.image_size = image_size
         self.patch_embed = PatchEmbed(dim)
         # The first position is of a class token, which only the pretraining had.
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + PRETRAINED_GRID**2, dim))
@@ -30,13 +37,32 @@ class EfficientSamEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.patch_embed(image)
-        x = x + stretched_positions(self.pos_embed, (x.shape[2], x.shape[3]))
+        return self.attend(x + stretched_positions(self.pos_embed, (x.shape[2], x.shape[3])))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Patches with their positions (B, dim, h, w) -> embedding (B, out_channels, h, w)."""
         size = (x.shape[2], x.shape[3])
         tokens = x.flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
         embedding: Tensor = self.neck(tokens.transpose(1, 2).unflatten(2, size))
         return embedding
+
+    def folded(self) -> nn.Module:
+        """The encoder for pictures of `image_size`, with the positions as they are there."""
+        return OneSize(self, self.image_size // PATCH_PX)
+
+
+class OneSize(nn.Module):
+    """An encoder whose positions are already stretched to `side` tokens in height and width."""
+
+    def __init__(self, encoder: EfficientSamEncoder, side: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.positions = nn.Buffer(stretched_positions(encoder.pos_embed, (side, side)).detach())
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.encoder.attend(self.encoder.patch_embed(image) + self.positions)
 
 
 def stretched_positions(positions: Tensor, size: tuple[int, int]) -> Tensor:

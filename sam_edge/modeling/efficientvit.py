@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sam_edge.modeling.interpolation import interpolation, resampled
 from sam_edge.modeling.layers import LayerNorm2d
 
 HEAD_CHANNELS = 32
@@ -145,7 +146,10 @@ class Neck(nn.Module):
 
 
 def _enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(x, size=tuple(size), mode="bicubic", align_corners=False)
+    rows, columns = (
+        interpolation(count, larger, "bicubic") for count, larger in zip(x.shape[2:], size, strict=True)
+    )
+    return resampled(x, rows, columns)
 
 
 class Conv(nn.Module):

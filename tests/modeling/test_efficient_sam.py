@@ -19,6 +19,7 @@ from sam_edge.modeling.efficient_sam_decoder import (
     PointPrompts,
     WholeMapNorm,
 )
+from sam_edge.modeling.folding import folded
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
 from tests.modeling.test_cut_decoder import difference, padded, picture, prompt
@@ -29,7 +30,7 @@ def tiny() -> Sam:
     """In evaluation mode and frozen, no weight zero."""
     torch.manual_seed(0)
     model = Sam(
-        EfficientSamEncoder(dim=24, heads=2, depth=2, out_channels=DIM),
+        EfficientSamEncoder(dim=24, heads=2, depth=2, out_channels=DIM, image_size=SIDE_PX),
         PointPrompts(dim=DIM, image_size=SIDE_PX),
         EfficientSamDecoder(dim=DIM, heads=HEADS, hidden=48),
     )
@@ -118,6 +119,16 @@ def test_encoder_attends_to_all_tokens() -> None:
     scores = torch.einsum("qhc,khc->hqk", q, k) / 2
     expected = attention.proj(torch.einsum("hqk,khc->qhc", scores.softmax(-1), v).flatten(1))
     assert torch.allclose(attention(x)[0], expected, atol=1e-6)
+
+
+def test_folded_has_its_positions_stretched_and_shares_the_rest() -> None:
+    encoder = MODEL.image_encoder
+    names = list(encoder.state_dict())
+    plain = folded(encoder)
+    image = torch.randn(1, 3, SIDE_PX, SIDE_PX)
+    assert torch.equal(plain(image), encoder(image))
+    assert {id(weight) for weight in plain.parameters()} == {id(weight) for weight in encoder.parameters()}
+    assert list(encoder.state_dict()) == names
 
 
 @pytest.mark.parametrize("size", [(14, 14), (16, 9)])

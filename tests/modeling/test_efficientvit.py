@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from sam_edge.modeling.efficientvit import (
     HEAD_CHANNELS,
     Backbone,
     EfficientViT,
     LiteMLA,
+    Neck,
     Stage,
     linear_attention,
 )
@@ -72,6 +74,15 @@ def test_heads_take_their_own_channels() -> None:
 def test_backbone_gives_the_last_three_scales_coarsest_first() -> None:
     maps = Backbone(STAGES).eval()(torch.randn(1, 3, 64, 128))
     assert [tuple(x.shape[1:]) for x in maps] == [(32, 2, 4), (16, 4, 8), (12, 8, 16)]
+
+
+def test_the_neck_enlarges_by_pytorchs_bicubic() -> None:
+    torch.manual_seed(0)
+    neck = Neck((5, 4, 3), 1, 1, 8).eval().double().requires_grad_(False)
+    maps = [torch.randn(1, c, h, 3 * h, dtype=torch.float64) for c, h in ((5, 2), (4, 4), (3, 8))]
+    scales = [op(x) for op, x in zip(neck.input_ops, maps, strict=True)]
+    total = sum(F.interpolate(x, (8, 24), mode="bicubic") for x in scales)
+    assert torch.allclose(neck(maps), neck.output_ops[0](neck.middle(total)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 96)])

@@ -106,13 +106,13 @@ def test_tiny_vit_folded_is_its_equal(size: tuple[int, int]) -> None:
 
 
 @settings(deadline=None)
-@given(half=st.integers(1, 20), channels=st.integers(1, 3))
-def test_doubling_is_pytorchs_bicubic(half: int, channels: int) -> None:
-    x = torch.randn(1, channels, half, 3, dtype=torch.float64)
-    expected = F.interpolate(x, scale_factor=(2.0, 1.0), mode="bicubic")
-    matrix = torch.tensor(edge_sam_encoder.doubling(2 * half), dtype=torch.float64)
-    assert torch.allclose(matrix @ x, expected, rtol=0, atol=1e-13)
-    assert torch.equal(torch.tensor(edge_sam_encoder.doubling(2 * half - 1)), matrix[:-1].float())
+@given(height=st.integers(1, 20), width=st.integers(1, 20), odd=st.tuples(st.booleans(), st.booleans()))
+def test_edge_sam_doubles_by_pytorchs_bicubic(height: int, width: int, odd: tuple[bool, bool]) -> None:
+    layer = edge_sam_encoder.Upsampled(2, 3).double().requires_grad_(False)
+    x = torch.randn(1, 2, height, width, dtype=torch.float64)
+    size = (2 * height - odd[0], 2 * width - odd[1])
+    expected = F.interpolate(layer.op_list[0](x), scale_factor=2.0, mode="bicubic")
+    assert torch.allclose(layer(x, size), expected[:, :, : size[0], : size[1]], rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", [repvit.RepViT, edge_sam_encoder.EdgeSamEncoder])

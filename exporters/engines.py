@@ -20,9 +20,10 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.tensors import Arrays
 from sam_edge.wrapped import Wrapped
 
-from .bisect import Islands, raise_culprits
+from .bisect import ROUNDS, Islands, raise_culprits
 from .gate import Expected, ask, judge, measure
 from .half_precision import Source, halve, read_source, save
+from .openers import Opener, Say, find_opener
 from .ranges import find_islands
 
 EMULATION = Engine("emulation", "fp16")
@@ -34,7 +35,8 @@ PROCESSOR = "onnxruntime:cpu"
 CALIBRATION_RUNS = 12
 """Of each graph, at most: a decoder's ranges change little from prompt to prompt."""
 
-Say = Callable[[str], None]
+Attempt = Callable[["Halved", Sequence[Expected]], dict[str, float]]
+"""Measures an engine with such islands on some of what is expected."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,27 +99,51 @@ def mend(
     Raises:
         FidelityError: it does not pass; nothing of it may be used.
     """
-    found = _try(halved, bundle, engine, expected)
+    most = most_graphs({name: len(nodes) for name, nodes in halved.order().items()})
+    with opener_of(engine, bundle, say).trial(most) as trial:
+
+        def attempt(tried: Halved, shown: Sequence[Expected]) -> dict[str, float]:
+            made = with_engine(bundle, engine, tried.write(engine, bundle.path))
+            with Segmenter(made, trial, engine=engine) as segmenter:
+                return measure(segmenter, shown)
+
+        halved, found = _mend(halved, attempt, engine, expected, say)
+        trial.keep(bundle.path / file for file in halved.write(engine, bundle.path).values())
+    return halved, found
+
+
+def most_graphs(nodes: Mapping[str, int]) -> int:
+    """How many different graphs mending may try.
+
+    Args:
+        nodes: graph -> how many of its nodes compute in floating point.
+    """
+    # All of them lowered and all raised; then one at a time: a half in every step, and what a round raises.
+    halvings = (sum(nodes.values()) - 1).bit_length()
+    return 2 * len(nodes) + ROUNDS * (halvings + 1)
+
+
+def _mend(
+    halved: Halved, attempt: Attempt, engine: Engine, expected: Sequence[Expected], say: Say
+) -> tuple[Halved, dict[str, float]]:
+    found = attempt(halved, expected)
     beyond = judge(found, engine.precision)
     if not beyond:
         return halved, found
     # One picture that fails by itself is enough to find out why.
-    failing = next(
-        (one for one in expected if judge(_try(halved, bundle, engine, [one]), engine.precision)), None
-    )
+    failing = next((one for one in expected if judge(attempt(halved, [one]), engine.precision)), None)
     shown = [failing] if failing else expected
 
     def passes(islands: Islands) -> bool:
         say(f"finding the layers that {engine} spoils")
-        tried = replace(halved, islands=islands)
-        return not judge(_try(tried, bundle, engine, shown), engine.precision)
+        return not judge(attempt(replace(halved, islands=islands), shown), engine.precision)
 
     mended = raise_culprits(halved.order(), halved.islands, passes)
     if mended is not None:
         islands, raised = mended
         names = [*halved.raised, *(f"{graph}/{node}" for graph, node in raised)]
         halved = replace(halved, islands=islands, raised=names)
-        found = _try(halved, bundle, engine, expected)
+        found = attempt(halved, expected)
         beyond = judge(found, engine.precision)
         if not beyond:
             return halved, found
@@ -140,16 +166,16 @@ def with_engine(bundle: Bundle, engine: Engine, files: Mapping[str, str]) -> Bun
     return Bundle(bundle.path, replace(manifest, files={**manifest.files, **hashes}, engines=engines))
 
 
-def opener_of(engine: Engine) -> OpenRuntime:
+def opener_of(engine: Engine, bundle: Bundle, say: Say = lambda step: None) -> Opener:
     """What opens an engine's graphs."""
-    return find_runtime(PROCESSOR if engine == EMULATION else engine.runtime)[1]
+    return find_opener(PROCESSOR if engine == EMULATION else engine.runtime, bundle.manifest, say)
 
 
 def measure_engine(
     bundle: Bundle, engine: Engine, expected: Sequence[Expected], each: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
     """Differences of an engine of a bundle to what is expected."""
-    with Segmenter(bundle, opener_of(engine), engine=engine) as segmenter:
+    with Segmenter(bundle, opener_of(engine, bundle), engine=engine) as segmenter:
         return measure(segmenter, expected, each)
 
 
@@ -157,11 +183,6 @@ def is_here(runtime: str) -> bool:
     """Whether a runtime can be opened on this machine."""
     entry = RUNTIMES.get(runtime)
     return entry is not None and find_spec(entry.library) is not None and entry.score(this_machine()) > 0
-
-
-def _try(halved: Halved, bundle: Bundle, engine: Engine, expected: Sequence[Expected]) -> dict[str, float]:
-    files = halved.write(engine, bundle.path)
-    return measure_engine(with_engine(bundle, engine, files), engine, expected)
 
 
 def _recording(opener: OpenRuntime, feeds: Mapping[str, list[Arrays]]) -> OpenRuntime:

@@ -20,7 +20,7 @@ from sam_edge.errors import BundleError, EngineError, InputError
 from sam_edge.files import naming
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
-from sam_edge.manifest import Engine, Precision
+from sam_edge.manifest import Engine, Manifest, Precision
 from sam_edge.plans import (
     PlanDevice,
     PlanKey,
@@ -83,6 +83,12 @@ class Workshop:
     folder: Path = field(default_factory=plan_folder)
     remember_timing: bool = True
     """Whether to keep a timing cache; TensorRT for RTX has none."""
+    timing_folder: Path | None = None
+    """Where the timing cache is; None: with the plans."""
+
+    def elsewhere(self, folder: Path) -> Workshop:
+        """The same, with plans in another folder. The timings stay where they are."""
+        return replace(self, folder=folder, timing_folder=self.timing_folder or self.folder)
 
 
 class Cuda(Protocol):
@@ -121,18 +127,22 @@ def plan_jobs(
         InputError: the model takes no input of that size.
         BundleError: a graph's file is missing or damaged.
     """
-    jobs = []
-    for name in bundle.manifest.graphs:
-        shapes = graph_shapes(bundle.manifest, name, input_wh)
-        jobs.append(
-            Job(
-                name,
-                bundle.graph(name, engine),
-                replace(settings, shapes=shapes),
-                named_shapes(bundle.manifest, name, shapes),
-            )
-        )
-    return jobs
+    return [
+        graph_job(bundle.manifest, name, bundle.graph(name, engine), settings, input_wh)
+        for name in bundle.manifest.graphs
+    ]
+
+
+def graph_job(
+    manifest: Manifest,
+    name: str,
+    graph: Path,
+    settings: BuilderSettings,
+    input_wh: tuple[int, int] | None = None,
+) -> Job:
+    """The job of one file, made from the graph `name` of a model; raises as `plan_jobs`."""
+    shapes = graph_shapes(manifest, name, input_wh)
+    return Job(name, graph, replace(settings, shapes=shapes), named_shapes(manifest, name, shapes))
 
 
 def find_device(machine: Machine) -> PlanDevice:
@@ -145,7 +155,7 @@ def find_device(machine: Machine) -> PlanDevice:
     if not machine.has_cuda:
         raise EngineError(
             "no NVIDIA GPU with its driver is here, and a plan is built on the device that runs it: "
-            "run sam-edge build there (--dry-run shows here what it would build)"
+            "do this there (sam-edge build --dry-run shows here what would be built)"
         )
     return this_device()
 
@@ -217,6 +227,24 @@ def find_job_plan(job: Job, device: PlanDevice, folder: Path) -> Path | str:
     return path
 
 
+def ready_plan(graph: Path, device: PlanDevice, folder: Path) -> Path | None:
+    """The sound plan that the runtime would load for a graph, whatever settings it was built with, if any."""
+    try:
+        path = find_plan(graph, device, None, folder)
+        read_plan(path)
+    except BundleError:
+        return None
+    return path
+
+
+def keep_plan(graph: Path, plan: Path, folder: Path) -> Path:
+    """Put a plan of a graph that lies elsewhere into a folder, with its key."""
+    data, key = read_plan(plan)
+    path = plan_path(graph, key, folder)
+    with _locked(path, lambda: None):
+        return write_plan(graph, data, key, folder)
+
+
 def timing_key(device: PlanDevice) -> str:
     """What the timings of this TensorRT, driver and device are kept under."""
     return f"timing {json.dumps(asdict(device), sort_keys=True)}"
@@ -224,7 +252,7 @@ def timing_key(device: PlanDevice) -> str:
 
 def _build(workshop: Workshop, job: Job, progress: Callable[[float], None]) -> Built:
     # A damaged timing cache is dropped: it is worth nothing and costs only time.
-    cache, key = BlobCache(workshop.folder), timing_key(workshop.device)
+    cache, key = BlobCache(workshop.timing_folder or workshop.folder), timing_key(workshop.device)
     timing = (cache.read(key) or b"") if workshop.remember_timing else None
     workspace_mb = job.settings.workspace_mb or workspace_limit_mb(workshop.memory().free_mb)
     built = build_plan(workshop.trt, job.graph, job.settings, workspace_mb, timing, progress, workshop.memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -15,19 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle import ASSETS, MANIFEST, Bundle, write_bundle
-from sam_edge.errors import FidelityError, InputError, MissingExtraError
+from sam_edge.errors import BundleError, EngineError, FidelityError, InputError, MissingExtraError
 from sam_edge.files import write_bytes
 from sam_edge.manifest import Engine, dump
 from sam_edge.runtime import OpenRuntime, find_runtime, split_name
 from sam_edge.segmenter import Segmenter, passed
 
-from .gate import Expected, ask, judge, measure, result
+from .gate import Expected, Steps, ask, judge, measure, result
+from .openers import Opener, Say, find_opener
 
 TRUSTED = "onnxruntime:cpu"
 """Runs the FP32 graphs that the others are held against: it did when they were held against PyTorch."""
 ITSELF = (Engine("onnxruntime"), Engine(TRUSTED))
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,13 @@ def verify(
     repair: bool = True,
     threads: int | None = None,
     say: Say = lambda step: None,
+    each: Steps = lambda: None,
 ) -> tuple[list[Verdict], Bundle]:
     """Measure engines on pictures, and mend the fp16 ones that fail.
 
     Args:
-        say: told after every picture, and what is being tried.
+        say: told what begins, is being tried, or built.
+        each: called after every picture, once for the FP32 graphs and once an engine.
 
     Returns:
         A verdict an engine, and the bundle with what was found; nothing of it is stored yet. Mended graphs
@@ -95,12 +96,17 @@ def verify(
     """
     with _workplace(bundle) as place:
         work = place
+        # Without a device there is nothing to wait for.
+        openers = [find_opener(engine.runtime, bundle.manifest, say) for engine in engines]
         say("running the FP32 graphs")
         with Segmenter(work, _trusted(), threads=threads) as segmenter:
-            expected = ask(segmenter, images, lambda: say("running the FP32 graphs"))
+            expected = ask(segmenter, images, each)
         verdicts = []
-        for engine in engines:
-            verdict, work = _verify(work, engine, expected, repair, threads, say)
+        for engine, opener in zip(engines, openers, strict=True):
+            say(f"running {engine}")
+            with Segmenter(work, opener, engine=engine, threads=threads) as segmenter:
+                found = measure(segmenter, expected, each)
+            verdict, work = _judge(work, engine, opener, expected, found, repair, say)
             verdicts.append(verdict)
         if not any(verdict.mended for verdict in verdicts):
             return verdicts, Bundle(bundle.path, work.manifest)
@@ -115,12 +121,16 @@ def store(bundle: Bundle) -> bool:
     return True
 
 
-def _verify(
-    work: Bundle, engine: Engine, expected: Sequence[Expected], repair: bool, threads: int | None, say: Say
+def _judge(
+    work: Bundle,
+    engine: Engine,
+    opener: Opener,
+    expected: Sequence[Expected],
+    found: Mapping[str, float],
+    repair: bool,
+    say: Say,
 ) -> tuple[Verdict, Bundle]:
-    opener = find_runtime(engine.runtime)[1]
-    with Segmenter(work, opener, engine=engine, threads=threads) as segmenter:
-        found = measure(segmenter, expected, lambda: say(f"running {engine}"))
+    """Judge what was measured of an engine, and find out or mend what is wrong with it."""
     beyond = judge(found, engine.precision)
     raised: Sequence[str] = ()
     departs = None
@@ -145,16 +155,17 @@ def _verify(
     return Verdict(engine, kept, beyond, mended is not None, raised, departs), work
 
 
-def _first_departure(work: Bundle, opener: OpenRuntime, expected: Expected) -> str | None:
+def _first_departure(work: Bundle, opener: Opener, expected: Expected) -> str | None:
     """GRAPH/NODE (OPERATOR) where an FP32 engine first gives other values than the trusted one."""
     from .engines import feeds_of
     from .locate import first_departure
 
-    for name, feeds in feeds_of(work, [expected.image]).items():
-        if feeds:
-            found = first_departure(work.graph(name), opener, _trusted(), feeds[0], work.path)
-            if found:
-                return f"{name}/{found}"
+    with opener.trial() as trial:
+        for name, feeds in feeds_of(work, [expected.image]).items():
+            if feeds:
+                found = first_departure(work.graph(name), trial, _trusted(), feeds[0], work.path)
+                if found:
+                    return f"{name}/{found}"
     return None
 
 
@@ -170,6 +181,10 @@ def _mend(
         halved, found = mend(halved, work, engine, expected, say)
     except FidelityError:
         return None
+    except (EngineError, BundleError) as error:
+        raise EngineError(
+            f"{engine} fails, and it cannot be mended here: {error}; --no-repair measures it and no more"
+        ) from error
     work = with_engine(work, engine, halved.write(engine, work.path))
     raised = {**work.manifest.raised, engine.graphs_key: halved.raised}
     return Bundle(work.path, replace(work.manifest, raised=raised)), found, halved.raised

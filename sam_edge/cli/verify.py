@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,9 @@ def verify(
     An fp16 engine that fails is searched for the layers that cause it, which are raised to float32. What was
     found is stored in the folder; an engine that fails cannot be loaded afterwards.
 
+    TensorRT runs plans that are built on this device. Those that are missing are built, as by sam-edge build,
+    and kept in its cache; those of graphs that were only tried are not.
+
     Exit code 0: all pass. 1: one fails. 2: bad input.
 
     \b
@@ -67,26 +72,34 @@ def verify(
     bundle = find_bundle(model)
     engines = load(f"{where}.verify:engines_of")(bundle, runtimes, precisions)
     shown = load(f"{where}.pictures:pictures")(images, limit)
-    bar = click.progressbar(
-        length=len(shown) * (1 + len(engines)) + 1,
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-        item_show_func=lambda step: step,
-        show_eta=False,
-    )
-    with bar:
+    with _progress(len(shown) * (1 + len(engines))) as (say, each):
         verdicts, found = load(f"{where}.verify:verify")(
-            bundle,
-            engines,
-            shown,
-            repair=repair and not dry_run,
-            threads=threads,
-            say=lambda step: bar.update(1, step),
+            bundle, engines, shown, repair=repair and not dry_run, threads=threads, say=say, each=each
         )
     stored = not dry_run and _store(found)
     document = _document(bundle.manifest.name, verdicts, stored)
     click.echo(json.dumps(document, indent=2) if as_json else _table(document))
     return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+@contextmanager
+def _progress(pictures: int) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
+    """What is told of every step, and what is called after every picture: a bar, or lines off a terminal."""
+    if not sys.stderr.isatty():
+        said: list[str] = []
+
+        def say(step: str) -> None:
+            if [step] != said[-1:]:
+                said.append(step)
+                click.echo(step, err=True)
+
+        yield say, lambda: None
+        return
+    bar = click.progressbar(
+        length=pictures, file=sys.stderr, item_show_func=lambda step: step, show_eta=False, update_min_steps=0
+    )
+    with bar:
+        yield lambda step: bar.update(0, step), lambda: bar.update(1, bar.current_item)
 
 
 def _store(bundle: Bundle) -> bool:

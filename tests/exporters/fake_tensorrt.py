@@ -1,8 +1,8 @@
-"""A TensorRT that builds nothing: it answers, fails and logs as it is told, and notes what it was asked."""
+"""A TensorRT that builds what it is told to: it answers, fails and logs, and notes what it was asked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -102,6 +102,8 @@ class FakeTrt:
     config: Config = field(default_factory=Config)
     tensors: list[SimpleNamespace] = field(default_factory=list)
     built: int = 0
+    plan: Callable[[Path], bytes] = lambda graph: PLAN
+    """What is built of a graph."""
 
     __version__ = "10.3.0"
     BuilderFlag = SimpleNamespace(TF32="TF32")
@@ -122,10 +124,14 @@ class FakeTrt:
 
     def OnnxParser(self, network: Any, logger: Any) -> Any:  # noqa: N802
         return SimpleNamespace(
-            parse_from_file=lambda path: Path(path).is_file() and not self.parse_errors,
+            parse_from_file=self._parse,
             num_errors=len(self.parse_errors),
             get_error=lambda index: self.parse_errors[index],
         )
+
+    def _parse(self, path: str) -> bool:
+        self.graph = Path(path)
+        return self.graph.is_file() and not self.parse_errors
 
     def _network(self, flags: int) -> Any:
         self.network_flags = flags
@@ -143,4 +149,4 @@ class FakeTrt:
                 if not _from_cpp(monitor.step_complete, name, index):
                     return None
             monitor.phase_finish(name)
-        return PLAN if self.builds else None
+        return self.plan(self.graph) if self.builds else None

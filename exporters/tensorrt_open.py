@@ -1,0 +1,105 @@
+"""Opening graphs in TensorRT that have no plan here yet: it is built first, as `sam-edge build` would."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sam_edge.errors import BundleError
+from sam_edge.machine import this_machine
+from sam_edge.manifest import Manifest
+from sam_edge.plans import discard_plan, graph_sha256
+from sam_edge.runtime import Runtime
+
+from .openers import Say
+from .tensorrt_plans import Job, Workshop, build_job, find_workshop, graph_job, keep_plan, ready_plan
+from .tensorrt_settings import BuilderSettings
+
+KEPT_TRIALS = 16
+"""Plans of tried graphs that stay at hand. A search asks for most of them once and for a few again and again;
+all of them would fill a small disk."""
+
+
+class PlanOpener:
+    """Opens graphs of a model with plans of the cache, or builds those plans into it.
+
+    Any plan that the runtime would load is good, whatever settings it was built with: it is what will be run.
+    """
+
+    def __init__(self, opener: Callable[..., Runtime], manifest: Manifest, say: Say) -> None:
+        """`opener` is TensorRT's, which takes (graph, threads, folder).
+
+        Raises:
+            EngineError: no device here, or no driver that is new enough.
+            MissingExtraError: TensorRT or a binding of CUDA is not installed.
+        """
+        self.workshop = find_workshop(this_machine())
+        self.opener = opener
+        self.say = say
+        self._manifest = manifest
+
+    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
+        if self.plan(graph, self.workshop) is None:
+            job = self.job(graph)
+            names = list(self._manifest.graphs)
+            self.build(self.workshop, job, f"plan {names.index(job.name) + 1} of {len(names)}")
+        return self.opener(graph, threads, folder=self.workshop.folder)
+
+    @contextmanager
+    def trial(self, most: int | None = None) -> Iterator[PlanTrial]:
+        with TemporaryDirectory(prefix="sam-edge-plans-") as folder:
+            yield PlanTrial(self, self.workshop.elsewhere(Path(folder)), most)
+
+    def plan(self, graph: Path, workshop: Workshop) -> Path | None:
+        """The plan that a workshop's folder has of a graph."""
+        return ready_plan(graph, workshop.device, workshop.folder)
+
+    def build(self, workshop: Workshop, job: Job, which: str) -> Path:
+        """Build a plan, saying which of how many it is."""
+        return build_job(workshop, job, lambda step, done: self.say(f"{step} ({which})")).plan
+
+    def job(self, graph: Path) -> Job:
+        """What to build for a file: made from a graph of the model, it has that graph's name in its own."""
+        parts = graph.name.split(".")
+        name = next((name for name in self._manifest.graphs if name in parts), None)
+        if name is None:
+            raise BundleError(f"{graph} is made from no graph of {self._manifest.name}")
+        return graph_job(self._manifest, name, graph, BuilderSettings())
+
+
+class PlanTrial:
+    """Opens graphs that are tried with plans in a folder of their own; those used last stay there."""
+
+    def __init__(self, openers: PlanOpener, workshop: Workshop, most: int | None) -> None:
+        self._openers = openers
+        self._workshop = workshop
+        self._of_most = f" of at most {most}" if most else ""
+        self._numbers: dict[str, int] = {}
+        """Hash of a graph -> its number."""
+        self._recent: OrderedDict[Path, None] = OrderedDict()
+
+    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
+        cache = self._openers.workshop
+        if self._openers.plan(graph, cache):
+            return self._openers.opener(graph, threads, folder=cache.folder)
+        plan = self._openers.plan(graph, self._workshop) or self._build(graph)
+        self._recent[plan] = None
+        self._recent.move_to_end(plan)
+        while len(self._recent) > KEPT_TRIALS:
+            discard_plan(self._recent.popitem(last=False)[0])
+        return self._openers.opener(graph, threads, folder=self._workshop.folder)
+
+    def keep(self, graphs: Iterable[Path]) -> None:
+        """Put the plans of these graphs into the cache."""
+        for graph in graphs:
+            plan = self._openers.plan(graph, self._workshop)
+            if plan is not None:
+                keep_plan(graph, plan, self._openers.workshop.folder)
+
+    def _build(self, graph: Path) -> Path:
+        number = self._numbers.setdefault(graph_sha256(graph), len(self._numbers) + 1)
+        job = self._openers.job(graph)
+        return self._openers.build(self._workshop, job, f"plan {number}{self._of_most}")

@@ -1,0 +1,85 @@
+"""A device whose TensorRT builds plans and runs them: a plan computes what its graph does, in real float16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from sam_edge.exporters.tensorrt_build import Memory
+from sam_edge.exporters.tensorrt_plans import Workshop
+from sam_edge.runtimes.tensorrt import TensorRtRuntime, describe
+from tests.exporters.fake_tensorrt import FakeTrt
+from tests.runtimes.simulated_tensorrt import MARK, Simulation
+
+
+class Device:
+    """A simulated GPU, the builder of its TensorRT, and the cache of plans."""
+
+    def __init__(self, folder: Path) -> None:
+        self.simulation = Simulation(folder)
+        self.builder = FakeTrt(plan=self._plan)
+        self.folder = folder
+        self.built: list[str] = []
+        """Name of each file that was built."""
+        self.fails_at: int | None = None
+        """The how-manieth build fails."""
+
+    def workshop(self, machine: object = None) -> Workshop:
+        """Stands for `find_workshop`."""
+        device = describe(self.simulation.gpu)
+        return Workshop(self.builder, device, lambda: Memory(3000, 7600), self.folder)
+
+    def open(
+        self, graph: Path, threads: int | None = None, device: str | None = None, folder: Path | None = None
+    ) -> TensorRtRuntime:
+        """Stands for the runtime, which loads plans and builds none."""
+        return TensorRtRuntime(graph, threads, gpu=self.simulation.gpu, folder=folder or self.folder)
+
+    def names(self) -> list[str]:
+        """Graphs that the cache has plans of, and what else lies in it."""
+        return sorted(
+            path.name.partition("-")[0] if path.suffix == ".plan" else path.suffix
+            for path in self.folder.iterdir()
+            if path.suffix not in {".json", ".lock"}
+        )
+
+    def _plan(self, graph: Path) -> Any:
+        self.built.append(graph.name)
+        if len(self.built) == self.fails_at:
+            return None
+        return MARK + rounding(onnx.load(graph)).SerializeToString()
+
+
+def rounding(model: ModelProto) -> ModelProto:
+    """A float32 graph that rounds wherever this one stores float16, for a processor that does not."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    halves = {
+        value.name for value in inferred.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT16
+    }
+    nodes, weights = [], []
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        wide = value.astype("float32") if tensor.data_type == TensorProto.FLOAT16 else value
+        weights.append(numpy_helper.from_array(wide, tensor.name))
+    for node in model.graph.node:
+        nodes.append(node)
+        rounded = [name for name in node.output if name in halves]
+        if node.op_type == "Cast" and rounded:
+            node.attribute[0].i = TensorProto.FLOAT
+        for index, name in enumerate(node.output):
+            if name in halves:
+                node.output[index] = f"{name}.wide"
+                nodes += [
+                    helper.make_node("Cast", [f"{name}.wide"], [f"{name}.16"], to=TensorProto.FLOAT16),
+                    helper.make_node("Cast", [f"{name}.16"], [name], to=TensorProto.FLOAT),
+                ]
+    made = ModelProto()
+    made.CopyFrom(model)
+    for field in ("node", "initializer", "value_info"):
+        made.graph.ClearField(field)
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend(weights)
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ class Device:
         self.folder = folder
         self.built: list[str] = []
         """Name of each file that was built."""
-        self.fails_at: int | None = None
-        """The how-manieth build fails."""
+        self.builds_at_most: int | None = None
+        """Later ones fail."""
+        self.spoil: Callable[[ModelProto], None] = lambda model: None
+        """What goes wrong while a plan is built."""
 
     def workshop(self, machine: object = None) -> Workshop:
         """Stands for `find_workshop`."""
@@ -48,9 +51,11 @@ class Device:
 
     def _plan(self, graph: Path) -> Any:
         self.built.append(graph.name)
-        if len(self.built) == self.fails_at:
+        if self.builds_at_most is not None and len(self.built) > self.builds_at_most:
             return None
-        return MARK + rounding(onnx.load(graph)).SerializeToString()
+        model = rounding(onnx.load(graph))
+        self.spoil(model)
+        return MARK + model.SerializeToString()
 
 
 def rounding(model: ModelProto) -> ModelProto:

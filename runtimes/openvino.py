@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from sam_edge.cache import BlobCache, cache_folder
 from sam_edge.errors import EngineError, InputError
 from sam_edge.files import sha256
+from sam_edge.geometry import View
+from sam_edge.image import normalised, seen_pixels
+from sam_edge.manifest import Preprocess
 from sam_edge.runtime import OpenRuntime
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds
 
 from .openvino_library import ov
 from .openvino_model import Compiler, find_device, one_line, out_of_memory, read_model, settings
+from .openvino_preprocess import fold_preprocess
 
-KEPT_SHAPES = 4
-"""For how many input shapes of a graph with free dimensions an engine is kept ready."""
+KEPT_KINDS = 4
+"""For how many kinds of input of a graph with free dimensions an engine is kept ready."""
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -58,8 +62,8 @@ class OpenVinoRuntime:
         self.outputs = tuple(_spec(port) for port in self._model.outputs)
         self._choosing = Lock()
         self._closed = False
-        self._last: Shapes | None = None
-        self._by_shapes: OrderedDict[Shapes, _Engine] = OrderedDict()
+        self._last: Hashable = None
+        self._by_kind: OrderedDict[Hashable, _Engine] = OrderedDict()
         self._any: _Engine | None = None
         # Asked once: OpenVINO looks through the whole graph for it.
         self._has_free_shapes = bool(self._model.is_dynamic())
@@ -68,35 +72,48 @@ class OpenVinoRuntime:
 
     def run(self, feeds: Arrays) -> Arrays:
         arrays = check_feeds(self.inputs, feeds)
-        answer = self._engine(tuple(array.shape for array in arrays)).run(arrays)
-        return {spec.name: value for spec, value in zip(self.outputs, answer, strict=True)}
+        shapes = tuple(array.shape for array in arrays)
+        return self._named(self._engine(shapes, lambda: self._fixed(shapes)).run(arrays))
+
+    def run_frame(self, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
+        """`run` on a frame. An engine made for one shape normalises and pads the picture itself."""
+        pixels = seen_pixels(image, view, preprocess)
+        folded = (view.seen_wh, view.picture_wh, pixels.dtype, preprocess)
+        engine = self._engine(
+            folded, lambda: fold_preprocess(self._model.clone(), preprocess, view, pixels.dtype)
+        )
+        given = normalised(pixels, view, preprocess) if engine is self._any else pixels[None]
+        return self._named(engine.run([given]))
 
     def close(self) -> None:
         with self._choosing:
             self._closed = True
             self._any = None
-            self._by_shapes.clear()
+            self._by_kind.clear()
 
-    def _engine(self, shapes: Shapes) -> _Engine:
-        """An engine for inputs of those shapes.
+    def _engine(self, kind: Hashable, make: Callable[[], ov.Model]) -> _Engine:
+        """An engine for inputs of one kind, which `make` prepares the model for.
 
-        One that takes any shape serves until a shape comes twice in a row: pictures of a camera stay as
-        they are, those of a folder may all differ.
+        The one that takes any shape serves until a kind comes twice in a row: pictures of a camera stay as
+        they are, those of a folder may all differ. A graph without free dimensions has no other.
         """
         with self._choosing:
             if self._closed:
                 raise InputError("the engine was closed: open the graph again")
-            if not self._has_free_shapes or (shapes != self._last and shapes not in self._by_shapes):
-                self._last = shapes
+            if not self._has_free_shapes or (kind != self._last and kind not in self._by_kind):
+                self._last = kind
                 if self._any is not None:
                     return self._any
-            self._last = shapes
-            if shapes not in self._by_shapes:
-                self._by_shapes[shapes] = _Engine(self._compiler.compile(self._fixed(shapes), str(shapes)))
-                if len(self._by_shapes) > KEPT_SHAPES:
-                    self._by_shapes.popitem(last=False)
-            self._by_shapes.move_to_end(shapes)
-            return self._by_shapes[shapes]
+            self._last = kind
+            if kind not in self._by_kind:
+                self._by_kind[kind] = _Engine(self._compiler.compile(make(), str(kind)))
+                if len(self._by_kind) > KEPT_KINDS:
+                    self._by_kind.popitem(last=False)
+            self._by_kind.move_to_end(kind)
+            return self._by_kind[kind]
+
+    def _named(self, answer: Sequence[NDArray[Any]]) -> Arrays:
+        return {spec.name: value for spec, value in zip(self.outputs, answer, strict=True)}
 
     def _fixed(self, shapes: Shapes) -> ov.Model:
         model = self._model.clone()
@@ -119,7 +136,7 @@ class _Engine:
             for shape in (port.get_partial_shape(),)
         ]
 
-    def run(self, arrays: Sequence[NDArray[np.float32]]) -> list[NDArray[Any]]:
+    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in order, in memory that belongs to the caller; the inputs are read where they lie."""
         try:
             # Taking from a list is atomic: two threads never get the same request.

@@ -14,8 +14,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sam_edge.errors import EngineError, InputError, SamEdgeError
+from sam_edge.geometry import View
+from sam_edge.image import encoder_input
 from sam_edge.machine import this_machine
+from sam_edge.manifest import Preprocess
 from sam_edge.plans import PlanDevice, find_plan, read_plan
 from sam_edge.runtime import OpenRuntime
 from sam_edge.tensors import Arrays, TensorSpec
@@ -23,6 +29,7 @@ from sam_edge.tensors import Arrays, TensorSpec
 from .cuda import CudaApi, fail_memory, find_cuda
 from .device_array import device_address
 from .device_memory import MemoryPool
+from .letterbox import Letterbox
 from .tensorrt_api import Complaints, ICudaEngine, RuntimeModule, load_tensorrt, make_logger
 from .tensorrt_shape import Shaped, Source, Streams
 
@@ -78,7 +85,7 @@ class TensorRtRuntime:
         gpu = gpu or find_gpu(_device_index(device))
         plan, key = read_plan(find_plan(graph, describe(gpu), None, folder))
         self.cuda = gpu.cuda
-        """The device; a `Letterbox` on it makes inputs that need no copy."""
+        """The device; a `Letterbox` of another layout (BGR, NV12) on it makes inputs that need no copy."""
         self.cuda.enter()
         self._complaints = Complaints()
         # TensorRT uses its logger and runtime as long as the engine lives.
@@ -96,6 +103,7 @@ class TensorRtRuntime:
         self._done = self.cuda.event(sleeping=not urgent)
         self._user_managed = gpu.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self._shapes: OrderedDict[tuple[tuple[int, ...], ...], Shaped] = OrderedDict()
+        self._letterboxes: dict[Preprocess, Letterbox | None] = {}
         self._lock = Lock()
         self._closed = False
 
@@ -114,12 +122,21 @@ class TensorRtRuntime:
             self.cuda.wait_event(self._done)
             return shaped.finish(run)
 
+    def run_frame(self, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
+        """`run` on a frame, which reaches the device as it is: a kernel makes it the encoder's input there."""
+        letterbox = self._letterbox(preprocess)
+        made: Any = letterbox(image, view) if letterbox else encoder_input(image, view, preprocess)
+        return self.run({ENCODER_INPUT: made})
+
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self.cuda.enter()
+            for letterbox in self._letterboxes.values():
+                if letterbox is not None:
+                    letterbox.close()
             while self._shapes:
                 self._shapes.popitem()[1].close()
             del self._engine, self._workspace
@@ -127,6 +144,18 @@ class TensorRtRuntime:
             self.cuda.event_free(self._done)
             for stream in (self._stream, *self._side_streams):
                 self.cuda.stream_free(stream)
+
+    def _letterbox(self, preprocess: Preprocess) -> Letterbox | None:
+        """None where CUDA's compiler is missing: the processor does the same, more slowly."""
+        with self._lock:
+            if self._closed:
+                raise InputError("the engine was closed: open it again")
+            if preprocess not in self._letterboxes:
+                try:
+                    self._letterboxes[preprocess] = Letterbox(self.cuda, preprocess)
+                except EngineError:
+                    self._letterboxes[preprocess] = None
+            return self._letterboxes[preprocess]
 
     def _load(self, plan: bytes, graph: Path) -> ICudaEngine:
         engine = self._runtime.deserialize_cuda_engine(plan)

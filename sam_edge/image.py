@@ -96,20 +96,28 @@ def encoder_input(image: NDArray[np.uint8], view: View, preprocess: Preprocess) 
 
     h and w are the view's `picture_wh`.
     """
-    x, y, width, height = view.window_xywh
-    seen = _resized(image[y : y + height, x : x + width], view.seen_wh, preprocess)
+    return normalised(seen_pixels(image, view, preprocess), view, preprocess)
+
+
+def normalised(
+    pixels: NDArray[np.uint8] | NDArray[np.float32], view: View, preprocess: Preprocess
+) -> NDArray[np.float32]:
+    """Normalise and pad what `seen_pixels` gives into (1, 3, h, w) float32."""
     # One pass, picture to blob: (pixel - mean) / std as a multiply and an add.
     std = np.array(preprocess.std, np.float32)
-    scaled = np.multiply(seen, 1 / std, dtype=np.float32)
+    scaled = np.multiply(pixels, 1 / std, dtype=np.float32)
     scaled -= np.array(preprocess.mean, np.float32) / std
     blob = np.zeros((1, 3, view.picture_wh[1], view.picture_wh[0]), np.float32)
     blob[0, :, : view.seen_wh[1], : view.seen_wh[0]] = scaled.transpose(2, 0, 1)
     return blob
 
 
-def _resized(
-    window: NDArray[np.uint8], size_wh: tuple[int, int], preprocess: Preprocess
+def seen_pixels(
+    image: NDArray[np.uint8], view: View, preprocess: Preprocess
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """The part of a frame (H, W, 3) that the encoder sees, at its size: (h, w, 3) RGB in 0..255."""
+    x, y, width, height = view.window_xywh
+    window, size_wh = image[y : y + height, x : x + width], view.seen_wh
     if preprocess.resize == "antialias":
         return resize_antialias(window, size_wh)
     if preprocess.resize == "bilinear":

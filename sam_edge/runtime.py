@@ -21,6 +21,11 @@ from sam_edge.machine import Machine, this_machine
 
 if TYPE_CHECKING:
     # The doctor comes this way, also where numpy is what is broken.
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sam_edge.geometry import View
+    from sam_edge.manifest import Preprocess
     from sam_edge.tensors import Arrays, TensorSpec
 
 READ_BY_HOST = frozenset({"logits", "iou"})
@@ -50,6 +55,18 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Give memory and device back; the engine cannot run afterwards, and closing it again does nothing."""
+        ...
+
+
+class FrameRuntime(Runtime, Protocol):
+    """An engine that makes an encoder's input itself, on its device or as a part of its graph."""
+
+    def run_frame(self, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
+        """What `run` answers to `sam_edge.image.encoder_input(image, view, preprocess)` as `image`.
+
+        `image` (H, W, 3) uint8 RGB, of the view's frame size. Equal but for roundings: of float32, and of
+        resized pixels by one level of 255 at most.
+        """
         ...
 
 

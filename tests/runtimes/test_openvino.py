@@ -18,7 +18,7 @@ from sam_edge.runtime import find_runtime
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 
-from sam_edge.runtimes.openvino import KEPT_SHAPES, OpenVinoRuntime
+from sam_edge.runtimes.openvino import KEPT_KINDS, OpenVinoRuntime
 from sam_edge.runtimes.openvino_library import ov
 from sam_edge.runtimes.openvino_model import Compiler, computes_in_half, read_model, settings, usable_devices
 
@@ -112,7 +112,7 @@ def test_shapes_that_come_again_get_engines_of_their_own_and_not_too_many(
     for count in range(1, 9):
         for _ in range(3):
             np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
-    assert [shapes[0][0] for shapes in engine._by_shapes] == list(range(9 - KEPT_SHAPES, 9))
+    assert [shapes[0][0] for shapes in engine._by_kind] == list(range(9 - KEPT_KINDS, 9))
     # One for any shape, and one for each of eight.
     assert len(list(cache.glob("*.blob"))) == 9
 

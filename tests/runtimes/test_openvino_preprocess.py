@@ -2,33 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 
 from sam_edge.bundle import find_bundle
-from sam_edge.geometry import View
 from sam_edge.image import encoder_input
+from sam_edge.segmenter import load
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 
 from sam_edge.runtimes.openvino import OpenVinoRuntime
-from sam_edge.runtimes.openvino_model import Compiler, read_model, settings
-from sam_edge.runtimes.openvino_preprocess import fold_preprocess
+
+SIZES_WH = [(512, 320), (512, 288), (160, 512), (640, 480), (333, 777)]
+RESIZES = ["area", "antialias", "bilinear"]
 
 
-@pytest.mark.parametrize("size_wh", [(512, 320), (512, 288), (160, 512)])
-def test_folded_preprocessing_gives_the_same_embedding(size_wh: tuple[int, int]) -> None:
+def picture(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("size_wh", SIZES_WH)
+def test_a_frame_gives_the_same_features_as_its_input(
+    size_wh: tuple[int, int], resize: Literal["area", "antialias", "bilinear"]
+) -> None:
     bundle = find_bundle("nano")
-    manifest = bundle.manifest
-    image = np.random.default_rng(0).integers(0, 256, (*size_wh[::-1], 3), dtype=np.uint8)
-    view: View = manifest.input_size.view(size_wh)
-    assert view.seen_wh == size_wh
-    model = fold_preprocess(
-        read_model(bundle.graph("encoder")), manifest.preprocess, view.seen_wh, view.picture_wh
-    )
-    folded = Compiler("CPU", settings(model, "CPU", 1), None, "").compile(model)
-    answer = folded.create_infer_request().infer({0: image[None]})
-    blob = encoder_input(image, view, manifest.preprocess)
-    expected = OpenVinoRuntime(bundle.graph("encoder"), threads=1, cached=False).run({"image": blob})
-    for name, value in expected.items():
-        np.testing.assert_allclose(answer[name], value, atol=2e-5)
+    preprocess = replace(bundle.manifest.preprocess, resize=resize)
+    image, view = picture(*size_wh), bundle.manifest.input_size.view(size_wh)
+    engine = OpenVinoRuntime(bundle.graph("encoder"), threads=1, cached=False)
+    expected = engine.run({"image": encoder_input(image, view, preprocess)})
+    # The first frame meets the engine for any shape, the second and third one that was made for it.
+    for _ in range(3):
+        for name, value in engine.run_frame(image, view, preprocess).items():
+            np.testing.assert_allclose(value, expected[name], atol=2e-5)
+    assert len(engine._by_kind) == 1
+
+
+def test_a_window_of_a_frame() -> None:
+    bundle = find_bundle("nano")
+    preprocess = bundle.manifest.preprocess
+    image = picture(640, 480)
+    engine = OpenVinoRuntime(bundle.graph("encoder"), threads=1, cached=False)
+    for window in [(100, 40, 320, 256), (0, 0, 320, 256), (7, 200, 320, 256)]:
+        view = bundle.manifest.input_size.view((640, 480), window)
+        expected = engine.run({"image": encoder_input(image, view, preprocess)})
+        for name, value in engine.run_frame(image, view, preprocess).items():
+            np.testing.assert_allclose(value, expected[name], atol=2e-5)
+
+
+def test_preprocessing_is_part_of_the_key_of_kept_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
+    bundle = find_bundle("nano")
+    image, view = picture(320, 256), bundle.manifest.input_size.view((320, 256))
+    plain = bundle.manifest.preprocess
+    for preprocess in (plain, replace(plain, mean=(0.0, 0.0, 0.0)), plain):
+        engine = OpenVinoRuntime(bundle.graph("encoder"), threads=1)
+        expected = engine.run({"image": encoder_input(image, view, preprocess)})["embedding"]
+        for _ in range(2):
+            got = engine.run_frame(image, view, preprocess)["embedding"]
+        np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_the_segmenter_lets_the_engine_prepare_its_frames() -> None:
+    with load("nano", runtime="openvino", threads=1) as segmenter:
+        image = picture(320, 256)
+        for _ in range(2):
+            embedding = segmenter.encode(image)
+        engine = segmenter._engine("encoder")
+        assert isinstance(engine, OpenVinoRuntime)
+        (kind,) = engine._by_kind
+        assert segmenter.manifest.preprocess in kind
+        blob = encoder_input(image, embedding.view, segmenter.manifest.preprocess)
+        expected = engine.run({"image": blob})["embedding"]
+        np.testing.assert_allclose(embedding.tensors["embedding"], expected, atol=2e-5)

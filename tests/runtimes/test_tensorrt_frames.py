@@ -1,0 +1,78 @@
+"""A frame reaches the encoder by way of the device, or of the processor where CUDA's compiler is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from sam_edge.bundle import find_bundle
+from sam_edge.errors import EngineError, InputError
+from sam_edge.image import encoder_input
+from sam_edge.runtimes.tensorrt import TensorRtRuntime
+from tests.runtimes.simulated_tensorrt import Simulation
+
+MANIFEST = find_bundle("nano").manifest
+
+
+@pytest.fixture
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation(tmp_path / "cache")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, simulation: Simulation) -> TensorRtRuntime:
+    """embedding = image + image"""
+    given, answer = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "h", "w"])
+        for name in ("image", "embedding")
+    )
+    node = helper.make_node("Add", ["image", "image"], ["embedding"])
+    graph = helper.make_graph([node], "small", [given], [answer])
+    path = tmp_path / "encoder.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return simulation.open(path)
+
+
+def frame(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+
+
+def test_only_the_cameras_bytes_go_to_the_device(simulation: Simulation, engine: TensorRtRuntime) -> None:
+    view = MANIFEST.input_size.view((64, 40))
+    for seed in range(3):
+        simulation.cuda.log.clear()
+        embedding = engine.run_frame(frame(seed), view, MANIFEST.preprocess)["embedding"]
+        log = simulation.cuda.log
+        assert "encode" in log
+        assert "copy to_device" not in log[log.index("kernel") :]
+        expected = 2 * encoder_input(frame(seed), view, MANIFEST.preprocess)
+        level = 2 / min(MANIFEST.preprocess.std)
+        np.testing.assert_allclose(embedding, expected, atol=1.01 * level)
+    del embedding
+    engine.close()
+    assert simulation.cuda.used == simulation.cuda.handles == 0
+    with pytest.raises(InputError, match="closed"):
+        engine.run_frame(frame(), view, MANIFEST.preprocess)
+
+
+def test_without_cudas_compiler_the_processor_prepares_frames(
+    simulation: Simulation, engine: TensorRtRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def missing(source: str, function: str) -> int:
+        asked.append(function)
+        raise EngineError("CUDA's compiler libnvrtc is not installed")
+
+    monkeypatch.setattr(simulation.cuda, "compile", missing)
+    view = MANIFEST.input_size.view((64, 40))
+    for seed in range(2):
+        embedding = engine.run_frame(frame(seed), view, MANIFEST.preprocess)["embedding"]
+        expected = 2 * encoder_input(frame(seed), view, MANIFEST.preprocess)
+        np.testing.assert_array_equal(embedding, expected)
+    assert len(asked) == 1
+    assert "kernel" not in simulation.cuda.log

@@ -9,7 +9,6 @@ that clocks and temperature meet all of them. Needs pip install 'sam-edge[gpu]';
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,13 +19,15 @@ import click
 import numpy as np
 
 from sam_edge.bundle import Bundle, find_bundle
-from sam_edge.errors import InputError, SamEdgeError
+from sam_edge.errors import SamEdgeError
 from sam_edge.manifest import Precision
 from sam_edge.prompt import Prompt
 from sam_edge.runtime import Runtime, find_runtime
 from sam_edge.segmenter import Segmenter, choose_engine
 from sam_edge.tensors import Arrays
 from sam_edge.wrapped import Wrapped
+
+from .options import Benchmark, json_option, parse_size, size_option
 
 WARMUP = 3
 """Rounds before the clock counts: algorithms are searched and graphs recorded in them."""
@@ -153,32 +154,27 @@ def table(timings: Mapping[str, Timing], refused: Mapping[str, str]) -> str:
     return "\n".join([*lines, *(f"{name:<28}not possible: {why}" for name, why in refused.items())])
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise InputError(f"--size {text!r} is not of the form WxH")
-    return int(width), int(height)
-
-
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--model", default="nano", show_default=True, help="A shipped model, or an exported folder.")
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16"]), help="[default: fp16 where the folder has it]"
 )
-@click.option("--size", default="1280x720", show_default=True, metavar="WxH", help="Of the frames, in pixels.")
+@size_option
 @click.option("--rounds", type=click.IntRange(1), default=200, show_default=True)
 @click.option(
     "--device", type=click.Choice(["cuda", "tensorrt", "cpu"]), default="cuda", show_default=True,
     help="cpu tries the same code without a GPU; its times say nothing.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+@json_option
 def main(model: str, precision: Precision | None, size: str, rounds: int, device: str, as_json: bool) -> None:
-    """Time encoder and decoder with CUDA graphs and device-resident embeddings on and off."""
-    try:
-        timings, refused = measure(find_bundle(model), _size(size), rounds, device, precision)
-    except SamEdgeError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    """Time encoder and decoder with CUDA graphs and device-resident embeddings on and off.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.cuda
+      python -m sam_edge.benchmarks.cuda --model mobile_sam/ --precision fp16 --json
+    """
+    timings, refused = measure(find_bundle(model), parse_size(size), rounds, device, precision)
     if as_json:
         document = {"timings": {name: asdict(timing) for name, timing in timings.items()}, "refused": refused}
         click.echo(json.dumps({"model": model, "size": size, "device": device, "rounds": rounds} | document))

@@ -1,6 +1,6 @@
 """The cut decoder against the plain one, on this machine's runtimes.
 
-python -m sam_edge.benchmarks.decoder [--runtime NAME ...] [--threads N] [--rounds N] [--json]
+python -m sam_edge.benchmarks.decoder [--runtime NAME[:DEVICE] ...] [--threads N] [--rounds N] [--json]
 
 All are exported with random weights at SAM's full size and timed in turns in one process, so that
 whatever else the machine does meets all. The official decoder is the plain one as segment_anything exports
@@ -23,6 +23,7 @@ from sam_edge.prompt import FOREGROUND, NOT_A_POINT
 from sam_edge.runtime import find_runtime
 
 from .flops import count_flops
+from .options import Benchmark, json_option, runtimes_option, threads_option
 from .timing import gemm_call, gemm_gflops, interleaved_ms
 
 PAIRS = ("decoder", "decoder_many")
@@ -83,13 +84,19 @@ def _call(graph: Path, runtime: str, threads: int | None) -> Callable[[], object
     return lambda: engine.run(feeds)
 
 
-@click.command()
-@click.option("--runtime", "runtimes", multiple=True, default=("onnxruntime", "openvino"), show_default=True)
-@click.option("--threads", type=click.IntRange(1))
+@click.command(cls=Benchmark)
+@runtimes_option
+@threads_option
 @click.option("--rounds", type=click.IntRange(1), default=31, show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def main(runtimes: tuple[str, ...], threads: int | None, rounds: int, as_json: bool) -> None:
-    """Time the cut decoder against the plain one, with 2 and with 12 prompt slots."""
+    """Time the cut decoder against the plain one, with 2 and with 12 prompt slots.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.decoder
+      python -m sam_edge.benchmarks.decoder --runtime openvino --rounds 11 --json
+    """
     report = measure(runtimes, threads, rounds)
     if as_json:
         click.echo(json.dumps(report))

@@ -1,6 +1,6 @@
 """An exported image encoder against PyTorch's eager mode and the machine's matrix product.
 
-python -m sam_edge.benchmarks.encoder [--family mobile_sam] [--runtime NAME ...] [--threads N] [--json]
+python -m sam_edge.benchmarks.encoder [--family mobile_sam] [--runtime NAME[:DEVICE] ...] [--threads N] [--json]
 
 Random weights, taken in turns in one process. Needs pip install 'sam-edge[export]'.
 """
@@ -21,6 +21,7 @@ from sam_edge.lazy import load
 from sam_edge.runtime import find_runtime
 
 from .flops import count_flops
+from .options import Benchmark, json_option, runtimes_option, threads_option
 from .timing import gemm_call, gemm_gflops, interleaved_ms
 
 EAGER = "pytorch eager"
@@ -67,14 +68,20 @@ def measure(family: str, runtimes: Sequence[str], threads: int | None, rounds: i
     return report
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--family", default="mobile_sam", show_default=True)
-@click.option("--runtime", "runtimes", multiple=True, default=("onnxruntime", "openvino"), show_default=True)
-@click.option("--threads", type=click.IntRange(1))
+@runtimes_option
+@threads_option
 @click.option("--rounds", type=click.IntRange(1), default=11, show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def main(family: str, runtimes: tuple[str, ...], threads: int | None, rounds: int, as_json: bool) -> None:
-    """Time a family's encoder on the runtimes of this machine and in PyTorch."""
+    """Time a family's encoder on the runtimes of this machine and in PyTorch.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.encoder
+      python -m sam_edge.benchmarks.encoder --family repvit_sam --runtime openvino
+    """
     report = measure(family, runtimes, threads, rounds)
     if as_json:
         click.echo(json.dumps(report))

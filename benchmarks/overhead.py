@@ -26,6 +26,7 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.tensors import Arrays
 from sam_edge.wrapped import Wrapped
 
+from .options import Benchmark, json_option, parse_size, size_option, threads_option
 from .timing import interleaved_ms
 
 Direct = Callable[[Arrays], Any]
@@ -136,21 +137,24 @@ DIRECT: Mapping[str, Callable[[Path, int, Arrays], Direct]] = {
 }
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--model", default="nano", show_default=True)
 @click.option("--runtime", "runtimes", multiple=True, type=click.Choice(list(DIRECT)), default=tuple(DIRECT))
-@click.option("--size", default="1280x720", show_default=True, help="Frame, WIDTHxHEIGHT.")
-@click.option("--threads", type=click.IntRange(1), help="[default: all cores]")
+@size_option
+@threads_option
 @click.option("--rounds", type=click.IntRange(1), default=51, show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def main(
     model: str, runtimes: tuple[str, ...], size: str, threads: int | None, rounds: int, as_json: bool
 ) -> None:
-    """Measure what encode and decode take beside the engines."""
-    width, _, height = size.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise click.BadParameter(f"{size!r} is not of the form WIDTHxHEIGHT", param_hint="--size")
-    frame_wh = (int(width), int(height))
+    """Measure what encode and decode take beside the engines.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.overhead
+      python -m sam_edge.benchmarks.overhead --runtime onnxruntime --threads 2 --json
+    """
+    frame_wh = parse_size(size)
     report = {
         runtime: measure(model, runtime, frame_wh, threads or usable_cores(), rounds) for runtime in runtimes
     }

@@ -26,6 +26,8 @@ from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import load as load_segmenter
 
+from .options import Benchmark
+
 
 def compare(fixtures: Path, family: str) -> Iterator[str]:
     """A line a prompt and computation: largest difference of logits and predicted IoU, and mask IoU."""
@@ -99,11 +101,17 @@ def _line(who: str, where: str, masks: Masks, expected: Mapping[str, NDArray[Any
     )
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("fixtures", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--family", default="mobile_sam", show_default=True)
 def main(fixtures: Path, family: str) -> None:
-    """Compare a family with what its reference implementation computed."""
+    """Compare a family with what its reference implementation computed, as stored in the folder FIXTURES.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.reference ../shared/fixtures
+      python -m sam_edge.benchmarks.reference ../shared/fixtures --family sam_vit_b
+    """
     for line in compare(fixtures, family):
         click.echo(line)
 

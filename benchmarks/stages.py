@@ -1,39 +1,43 @@
-"""Speed of a model on this machine: encoder and decoder engines, and what our API adds to them.
+"""Speed of a model on one runtime: encoder and decoder engines, and what our API adds to them.
 
-python -m sam_edge.benchmarks.stages [--model nano] [--size 1280x720] [--json]
+python -m sam_edge.benchmarks.stages [--model nano] [--runtime NAME[:DEVICE]] [--size WxH] [--rounds N] [--json]
 """
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 import numpy as np
 
+from sam_edge.cli.options import model_options
+from sam_edge.manifest import Precision
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import load
+from sam_edge.segmenter import Segmenter, load
 
+from .options import Benchmark, json_option, parse_size, size_option
 from .timing import gemm_call, gemm_gflops, interleaved_ms
 
 
-def measure(model: str, frame_wh: tuple[int, int], threads: int | None) -> dict[str, float]:
+def measure(segmenter: Segmenter, frame_wh: tuple[int, int], rounds: int) -> dict[str, Any]:
     """Median milliseconds and rates of each stage on frames of that size."""
     image = np.random.default_rng(0).integers(0, 256, (frame_wh[1], frame_wh[0], 3), dtype=np.uint8)
     prompt = Prompt.points([(frame_wh[0] / 2, frame_wh[1] / 2)])
-    with load(model, threads=threads) as segmenter:
-        embedding = segmenter.encode(image)
-        masks = segmenter.decode(embedding, prompt)
-        ms = interleaved_ms(
-            {
-                "encode": lambda: segmenter.encode(image),
-                "decode": lambda: segmenter.decode(embedding, prompt),
-                "full_size": lambda: masks.best().binary,
-            },
-            rounds=31,
-        )
+    embedding = segmenter.encode(image)
+    masks = segmenter.decode(embedding, prompt)
+    ms = interleaved_ms(
+        {
+            "encode": lambda: segmenter.encode(image),
+            "decode": lambda: segmenter.decode(embedding, prompt),
+            "full_size": lambda: masks.best().binary,
+        },
+        rounds=rounds,
+    )
     # Not in turns with the others: BLAS threads go on spinning, and the next call would pay for it.
     ms |= interleaved_ms({"gemm": gemm_call()}, rounds=5)
     return {
+        "engine": str(segmenter.engine),
         **{f"{stage}_ms": round(value, 3) for stage, value in ms.items()},
         "encode_per_s": round(1e3 / ms["encode"], 1),
         "decode_per_s": round(1e3 / ms["decode"], 1),
@@ -41,17 +45,30 @@ def measure(model: str, frame_wh: tuple[int, int], threads: int | None) -> dict[
     }
 
 
-@click.command()
-@click.option("--model", default="nano", show_default=True)
-@click.option("--size", default="1280x720", show_default=True, help="Frame, WIDTHxHEIGHT.")
-@click.option("--threads", type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True)
-def main(model: str, size: str, threads: int | None, as_json: bool) -> None:
-    """Measure encode and decode of a model, preprocessing and prompt handling included."""
-    width, _, height = size.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise click.BadParameter(f"{size!r} is not of the form WIDTHxHEIGHT", param_hint="--size")
-    numbers = measure(model, (int(width), int(height)), threads)
+@click.command(cls=Benchmark)
+@model_options
+@size_option
+@click.option("--rounds", type=click.IntRange(1), default=31, show_default=True)
+@json_option
+def main(
+    model: str,
+    runtime: str | None,
+    precision: Precision | None,
+    threads: int | None,
+    size: str,
+    rounds: int,
+    as_json: bool,
+) -> None:
+    """Measure encode and decode of a model, preprocessing and prompt handling included.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.stages --runtime onnxruntime
+      python -m sam_edge.benchmarks.stages --runtime openvino --size 640x480 --json
+    """
+    frame_wh = parse_size(size)
+    with load(model, runtime=runtime, precision=precision, threads=threads) as segmenter:
+        numbers = measure(segmenter, frame_wh, rounds)
     click.echo(
         json.dumps(numbers) if as_json else "\n".join(f"{name:<14}{value}" for name, value in numbers.items())
     )

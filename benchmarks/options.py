@@ -1,0 +1,49 @@
+"""What the benchmarks' command lines share: options, and errors of one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sam_edge.errors import InputError, SamEdgeError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+size_option = click.option(
+    "--size", default="1280x720", show_default=True, metavar="WxH", help="Of the frames, in pixels."
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]"
+)
+runtimes_option = click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    default=("onnxruntime", "openvino"),
+    show_default=True,
+    metavar="NAME[:DEVICE]",
+    help="May be given several times.",
+)
+
+
+class Benchmark(click.Command):
+    """A command whose errors are one line and exit code 2, as those of `sam-edge` are."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SamEdgeError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(2)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of --size WxH.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InputError(f"--size {text!r} is not of the form WxH, such as 1280x720")
+    return int(width), int(height)

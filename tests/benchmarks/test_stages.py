@@ -1,0 +1,65 @@
+"""Stages of a model on the runtime that was asked for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
+
+from sam_edge.benchmarks.stages import main
+
+QUICKLY = ["--runtime", "onnxruntime", "--size", "96x64", "--rounds", "1", "--threads", "1"]
+
+
+@pytest.mark.usefixtures("quick_gemm")
+def test_every_stage_is_timed() -> None:
+    answer = CliRunner().invoke(main, [*QUICKLY, "--json"])
+    assert answer.exit_code == 0
+    numbers = json.loads(answer.output)
+    assert numbers.pop("engine") == "onnxruntime fp32"
+    assert set(numbers) == {
+        *("encode_ms", "decode_ms", "full_size_ms", "gemm_ms"),
+        *("encode_per_s", "decode_per_s", "gemm_gflops"),
+    }
+    assert all(value > 0 for value in numbers.values())
+    assert numbers["encode_per_s"] == pytest.approx(1e3 / numbers["encode_ms"], rel=0.1)
+
+
+@pytest.mark.usefixtures("quick_gemm")
+def test_table() -> None:
+    lines = CliRunner().invoke(main, QUICKLY).output.splitlines()
+    assert lines[0].split() == ["engine", "onnxruntime", "fp32"]
+
+
+def test_no_other_runtime_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from sam_edge.benchmarks import stages\n"
+        "stages.gemm_call = lambda: lambda: None\n"
+        "stages.main(sys.argv[1:], standalone_mode=False)\n"
+        "print(*[name for name in ('onnxruntime', 'openvino') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, *QUICKLY]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runtime", "tpu"], "unknown runtime 'tpu'"),
+        (["--runtime", "onnxruntime:tpu"], "choose one of onnxruntime:cpu"),
+        (["--size", "12"], "--size '12' is not of the form WxH"),
+        (["--model", "none"], "none is no model"),
+    ],
+)
+def test_what_is_not_here_is_one_line(arguments: list[str], message: str) -> None:
+    answer = CliRunner().invoke(main, arguments)
+    assert answer.exit_code == 2
+    assert answer.stderr.count("\n") == 1
+    assert message in answer.stderr

@@ -25,6 +25,7 @@ from .half_weights import halve_weights
 from .onnx_graph import describe_graph, write_graph
 from .pictures import pictures
 from .rectangular import COST_PICTURES, as_exportable, measure_cost, shaped
+from .tensorrt_lint import check_engine
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -33,6 +34,10 @@ PICTURES = {"fp32": 1, "fp16": 3}
 the order of sums, which any picture shows; float16 is as good as the ranges that were seen."""
 Progress = Callable[[str, float], None]
 """Called with what begins now, and the share of the work that is done, 0..1."""
+Warn = Callable[[str], None]
+"""Called with a line about something that may cost accuracy or speed on a device."""
+LINTED = "tensorrt"
+"""Builds its engines on the device, where nobody would find out what it refuses before a model is there."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ def export(
     name: str | None = None,
     progress: Progress = lambda step, done: None,
     settings: ExportSettings | None = None,
+    warn: Warn = lambda text: None,
 ) -> Path:
     """Write a checkpoint as a model folder, after checking that it computes what PyTorch computes.
 
@@ -67,6 +73,7 @@ def export(
         name: what the model is called; None takes the folder's name.
         progress: told of every step.
         settings: targets, precisions, input size and interface; None: FP32 for onnxruntime.
+        warn: told what TensorRT may not like about the graphs made for it.
 
     Returns:
         The folder.
@@ -74,7 +81,8 @@ def export(
     Raises:
         InputError: no such family, or an input size or interface that it cannot have.
         CheckpointError: the file is no weights, or not of that family.
-        FidelityError: an exported graph differs from the model; nothing was written.
+        FidelityError: an exported graph differs from the model, or is made for TensorRT and holds what that
+            refuses; nothing was written.
         OutputError: the folder holds something else or cannot be written.
     """
     settings = settings or ExportSettings()
@@ -124,11 +132,13 @@ def export(
             input_cost=cost,
         )
         bundle = Bundle(folder, manifest)
+        if "fp32" in settings.precisions and LINTED in settings.targets:
+            _lint(bundle, Engine(LINTED), warn)
         for engine in _engines(settings, "fp32"):
             progress(f"comparing {engine} with PyTorch", 0.6)
             bundle = _accept(bundle, engine, measure_engine(bundle, engine, expected))
         if "fp16" in settings.precisions:
-            bundle = _with_halves(bundle, settings, expected, progress)
+            bundle = _with_halves(bundle, settings, expected, progress, warn)
         progress("writing", 0.95)
         write_bundle(out, bundle.manifest, folder)
     progress("done", 1.0)
@@ -149,7 +159,7 @@ def _engines(settings: ExportSettings, precision: Precision) -> list[Engine]:
 
 
 def _with_halves(
-    bundle: Bundle, settings: ExportSettings, expected: Sequence[Expected], progress: Progress
+    bundle: Bundle, settings: ExportSettings, expected: Sequence[Expected], progress: Progress, warn: Warn
 ) -> Bundle:
     """Add an fp16 engine for every target; those of this machine are checked in it, all in the emulation."""
 
@@ -171,12 +181,19 @@ def _with_halves(
             progress(f"comparing {engine} with PyTorch", 0.85)
             own, found = mend(halved, bundle, engine, expected, say)
         bundle = with_engine(bundle, engine, own.write(engine, bundle.path))
+        if engine.runtime == LINTED:
+            _lint(bundle, engine, warn)
         if engine in here:
             bundle = _accept(bundle, engine, found)
         if own.raised:
             raised = {**bundle.manifest.raised, engine.graphs_key: own.raised}
             bundle = Bundle(bundle.path, replace(bundle.manifest, raised=raised))
     return bundle
+
+
+def _lint(bundle: Bundle, engine: Engine, warn: Warn) -> None:
+    for text in check_engine(bundle, engine):
+        warn(text)
 
 
 def _accept(bundle: Bundle, engine: Engine, found: dict[str, float]) -> Bundle:

@@ -6,13 +6,15 @@ builder and notes where that one is more lenient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, external_data_helper
 
-from sam_edge.errors import BundleError
+from sam_edge.bundle import Bundle
+from sam_edge.errors import BundleError, FidelityError
+from sam_edge.manifest import Engine
 
 from .finding import Finding, error, warning
 from .onnx_view import OnnxView, argument, attribute, type_name
@@ -33,6 +35,7 @@ from .tensorrt_ops import (
     UNKNOWN_SIZE,
 )
 from .tensorrt_quantization import QUANTIZERS, check_quantization
+from .tensorrt_settings import graph_shapes
 
 Rule = Callable[[OnnxView], Iterator[Finding]]
 
@@ -79,6 +82,28 @@ def lint_model(model: onnx.ModelProto, folder: Path, profiled: Collection[str] =
     for rule in RULES:
         found += rule(view)
     return sorted(found, key=lambda finding: finding.severity)
+
+
+def check_engine(bundle: Bundle, engine: Engine) -> list[str]:
+    """The warnings about an engine's graphs, one line for all nodes of a graph that are warned of alike.
+
+    Raises:
+        FidelityError: an error was found: TensorRT would not build a graph, or something else of it.
+    """
+    warnings = []
+    for name in bundle.manifest.graphs:
+        path = bundle.graph(name, engine)
+        found = lint(path, graph_shapes(bundle.manifest, name, None))
+        errors = [finding for finding in found if finding.severity == "error"]
+        if errors:
+            first, *others = _brief(errors)
+            what = first.removeprefix("error: ") + (f"; {len(others)} more errors" if others else "")
+            raise FidelityError(
+                f"TensorRT cannot take {path.name}: {what}; nothing was written: leave tensorrt out of "
+                "--target for the other runtimes"
+            )
+        warnings += [f"{path.name}: {text}" for text in _brief(found)]
+    return warnings
 
 
 def check_free_inputs(view: OnnxView, profiled: Collection[str]) -> Iterator[Finding]:
@@ -228,6 +253,14 @@ RULES: tuple[Rule, ...] = (
     check_attributes,
     check_half_normalisation,
 )
+
+
+def _brief(found: Sequence[Finding]) -> list[str]:
+    """One line for all findings that say the same of nodes of one operator."""
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for finding in found:
+        alike.setdefault((finding.operator, finding.what), []).append(finding)
+    return [f"{same[0]}{f' ({len(same)} nodes)' if len(same) > 1 else ''}" for same in alike.values()]
 
 
 def _resize(node: onnx.NodeProto) -> Iterator[Finding]:

@@ -88,7 +88,8 @@ def export(
     """Turn the weights in CHECKPOINT (.pth, .pt or .safetensors) into a model folder.
 
     Every engine is compared with the PyTorch model before anything is written; one that differs is mended
-    layer by layer or refused with exit code 1. Needs pip install 'sam-edge[export]'.
+    layer by layer or refused with exit code 1. So is a graph for TensorRT that this would not build, as far as
+    its lint can tell, which needs no GPU. Needs pip install 'sam-edge[export]'.
 
     \b
     Examples:
@@ -119,10 +120,13 @@ def export(
     def show(step: str, done: float) -> None:
         bar.update(round(done * STEPS) - bar.pos, step)
 
+    warnings: list[str] = []
     with bar:
-        write(checkpoint, out, family, name, show, settings)
+        write(checkpoint, out, family, name, show, settings, warnings.append)
     bundle = find_bundle(out)
     click.echo((bundle.path / "manifest.json").read_text() if as_json else _summary(bundle), nl=not as_json)
+    for text in warnings:
+        click.echo(text, err=True)
     if NOT_FREE in bundle.manifest.licence.lower():
         click.echo(f"warning: these weights may not be used commercially: {bundle.manifest.licence}", err=True)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -15,9 +18,12 @@ from sam_edge.bundle import find_bundle
 from sam_edge.cli import main
 from sam_edge.exporters import export as export_module
 from sam_edge.exporters.gate import LIMITS
+from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.exporters.pictures import picture
 from sam_edge.image import write_image
 from sam_edge.modeling import families
+from sam_edge.modeling.exportable import GraphSource
+from tests.exporters.tensorrt_graphs import node
 from tests.modeling.tiny_sam import TINY, tiny_sam
 
 
@@ -83,6 +89,52 @@ def test_refusals_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
     assert "holds no pictures" in refused(capsys, *both, "--images", str(tmp_path / "empty"))
     (tmp_path / "empty").rmdir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.pth", "tiny.pth"]
+
+
+def writing_also(*nodes: onnx.NodeProto) -> Callable[[GraphSource, Path], Path]:
+    """An exporter that adds nodes to the decoder, whose answers nobody reads."""
+
+    def write(source: GraphSource, folder: Path) -> Path:
+        path: Path = write_graph(source, folder)
+        if source.name == "decoder":
+            model = onnx.load(path)
+            scales = np.array([1, 1, 2, 2], np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(scales, "scales"))
+            model.graph.node.extend(nodes)
+            onnx.save(model, path)
+        return path
+
+    return write
+
+
+def test_what_tensorrt_may_not_like_is_said_once_a_kind(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cubic = [node("Resize", "logits - scales", name, mode="cubic") for name in ("large", "larger")]
+    # Two of one name are no graph; one of no name is called by what it makes.
+    for one in cubic:
+        one.name = ""
+    monkeypatch.setattr(export_module, "write_graph", writing_also(*cubic))
+    arguments = ("--out", str(tmp_path / "out"), "--target", "onnxruntime,tensorrt", "--json")
+    assert main(["export", str(checkpoint), *arguments]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["family"] == "tiny"
+    assert captured.err.startswith("decoder.onnx: warning: node that makes large (Resize): it is cubic")
+    assert captured.err.endswith("sam-edge verify --runtime tensorrt (2 nodes)\n")
+    assert captured.err.count("\n") == 1
+
+
+def test_what_tensorrt_cannot_take_exits_with_1(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "write_graph", writing_also(node("Det", "logits", "size")))
+    assert main(["export", str(checkpoint), "--out", str(tmp_path / "out"), "--target", "tensorrt"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: TensorRT cannot take decoder.onnx: node the Det (Det): TensorRT's ")
+    assert "nothing was written" in captured.err
+    assert captured.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.pth"]
 
 
 WITHOUT_TORCH = """

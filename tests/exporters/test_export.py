@@ -107,7 +107,10 @@ def test_half_precision_for_every_target(
     # A machine without TensorRT.
     monkeypatch.setattr(engines, "is_here", lambda runtime: runtime == "onnxruntime")
     monkeypatch.setattr(export_module, "is_here", lambda runtime: runtime == "onnxruntime")
-    folder = export(tiny_checkpoint, tmp_path / "half", settings=settings)
+    linted: list[str] = []
+    monkeypatch.setattr(export_module, "check_engine", lambda bundle, engine: [f"{engine} has been seen"])
+    folder = export(tiny_checkpoint, tmp_path / "half", settings=settings, warn=linted.append)
+    assert linted == ["tensorrt fp32 has been seen", "tensorrt fp16 has been seen"]
     manifest = find_bundle(folder).manifest
     assert set(manifest.engines) == {"onnxruntime-fp16", "tensorrt-fp16"}
     assert manifest.engines["tensorrt-fp16"]["decoder"] == "decoder.tensorrt.fp16.onnx"

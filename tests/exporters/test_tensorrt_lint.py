@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from sam_edge.bundle import find_bundle
 from sam_edge.errors import BundleError, SamEdgeError
 from sam_edge.exporters.tensorrt_build import build_plan
-from sam_edge.exporters.tensorrt_lint import Finding, lint, lint_model
+from sam_edge.exporters.tensorrt_lint import Finding, check_engine, lint, lint_model
 from sam_edge.exporters.tensorrt_ops import ADDED_LATER, OPERATORS
 from sam_edge.exporters.tensorrt_settings import BuilderSettings
+from sam_edge.manifest import Engine
 from tests.exporters import tensorrt_graphs as graphs
 from tests.exporters.rtx import find_rtx
 from tests.exporters.tensorrt_graphs import FLOAT, HALF, INT64, graph, node
@@ -207,6 +209,10 @@ def test_every_operator_of_the_table_is_onnxs_own() -> None:
 
 def test_a_profile_makes_free_dimensions_good() -> None:
     assert lint_model(graphs.free(), HERE, profiled=["x"]) == []
+
+
+def test_the_sizes_that_a_model_leaves_free_are_no_finding() -> None:
+    assert check_engine(find_bundle("nano"), Engine("tensorrt")) == []
 
 
 def test_what_is_computed_from_shapes_is_no_finding() -> None:

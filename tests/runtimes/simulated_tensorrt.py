@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,3 +224,7 @@ _runtime: type[Runtime] = SimulatedRuntime
 
 def _as_module(trt: SimulatedTensorRt) -> RuntimeModule:
     return trt
+
+
+Simulate = Callable[..., Simulation]
+"""What the fixture `simulate` is."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sam_edge.machine import Machine, read_machine
 
@@ -139,8 +140,8 @@ class FakeDriver:
     def cuDeviceGetCount(self, count: object) -> int:
         return _write(count, 1)
 
-    def cuDeviceGetName(self, name: object, size: int, device: int) -> int:
-        name.value = b"NVIDIA RTX A2000"  # type: ignore[attr-defined]
+    def cuDeviceGetName(self, name: Any, size: int, device: int) -> int:
+        name.value = b"NVIDIA RTX A2000"
         return 0
 
     def cuDeviceTotalMem_v2(self, memory: object, device: int) -> int:
@@ -166,9 +167,9 @@ class FakeDriver:
         return _write(free, self._free_mb << 20)
 
 
-def _write(reference: object, value: int) -> int:
+def _write(reference: Any, value: int) -> int:
     """Through what ctypes.byref gave."""
-    reference._obj.value = value  # type: ignore[attr-defined]
+    reference._obj.value = value
     return 0
 
 

@@ -124,7 +124,7 @@ def test_squashed_frames_fill_the_input(frame_wh: tuple[int, int]) -> None:
 
 def test_unfit_rules_and_views() -> None:
     with pytest.raises(InputError, match="fit is 'stretch'"):
-        InputSize(1024, 16, True, "stretch")  # type: ignore[arg-type]
+        InputSize(1024, 16, True, "stretch")  # type: ignore[arg-type]  # as a manifest may say
     with pytest.raises(InputError, match="squash with a square"):
         InputSize(1024, 16, False, "squash")
     with pytest.raises(InputError, match="cannot be shrunk 3 times"):

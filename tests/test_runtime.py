@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,8 +55,8 @@ def test_a_device_is_bound_to_the_opener(monkeypatch: pytest.MonkeyPatch) -> Non
     for name, device in (("multi", None), ("multi:CPU", "cpu"), ("multi:gpu", "GPU"), ("multi:gpu.1", "GPU.1")):
         found, opener = find_runtime(name)
         assert found == "multi"
-        opened = opener(Path("graph.onnx"), 3)
-        assert (opened.device, opened.threads) == (device, 3)  # type: ignore[attr-defined]
+        opened: Any = opener(Path("graph.onnx"), 3)
+        assert (opened.device, opened.threads) == (device, 3)
 
 
 @pytest.mark.parametrize(

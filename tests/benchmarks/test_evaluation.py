@@ -64,6 +64,7 @@ def test_points_of_an_oracle_are_all_right(labelled_set: Path) -> None:
 def test_clicks_are_counted_until_the_target(labelled_set: Path) -> None:
     protocol = PointProtocol((1, 5), noc=True, feedback=False)
     rows = evaluate_points(Oracle(needs=4), [open_dataset(str(labelled_set), limit=1)], protocol, nothing)
+    assert [row.number for row in rows] == [DISC, BOX]
     for row in rows:
         assert row.scores["1_point"] == pytest.approx(0.5, abs=0.05)
         assert row.scores["5_point"] == 1

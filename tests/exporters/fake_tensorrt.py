@@ -113,7 +113,7 @@ class FakeTrt:
     ILogger = ILogger
     IProgressMonitor = IProgressMonitor
 
-    def Builder(self, logger: Any) -> Any:  # noqa: N802
+    def Builder(self, logger: Any) -> Any:  # noqa: N802  # TensorRT's name
         self.logger = logger
         return SimpleNamespace(
             create_network=self._network,
@@ -122,7 +122,7 @@ class FakeTrt:
             build_serialized_network=self._build,
         )
 
-    def OnnxParser(self, network: Any, logger: Any) -> Any:  # noqa: N802
+    def OnnxParser(self, network: Any, logger: Any) -> Any:  # noqa: N802  # TensorRT's name
         return SimpleNamespace(
             parse_from_file=self._parse,
             num_errors=len(self.parse_errors),

@@ -65,7 +65,7 @@ def quantized_linear(
     `zero` None leaves the zero point of the activation out; `scale` None is one number.
     """
     constants: dict[str, NDArray[Any]] = {
-        "scale": np.float32(0.05) if scale is None else scale,  # type: ignore[dict-item]
+        "scale": np.array(0.05, np.float32) if scale is None else scale,
         "weight": np.clip(random(16, 8) * 40, -127, 127).astype(np.int8),
         "weight_scale": np.full((16, 8)[weight_axis], 0.01, np.float32),
         "weight_zero": np.zeros((16, 8)[weight_axis], np.int8),

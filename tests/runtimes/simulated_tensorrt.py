@@ -59,7 +59,7 @@ class SimulatedTensorRt:
         self.contexts = 0
         self.fails = False
 
-    def Runtime(self, logger: Any) -> SimulatedRuntime:  # noqa: N802
+    def Runtime(self, logger: Any) -> SimulatedRuntime:  # noqa: N802  # TensorRT's name
         return SimulatedRuntime(self, logger)
 
 

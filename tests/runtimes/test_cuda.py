@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from sam_edge.errors import EngineError, MissingExtraError
@@ -33,9 +35,9 @@ def test_the_better_binding_is_taken(
 ) -> None:
     asked = []
 
-    def load(where: str) -> type[SimulatedCuda]:
+    def load(where: str) -> Callable[[int], SimulatedCuda]:
         asked.append(where)
-        return lambda index: SimulatedCuda()  # type: ignore[return-value]
+        return lambda index: SimulatedCuda()
 
     monkeypatch.setattr(cuda, "_is_installed", lambda name: name in installed)
     monkeypatch.setattr(cuda, "load", load)

@@ -43,7 +43,7 @@ class Driver(ModuleType):
         def __eq__(self, other: object) -> bool:
             return isinstance(other, Driver.Device) and other.index == self.index
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]  # as Python itself says that there is none
 
         def name(self) -> str:
             return "Orin"

@@ -58,6 +58,7 @@ def test_an_object_changes_its_mask_and_its_shadow_only(scene: Scene, index: int
     size = (scene.width, scene.height)
     whole, labels = draw(scene.world, index / scene.fps, size)
     margin = np.ones((5, 5), np.uint8)
+    assert (np.unique(labels, return_counts=True)[1] > 100).sum() > 3
     for label in np.unique(labels)[1:]:
         without, others = draw(scene.world, index / scene.fps, size, hidden={int(label)})
         mask = labels == label

@@ -77,7 +77,9 @@ def test_other_objects_never_overlap_the_target() -> None:
     labels = np.zeros((96, 96), np.uint16)
     labels[10:40, 30:60], labels[40:80, 30:60] = 1, 2
     view = View(np.zeros((96, 96, 3), np.uint8), (labels,), 1.0)
-    for mask, others in choose_targets(view, "facade", np.random.default_rng(0)):
+    targets = list(choose_targets(view, "facade", np.random.default_rng(0)))
+    assert targets
+    for mask, others in targets:
         assert not (mask & others).any()
         assert np.array_equal(mask | others, labels > 0)
 

@@ -54,6 +54,7 @@ def test_loading_weights_keeps_the_kernels_in_hand() -> None:
     model = small_model()
     optimiser = Optimiser(model)
     model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+    assert optimiser.kernels
     for kernel, matrix in optimiser.kernels:
         assert torch.equal(kernel.view_as(matrix), matrix)
 

@@ -182,13 +182,13 @@ def _fail(
             f"TensorRT ran out of device memory while building {graph}: "
             + (f"{asked} MiB were asked" if asked else "it does not say how much was asked")
             + (f", {had.free_mb} of {had.total_mb} MiB are free" if had else "")
-            + f"; close other programs, give less than --workspace {workspace_mb}, a smaller --input, "
-            "or more swap on Jetson"
+            + f"; close other programs, give sam-edge build less than --workspace {workspace_mb} "
+            "or a smaller --input, or more swap on Jetson"
         )
     if any(_NO_ROOM.search(text) for text in texts):
         raise EngineError(
             f"TensorRT found no way to build {graph} in {workspace_mb} MiB of workspace: "
-            f"{_last_error(messages)}; give more with --workspace"
+            f"{_last_error(messages)}; give sam-edge build more with --workspace"
         )
     raise EngineError(
         f"TensorRT {trt.__version__} cannot build {graph}: {_last_error(messages)}; "

@@ -85,6 +85,8 @@ class Workshop:
     """Whether to keep a timing cache; TensorRT for RTX has none."""
     timing_folder: Path | None = None
     """Where the timing cache is; None: with the plans."""
+    enter: Callable[[], None] = lambda: None
+    """Makes the device the one that TensorRT builds on: an engine may have chosen another since."""
 
     def elsewhere(self, folder: Path) -> Workshop:
         """The same, with plans in another folder. The timings stay where they are."""
@@ -93,6 +95,10 @@ class Workshop:
 
 class Cuda(Protocol):
     """A device that tells its memory."""
+
+    def enter(self) -> None:
+        """Choose it, in this thread."""
+        ...
 
     def memory(self) -> tuple[int, int]:
         """Free and total, in bytes."""
@@ -170,7 +176,7 @@ def find_workshop(machine: Machine) -> Workshop:
     device = find_device(machine)
     cuda: Cuda = load("sam_edge.runtimes.cuda:find_cuda")()
     trt: Any = import_module("tensorrt")
-    return Workshop(trt, device, lambda: _memory(cuda, machine))
+    return Workshop(trt, device, lambda: _memory(cuda, machine), enter=cuda.enter)
 
 
 def build_jobs(workshop: Workshop, jobs: list[Job], progress: Progress) -> Iterator[Outcome]:
@@ -254,6 +260,7 @@ def _build(workshop: Workshop, job: Job, progress: Callable[[float], None]) -> B
     # A damaged timing cache is dropped: it is worth nothing and costs only time.
     cache, key = BlobCache(workshop.timing_folder or workshop.folder), timing_key(workshop.device)
     timing = (cache.read(key) or b"") if workshop.remember_timing else None
+    workshop.enter()
     workspace_mb = job.settings.workspace_mb or workspace_limit_mb(workshop.memory().free_mb)
     built = build_plan(workshop.trt, job.graph, job.settings, workspace_mb, timing, progress, workshop.memory)
     if built.timing is not None:

@@ -159,6 +159,18 @@ def test_timings_are_kept_and_given_to_the_next_build(tmp_path: Path) -> None:
     assert timing_key(replace(ORIN, driver="560.1")) != timing_key(ORIN)
 
 
+def test_the_device_is_chosen_before_every_build(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def plan(graph: Path) -> bytes:
+        order.append(graph.stem)
+        return PLAN
+
+    place = replace(workshop(tmp_path, FakeTrt(plan=plan)), enter=lambda: order.append("device"))
+    list(build_jobs(place, jobs()[:2], lambda step, done: None))
+    assert order == ["device", "encoder", "device", "decoder"]
+
+
 def test_without_timings(tmp_path: Path) -> None:
     trt = FakeTrt()
     build(replace(workshop(tmp_path, trt), remember_timing=False), jobs()[0])

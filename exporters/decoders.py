@@ -45,10 +45,9 @@ def _plain(model: Sam, cut: GraphSource) -> GraphSource:
 
 def _write_official(model: Sam, folder: Path) -> Path:
     prompt = {"point_coords": torch.zeros(1, 2, 2), "point_labels": torch.ones(1, 2)}
-    inputs = _plain_inputs(model, prompt)
     points = {name: {1: "num_points"} for name in prompt}
-    named = {"image_embeddings": inputs.pop("embedding"), **inputs}
-    path = write_graph(GraphSource(OFFICIAL, _Official(model), named, ANSWER, points), folder)
+    source = GraphSource(OFFICIAL, PlainDecoder(model), _plain_inputs(model, prompt), ANSWER, points)
+    path = write_graph(source, folder)
     onnx.save(official_decoder(onnx.load(path), model.prompt_encoder.image_size, single=False), path)
     return path
 
@@ -56,29 +55,8 @@ def _write_official(model: Sam, folder: Path) -> Path:
 def _plain_inputs(model: Sam, prompt: dict[str, Tensor]) -> dict[str, Tensor]:
     side = model.prompt_encoder.image_size // TOKEN_PX
     return {
-        "embedding": torch.zeros(1, CHANNELS, side, side),
+        "image_embeddings": torch.zeros(1, CHANNELS, side, side),
         **prompt,
         "mask_input": torch.zeros(1, 1, 4 * side, 4 * side),
         "has_mask_input": torch.zeros(1),
     }
-
-
-class _Official(nn.Module):
-    """The plain decoder with the official names of its inputs."""
-
-    def __init__(self, sam: Sam) -> None:
-        super().__init__()
-        self.decoder = PlainDecoder(sam)
-
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        point_coords: Tensor,
-        point_labels: Tensor,
-        mask_input: Tensor,
-        has_mask_input: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        answer: tuple[Tensor, Tensor] = self.decoder(
-            image_embeddings, point_coords, point_labels, mask_input, has_mask_input
-        )
-        return answer

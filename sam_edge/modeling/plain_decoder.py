@@ -10,8 +10,8 @@ from sam_edge.modeling.sam import Sam
 class PlainDecoder(nn.Module):
     """Prompt encoder and mask decoder in one graph, the mask prompt among its inputs.
 
-    Source of the arrangement: `facebookresearch/segment-anything`, `utils/onnx.py`, which samexporter and
-    others follow, without its resizing of the masks.
+    Source of the arrangement and the names: `facebookresearch/segment-anything`, `utils/onnx.py`, which
+    samexporter and others follow, without its resizing of the masks.
     """
 
     def __init__(self, sam: Sam) -> None:
@@ -20,7 +20,7 @@ class PlainDecoder(nn.Module):
 
     def forward(
         self,
-        embedding: Tensor,
+        image_embeddings: Tensor,
         point_coords: Tensor,
         point_labels: Tensor,
         mask_input: Tensor,
@@ -29,7 +29,7 @@ class PlainDecoder(nn.Module):
         """Logits (1, 4, 4h, 4w) and predicted IoU (1, 4).
 
         Args:
-            embedding: (1, 256, h, w).
+            image_embeddings: (1, 256, h, w).
             point_coords: (1, S, 2). No slot may be empty.
             point_labels: (1, S).
             mask_input: (1, 1, 4h, 4w).
@@ -38,8 +38,8 @@ class PlainDecoder(nn.Module):
         prompts = self.sam.prompt_encoder
         given = has_mask_input[:, None, None, None]
         dense = given * prompts.mask(mask_input) + (1 - given) * prompts.no_mask()
-        grid = (embedding.shape[2], embedding.shape[3])
+        grid = (image_embeddings.shape[2], image_embeddings.shape[3])
         answer: tuple[Tensor, Tensor] = self.sam.mask_decoder(
-            embedding, prompts.positions(grid), prompts.points(point_coords, point_labels), dense
+            image_embeddings, prompts.positions(grid), prompts.points(point_coords, point_labels), dense
         )
         return answer

@@ -21,6 +21,7 @@ from sam_edge.tensors import Arrays
 from sam_edge.wrapped import Wrapped
 
 from .bisect import ROUNDS, Islands, raise_culprits
+from .frames import Frames
 from .gate import Expected, ask, judge, measure
 from .half_precision import Source, halve, read_source, save
 from .openers import Opener, Say, find_opener
@@ -104,8 +105,9 @@ def mend(
 
         def attempt(tried: Halved, shown: Sequence[Expected]) -> dict[str, float]:
             made = with_engine(bundle, engine, tried.write(engine, bundle.path))
-            with Segmenter(made, trial, engine=engine) as segmenter:
-                return measure(segmenter, shown)
+            frames = Frames(trial)
+            with Segmenter(made, frames, engine=engine) as segmenter:
+                return measure(segmenter, shown, frames_rms=frames.rms)
 
         halved, found = _mend(halved, attempt, engine, expected, say)
         trial.keep(bundle.path / file for file in halved.write(engine, bundle.path).values())
@@ -175,8 +177,9 @@ def measure_engine(
     bundle: Bundle, engine: Engine, expected: Sequence[Expected], each: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
     """Differences of an engine of a bundle to what is expected."""
-    with Segmenter(bundle, opener_of(engine, bundle), engine=engine) as segmenter:
-        return measure(segmenter, expected, each)
+    frames = Frames(opener_of(engine, bundle))
+    with Segmenter(bundle, frames, engine=engine) as segmenter:
+        return measure(segmenter, expected, each, frames.rms)
 
 
 def is_here(runtime: str) -> bool:

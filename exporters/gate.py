@@ -43,6 +43,9 @@ class Limits:
     """At most: mean difference of predicted IoU."""
     shift_px: float
     """At most: how far all masks together are shifted, in pixels of the encoder's input."""
+    frame_rms: float = 2e-2
+    """At most: what it changes in the embedding, as a share of it, that the engine prepares frames itself. It
+    may be a grey level off; with channels swapped or another normalisation it is tens of per cent."""
 
 
 LIMITS: Mapping[Precision, Limits] = {
@@ -120,8 +123,17 @@ def ask(
     return [_ask(segmenter, image, each) for image in images]
 
 
-def measure(segmenter: Segmenter, expected: Sequence[Expected], each: Steps = lambda: None) -> dict[str, float]:
-    """How far an engine is from what is expected: the numbers that `Limits` judges, and some more."""
+def measure(
+    segmenter: Segmenter,
+    expected: Sequence[Expected],
+    each: Steps = lambda: None,
+    frames_rms: Sequence[float] = (),
+) -> dict[str, float]:
+    """How far an engine is from what is expected: the numbers that `Limits` judges, and some more.
+
+    Args:
+        frames_rms: filled while the segmenter runs, see `Frames`; stays empty if the engine prepares no frames.
+    """
     found = _Found()
     for reference in expected:
         embedding = segmenter.encode(reference.image)
@@ -130,7 +142,8 @@ def measure(segmenter: Segmenter, expected: Sequence[Expected], each: Steps = la
             masks = segmenter.decode(embedding, answer.prompt, multimask=answer.multimask)
             found.answer(masks.logits, masks.iou, answer)
         each()
-    return found.numbers() | {"pictures": float(len(expected))}
+    frame_rms = float(np.max(frames_rms)) if frames_rms else 0.0
+    return found.numbers() | {"frame_rms": frame_rms, "pictures": float(len(expected))}
 
 
 def judge(found: Mapping[str, float], precision: Precision) -> list[str]:

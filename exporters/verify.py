@@ -21,6 +21,7 @@ from sam_edge.manifest import Engine, dump
 from sam_edge.runtime import OpenRuntime, find_runtime, split_name
 from sam_edge.segmenter import Segmenter, passed
 
+from .frames import Frames
 from .gate import Expected, Steps, ask, judge, measure, result
 from .openers import Opener, Say, find_opener
 
@@ -104,8 +105,9 @@ def verify(
         verdicts = []
         for engine, opener in zip(engines, openers, strict=True):
             say(f"running {engine}")
-            with Segmenter(work, opener, engine=engine, threads=threads) as segmenter:
-                found = measure(segmenter, expected, each)
+            frames = Frames(opener)
+            with Segmenter(work, frames, engine=engine, threads=threads) as segmenter:
+                found = measure(segmenter, expected, each, frames.rms)
             verdict, work = _judge(work, engine, opener, expected, found, repair, say)
             verdicts.append(verdict)
         if not any(verdict.mended for verdict in verdicts):

@@ -23,6 +23,7 @@ COLUMNS = {
     "logits_rms": ("logits", ".1e"),
     "iou_error": ("pred. IoU", ".1e"),
     "shift_px": ("shift px", ".3f"),
+    "frame_rms": ("frames", ".1e"),
 }
 """What the gate judges, and the worst masks beside it."""
 

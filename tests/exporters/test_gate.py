@@ -16,9 +16,12 @@ from onnx import numpy_helper
 from sam_edge.bundle import Bundle, find_bundle
 from sam_edge.errors import FidelityError
 from sam_edge.exporters import gate
+from sam_edge.exporters.frames import Frames
 from sam_edge.exporters.gate import Expected
 from sam_edge.exporters.pictures import generated
-from sam_edge.manifest import Engine
+from sam_edge.geometry import View
+from sam_edge.image import encoder_input
+from sam_edge.manifest import Engine, Preprocess
 from sam_edge.runtime import OpenRuntime, Runtime, find_runtime
 from sam_edge.segmenter import Segmenter
 from sam_edge.tensors import Arrays
@@ -207,6 +210,61 @@ def test_the_shift_is_named(nano: Bundle, opener: OpenRuntime, expected: list[Ex
     assert 0.4 < found["shift_px"] < 0.6
     # Masks alone would have let it through.
     assert any(line.startswith("shift_px") for line in gate.judge(found, "fp16"))
+
+
+class Preparing(Wrapped):
+    """An engine that prepares frames itself, from a picture that differs."""
+
+    def __init__(self, engine: Runtime, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__(engine)
+        self._change = change
+
+    def run_frame(self, image: np.ndarray, view: View, preprocess: Preprocess) -> Arrays:
+        return self.run({"image": encoder_input(self._change(image), view, preprocess)})
+
+
+def prepared(
+    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+) -> dict[str, float]:
+    """What is measured of an engine that prepares frames so."""
+
+    def preparing(graph: Path, threads: int | None = None) -> Runtime:
+        return Preparing(opener(graph, threads), change)
+
+    frames = Frames(preparing)
+    with Segmenter(nano, frames) as segmenter:
+        found: dict[str, float] = gate.measure(segmenter, expected, frames_rms=frames.rms)
+    return found
+
+
+def test_a_grey_level_more_or_less_is_no_fault_of_the_graphs(
+    nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+) -> None:
+    found = prepared(lambda image: image ^ np.uint8(1), nano, opener, expected)
+    assert gate.judge(found, "fp32") == []
+    assert found["embedding_rms"] == 0 < found["frame_rms"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda image: image[..., ::-1], id="swapped channels"),
+        pytest.param(lambda image: np.roll(image, 4, axis=1), id="shifted by four pixels"),
+        pytest.param(lambda image: image // 2, id="half as bright"),
+    ],
+)
+def test_frames_prepared_wrongly_are_refused(
+    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+) -> None:
+    beyond = gate.judge(prepared(change, nano, opener, expected), "fp16")
+    assert [line.split()[0] for line in beyond] == ["frame_rms"]
+
+
+def test_engines_that_prepare_no_frames_are_left_as_they_are(opener: OpenRuntime, nano: Bundle) -> None:
+    frames = Frames(opener)
+    engine = frames(nano.graph("encoder"))
+    assert not hasattr(engine, "run_frame")
+    assert frames.rms == []
 
 
 def test_nan_is_no_pass() -> None:

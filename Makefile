@@ -25,10 +25,13 @@ format: $(VENV)/.dev ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## measure the decoder, the shipped model and a run's memory on this machine
+bench: $(VENV)/.dev ## measure engines, what our API adds, the shipped model and a run's memory
 	$(BIN)/python -m sam_edge.benchmarks.decoder
-	$(BIN)/python -m sam_edge.benchmarks.stages
-	$(BIN)/python -m sam_edge.benchmarks.startup
+	$(BIN)/python -m sam_edge.benchmarks.encoder
+	$(BIN)/python -m sam_edge.benchmarks.overhead
+	for runtime in onnxruntime openvino; do \
+		$(BIN)/python -m sam_edge.benchmarks.stages --runtime $$runtime && \
+		$(BIN)/python -m sam_edge.benchmarks.startup --runtime $$runtime || exit 1; done
 
 test-tensorrt: $(VENV)/.rtx ## also build graphs with NVIDIA's TensorRT builder: 95 MB, no GPU
 	$(BIN)/pytest tests/exporters -k tensorrt

@@ -260,6 +260,20 @@ def test_frames_prepared_wrongly_are_refused(
     assert [line.split()[0] for line in beyond] == ["frame_rms"]
 
 
+def test_what_goes_wrong_only_when_a_size_comes_again_is_refused(
+    nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+) -> None:
+    sizes: set[tuple[int, ...]] = set()
+
+    def change(image: np.ndarray) -> np.ndarray:
+        seen = image.shape in sizes
+        sizes.add(image.shape)
+        return image[..., ::-1] if seen else image
+
+    beyond = gate.judge(prepared(change, nano, opener, expected), "fp32")
+    assert [line.split()[0] for line in beyond] == ["frame_rms"]
+
+
 def test_engines_that_prepare_no_frames_are_left_as_they_are(opener: OpenRuntime, nano: Bundle) -> None:
     frames = Frames(opener)
     engine = frames(nano.graph("encoder"))

@@ -6,12 +6,13 @@ and 0.0018 in mask IoU away from the reference, which summed in float32 as we do
 sam_edge.benchmarks.reference). So 5e-3 is asked of 95 % of the logits and a bound of all, masks must agree
 wherever a logit is farther than 5e-3 from the threshold, and predicted IoU has room for both errors.
 EfficientSAM, whose every token attends to all 4096, is 1e-5 away from float64 in the embedding, three times as
-far as EfficientViT-SAM, and gets twice the tolerance. To one of the gate's prompts that makes 2 % of the
-logits, so the gate's limit on them, which is meant for trained weights, is lifted for it.
+far as EfficientViT-SAM, and gets twice the tolerance.
 RepViT's SqueezeExcite multiplies channels by the sigmoid of sums of 1e3 to 1e5, where one more digit of a mean
 is a thousandth of a gate. PyTorch in float32 is 7e-5 away from float64 in EdgeSAM's embedding, onnxruntime
 4e-5, and 2e-7 on the picture make 4e-5; float64 is 0.06 in single logits away from the reference. Trained
-gates are not so steep. These two get six times the tolerance.
+gates are not so steep. These two get twice and three times the tolerance (twice is enough with AVX2 and with
+AVX-512), and the export's own gate, which is meant for trained weights, is as much wider for them as PyTorch
+and onnxruntime differ: up to 0.07 in logits and 0.005 in mask IoU for EdgeSAM, 0.01 and 0.002 for RepViT-SAM.
 """
 
 from __future__ import annotations
@@ -37,8 +38,13 @@ from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter, load
 
 TOLERANCE = 5e-3
-STEEP = {"efficient_sam_ti": 2, "repvit_sam": 6, "edge_sam": 6}
+STEEP = {"efficient_sam_ti": 2, "repvit_sam": 2, "edge_sam": 3}
 """Family -> how many times the tolerance its random weights need."""
+WIDER = {
+    "repvit_sam": {"logits_rms": 0.03, "mask_iou_mean": 0.996},
+    "edge_sam": {"logits_rms": 0.15, "mask_iou_mean": 0.99, "iou_error": 0.004},
+}
+"""Family -> limits of the export's gate that its random weights need."""
 FAMILIES_ASKED = (
     "mobile_sam",
     "sam_vit_b",
@@ -75,9 +81,7 @@ def case(
         # Each file holds one picture, and its size begins every name.
         expected = {name.partition("/")[2]: file[name] for name in file.files}
     with pytest.MonkeyPatch.context() as patch:
-        if family in STEEP:
-            loose = replace(gate.LIMITS["fp32"], logits_rms=0.05, iou_error=0.02, mask_iou_mean=0.98)
-            patch.setitem(gate.LIMITS, "fp32", loose)
+        patch.setitem(gate.LIMITS, "fp32", replace(gate.LIMITS["fp32"], **WIDER.get(family, {})))
         model_folder = export(checkpoint, folder / "model", family)
     _, model = load_model(checkpoint, family)
     exportable = FAMILIES[family].exportable(model)

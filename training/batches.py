@@ -19,7 +19,7 @@ from .augment import View, crop_around, paste, recolour, shape
 from .dense import instance_targets
 from .pictures import Picture
 from .schedule import Crops
-from .simulate import first_prompt
+from .simulate import BOX_SHARE, first_prompt
 
 Array = NDArray[Any]
 
@@ -41,8 +41,11 @@ class Batches(Dataset[dict[str, Tensor]]):
     from may change while workers run; it is shared memory.
     """
 
-    def __init__(self, pictures: list[Picture], seed: int, processes: int = 1) -> None:
+    def __init__(
+        self, pictures: list[Picture], seed: int, processes: int = 1, box_share: float = BOX_SHARE
+    ) -> None:
         self.seed = seed
+        self.box_share = box_share
         self.pictures = len(pictures)
         self.processes = processes
         self.by_set = {
@@ -102,7 +105,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         for k in range(PROMPTS_PER_PICTURE):
             mask, others = targets[k % len(targets)]
             masks[k] = mask
-            coords[k], labels[k] = first_prompt(mask, others, rng, degree_px, SLOTS)
+            coords[k], labels[k] = first_prompt(mask, others, rng, degree_px, SLOTS, self.box_share)
         dense = instance_targets(_instances(view, picture.set))
         return recolour(view.image, rng), masks, coords, labels, *dense
 

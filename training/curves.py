@@ -23,16 +23,16 @@ def write_log(path: Path, rows: list[dict[str, float]]) -> None:
 
 def draw_curves(path: Path, rows: list[dict[str, float]]) -> None:
     """Loss and IoU against minutes as a picture."""
-    figure = Figure(figsize=(11, 4))
-    axes = figure.subplots(1, 2)
+    figure = Figure(figsize=(13, 4))
+    axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.45})
     minutes = [row["minutes"] for row in rows]
     for name in ("loss", "dense"):
         axes[0].plot(minutes, [row[name] for row in rows], label=name)
-    for name in ("train_point", "train_oracle", *VAL_COLUMNS):
+    for name in ("train_point", "train_oracle", "train_box", *VAL_COLUMNS):
         axes[1].plot(minutes, [row[name] for row in rows], label=name)
     for axis in axes:
         axis.set_xlabel("minutes")
         axis.grid(alpha=0.3)
-        axis.legend()
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the curves, not over them
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=90, bbox_inches="tight")

@@ -24,6 +24,7 @@ from .optimiser import Optimiser
 from .schedule import Length
 
 EMA_DECAY = 0.999
+PEAK_RATE = 2.0e-3
 
 
 class Run:
@@ -37,10 +38,12 @@ class Run:
         device: torch.device,
         rank: int = 0,
         processes: int = 1,
+        peak_rate: float = PEAK_RATE,
     ) -> None:
         torch.manual_seed(seed)
         self.rank = rank
         self.processes = processes
+        self.peak_rate = peak_rate
         self.out = out
         self.length = length
         self.seed = seed

@@ -24,11 +24,13 @@ class Length:
 
     minutes: float
     steps: int | None = None
+    skip: float = 0.0
+    """The share of the schedule that is left out at its beginning."""
 
     def share(self, elapsed_s: float, step: int) -> float:
-        """The share of the run that is over, 0..1."""
+        """The share of the schedule that is over, 0..1."""
         done = elapsed_s / (self.minutes * 60.0) if self.steps is None else step / self.steps
-        return min(done, 1.0)
+        return self.skip + (1.0 - self.skip) * min(done, 1.0)
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Phase:
 
 
 PHASES = (
-    Phase(0.5, (Crops(224, 12), Crops(352, 6))),
-    Phase(0.8, (Crops(256, 10), Crops(384, 4))),
-    Phase(1.0, (Crops(320, 6), Crops(448, 4))),
+    Phase(0.4, (Crops(256, 10), Crops(384, 4))),
+    Phase(0.8, (Crops(320, 6), Crops(448, 4))),
+    Phase(1.0, (Crops(384, 4), Crops(512, 2))),
 )
 WARM_UP = 0.02
 FREEZE_NORMS = 0.8

@@ -13,6 +13,11 @@ from sam_edge.clicks import centre_click, random_click
 Array = NDArray[Any]
 EMPTY, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -2.0, 0.0, 1.0, 2.0, 3.0
 GAZE_TRIES = 4
+BOX_SHARE = 0.28
+POINT_TOO = 0.2
+"""Of the prompts with a box."""
+EXACT_BOXES = 0.65
+"""The others are as people draw them. With fewer exact ones a model does not learn to stay inside."""
 
 
 def gaze_point(mask: Array, others: Array, rng: np.random.Generator, degree_px: float) -> tuple[float, float]:
@@ -35,10 +40,10 @@ def gaze_point(mask: Array, others: Array, rng: np.random.Generator, degree_px: 
 
 
 def noisy_box(mask: Array, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """The box (x0, y0, x1, y1) of `mask`, each side off by a tenth of its length at most 20 px."""
+    """The box (x0, y0, x1, y1) of `mask`: exact, or each side off by some 7 % of its length, 20 px at most."""
     x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
     exact = np.array([x, y, x + w, y + h], np.float64)
-    if rng.random() < 0.35:
+    if rng.random() < EXACT_BOXES:
         return float(x), float(y), float(x + w), float(y + h)
     noise = rng.normal(0.0, 0.07, 4) * np.array([w, h, w, h])
     box = exact + np.clip(noise, -20.0, 20.0)
@@ -49,19 +54,24 @@ def noisy_box(mask: Array, rng: np.random.Generator) -> tuple[float, float, floa
 
 
 def first_prompt(
-    mask: Array, others: Array, rng: np.random.Generator, degree_px: float, slots: int
+    mask: Array,
+    others: Array,
+    rng: np.random.Generator,
+    degree_px: float,
+    slots: int,
+    box_share: float = BOX_SHARE,
 ) -> tuple[Array, Array]:
     """A point, a box, or both: coords (slots, 2) and labels (slots,), empty slots filled."""
     coords = np.zeros((slots, 2), np.float32)
     labels = np.full(slots, EMPTY, np.float32)
     kind = rng.random()
     used = 0
-    if kind < 0.28:
+    if kind < box_share:
         box = noisy_box(mask, rng)
         coords[0], coords[1] = box[:2], box[2:]
         labels[0], labels[1] = TOP_LEFT, BOTTOM_RIGHT
         used = 2
-    if kind > 0.22:
+    if kind > box_share * (1.0 - POINT_TOO):
         coords[used] = gaze_point(mask, others, rng, degree_px)
         labels[used] = FOREGROUND
     return coords, labels

@@ -19,7 +19,6 @@ from .rounds import draw_rounds, interactive_loss, normalise
 from .run import Run
 from .schedule import learning_rate
 
-PEAK_RATE = 2.0e-3
 CLIP_NORM = 3.0
 DENSE_SHARE = 0.5
 
@@ -43,7 +42,7 @@ def train_step(run: Run, batch: dict[str, Tensor]) -> dict[str, float]:
     length = float(nn.utils.clip_grad_norm_(run.trained.parameters(), CLIP_NORM))
     if not math.isfinite(length):
         raise _no_number("gradient", length, run)
-    run.optimiser.step(learning_rate(PEAK_RATE, run.share))
+    run.optimiser.step(learning_rate(run.peak_rate, run.share))
     run.average.update(run.model)
     run.step += 1
     return {"loss": value, "dense": float(dense.detach()), **numbers}

@@ -27,9 +27,10 @@ from sam_edge.errors import InputError, SamEdgeError
 from .batches import Batches, loader
 from .parallel import launch
 from .pictures import Picture, load_packs
-from .run import Run, freeze_norms
+from .run import PEAK_RATE, Run, freeze_norms
 from .schedule import FREEZE_NORMS, Length, learning_rate, phase_at
-from .step import PEAK_RATE, advising_on_memory, train_step
+from .simulate import BOX_SHARE
+from .step import advising_on_memory, train_step
 from .watch import Case, coco_cases, quick_score
 
 VAL_PICTURES = 48
@@ -80,7 +81,7 @@ def _row(run: Run, size: int, sums: dict[str, list[float]], cases: list[Case]) -
         "step": run.step,
         "minutes": run.elapsed / 60.0,
         "size": size,
-        "rate": learning_rate(PEAK_RATE, run.share),
+        "rate": learning_rate(run.peak_rate, run.share),
         "loss": means["loss"],
         "dense": means["dense"],
         **{f"train_{name}": means[name] for name in ("point", "oracle", "box")},
@@ -99,10 +100,27 @@ def _row(run: Run, size: int, sums: dict[str, list[float]], cases: list[Case]) -
 )
 @click.option("--minutes", type=float, default=75.0, show_default=True, help="of the whole run")
 @click.option("--steps", type=click.IntRange(1), help="of the whole run, instead of --minutes")
+@click.option(
+    "--skip",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="share of the schedule to leave out at its beginning, for weights that have had it",
+)
+@click.option(
+    "--boxes",
+    type=click.FloatRange(0, 1),
+    default=BOX_SHARE,
+    show_default=True,
+    help="share of the first prompts that have a box",
+)
 @click.option("--only-iou", is_flag=True, help="the masks stay, the head that predicts their IoU learns")
 @click.option("--every", type=float, default=4.0, show_default=True, help="minutes between evaluations")
 @click.option(
     "--batch", type=float, default=1.0, show_default=True, help="times the schedule's pictures a step"
+)
+@click.option(
+    "--rate", type=float, default=PEAK_RATE, show_default=True, help="of learning, where it is highest"
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--processes", type=int, default=2, show_default=True, help="on a CPU: one a core")
@@ -116,9 +134,12 @@ def main(
     init: Path | None,
     minutes: float,
     steps: int | None,
+    skip: float,
+    boxes: float,
     only_iou: bool,
     every: float,
     batch: float,
+    rate: float,
     seed: int,
     processes: int,
     threads: int,
@@ -130,8 +151,10 @@ def main(
     try:
         where = choose_device(device)
         pictures, cases = load_packs(packs), coco_cases(data, VAL_PICTURES, VAL_OBJECTS)
-        length = Length(minutes, steps)
-        settings = Settings(out, init, length, only_iou, every * 60.0, batch, seed, threads, workers, where)
+        length = Length(minutes, steps, skip)
+        settings = Settings(
+            out, init, length, boxes, only_iou, every * 60.0, batch, rate, seed, threads, workers, where
+        )
         launch(_work, 1 if where.type == "cuda" else processes, (settings, pictures, cases))
     except SamEdgeError as error:
         raise click.ClickException(str(error)) from error
@@ -144,9 +167,11 @@ class Settings:
     out: Path
     init: Path | None
     length: Length
+    boxes: float
     only_iou: bool
     every_s: float
     batch: float
+    rate: float
     seed: int
     threads: int
     workers: int
@@ -156,14 +181,14 @@ class Settings:
 def _work(rank: int, processes: int, settings: Settings, pictures: list[Picture], cases: list[Case]) -> None:
     torch.set_num_threads(settings.threads)
     torch.set_flush_denormal(True)
-    run = Run(settings.out, settings.length, settings.seed, settings.device, rank, processes)
+    run = Run(settings.out, settings.length, settings.seed, settings.device, rank, processes, settings.rate)
     if run.checkpoint.exists():
         run.resume()
     elif settings.init is not None:
         run.start_from(settings.init)
     if settings.only_iou:
         run.tune_only_iou()
-    batches = Batches(pictures, settings.seed, processes)
+    batches = Batches(pictures, settings.seed, processes, settings.boxes)
     train(run, batches, cases, settings)
 
 

@@ -116,6 +116,9 @@ class NanoDecoder(nn.Module):
         self.dip = nn.Sequential(RepConv(wide, DIP_CHANNELS, stride=2), RepConv(DIP_CHANNELS, DIP_CHANNELS))
         self.context = nn.Conv2d(DIP_CHANNELS, DIP_CHANNELS, 1)
         self.bottom = RepConv(DIP_CHANNELS, DIP_CHANNELS)
+        last = RepConv(DIP_CHANNELS, DIP_CHANNELS, relu=False)
+        nn.init.zeros_(last.norm.weight)  # begins as nothing beside its input
+        self.deep = nn.Sequential(RepConv(DIP_CHANNELS, DIP_CHANNELS), last)
         self.rise16 = nn.Conv2d(DIP_CHANNELS, wide, 1)
         self.leave = RepConv(wide, wide)
         self.coarse = nn.Conv2d(wide, MASKS, 1)
@@ -224,6 +227,7 @@ class NanoDecoder(nn.Module):
         x = self.enter(x)
         low = self.dip(x)
         low = self.bottom(F.relu(low + self.context(low.mean((2, 3), keepdim=True))))
+        low = F.relu(low + self.deep(low))
         out: Tensor = self.leave(F.relu(x + double(self.rise16(low))))
         return out
 

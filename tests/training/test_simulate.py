@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from sam_edge.training.simulate import (
     BOTTOM_RIGHT,
     EMPTY,
     FOREGROUND,
+    POINT_TOO,
     TOP_LEFT,
     centre_click,
     correction,
@@ -80,6 +82,18 @@ def test_a_first_prompt_is_a_point_a_box_or_both(mask: np.ndarray, seed: int) ->
     used = tuple(labels[labels != EMPTY])
     assert used in {(FOREGROUND,), (TOP_LEFT, BOTTOM_RIGHT), (TOP_LEFT, BOTTOM_RIGHT, FOREGROUND)}
     assert len(labels) == 6
+
+
+@pytest.mark.parametrize("share", [0.0, 0.28, 0.6, 1.0])
+def test_as_many_first_prompts_have_a_box_as_asked(share: float) -> None:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[10:40, 10:40] = True
+    rng = np.random.default_rng(0)
+    labels = [first_prompt(mask, ~mask, rng, 2.0, 6, share)[1] for _ in range(400)]
+    boxed = np.mean([TOP_LEFT in each for each in labels])
+    pointed = np.mean([FOREGROUND in each for each in labels])
+    assert boxed == pytest.approx(share, abs=0.06)
+    assert pointed == pytest.approx(1 - share * (1 - POINT_TOO), abs=0.06)
 
 
 def test_a_correction_points_at_the_larger_error() -> None:

@@ -26,9 +26,9 @@ from sam_edge.training.checkpoint import (
 from sam_edge.training.pack import TRAIN_SETS, entries, write_packs
 from sam_edge.training.pictures import load_packs
 from sam_edge.training.rounds import MOST_ROUNDS, answer, draw_rounds, interactive_loss, learns, normalise
-from sam_edge.training.run import Run, freeze_norms, load_average
+from sam_edge.training.run import PEAK_RATE, Run, freeze_norms, load_average
 from sam_edge.training.schedule import PHASES, Crops, Length, learning_rate, phase_at
-from sam_edge.training.step import PEAK_RATE, advising_on_memory, train_step
+from sam_edge.training.step import advising_on_memory, train_step
 from sam_edge.training.train import choose_device
 
 
@@ -55,6 +55,15 @@ def test_a_step_lowers_the_loss_on_its_batch(
     run = Run(tmp_path, Length(1.0), 0, torch.device("cpu"))
     losses = [train_step(run, batch)["loss"] for _ in range(8)]
     assert np.mean(losses[-2:]) < 0.9 * np.mean(losses[:2])
+
+
+def test_a_run_learns_at_the_rate_it_was_given(tmp_path: Path, batch: dict[str, torch.Tensor]) -> None:
+    for peak in (1e-3, 4e-3):
+        run = Run(tmp_path, Length(1.0, steps=9), 0, torch.device("cpu"), peak_rate=peak)
+        run.step = 3
+        train_step(run, batch)
+        (rate,) = {group["lr"] for group in run.optimiser.adam.param_groups}
+        assert rate == pytest.approx(learning_rate(peak, 3 / 9))
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, batch: dict[str, torch.Tensor]) -> None:
@@ -139,6 +148,13 @@ def test_the_average_follows_the_model() -> None:
     for _ in range(30):
         average.update(model)
     assert torch.allclose(average.model.decoder.masks.weight, model.decoder.masks.weight, atol=1e-4)
+
+
+def test_the_beginning_of_the_schedule_can_be_left_out() -> None:
+    assert [Length(2.0, steps=4, skip=0.6).share(0.0, step) for step in range(6)] == pytest.approx(
+        [0.6, 0.7, 0.8, 0.9, 1.0, 1.0]
+    )
+    assert Length(2.0, skip=0.5).share(60.0, 0) == 0.75
 
 
 def test_the_schedule_warms_up_cools_down_and_grows_the_crops() -> None:

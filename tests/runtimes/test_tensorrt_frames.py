@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from sam_edge.bundle import find_bundle
 from sam_edge.errors import EngineError, InputError
 from sam_edge.image import encoder_input
 from sam_edge.runtimes.tensorrt import TensorRtRuntime
 from tests.runtimes.simulated_tensorrt import Simulation
+from tests.runtimes.tensorrt_graphs import write_encoder
 
 MANIFEST = find_bundle("nano").manifest
 
@@ -25,16 +24,7 @@ def simulation(tmp_path: Path) -> Simulation:
 
 @pytest.fixture
 def engine(tmp_path: Path, simulation: Simulation) -> TensorRtRuntime:
-    """embedding = image + image"""
-    given, answer = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "h", "w"])
-        for name in ("image", "embedding")
-    )
-    node = helper.make_node("Add", ["image", "image"], ["embedding"])
-    graph = helper.make_graph([node], "small", [given], [answer])
-    path = tmp_path / "encoder.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-    return simulation.open(path)
+    return simulation.open(write_encoder(tmp_path))
 
 
 def frame(seed: int = 0) -> np.ndarray:

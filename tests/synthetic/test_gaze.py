@@ -207,8 +207,7 @@ def test_an_empty_desk_still_has_a_gaze() -> None:
 )
 def test_impossible_eyes_are_refused(scene: Scene, name: str, value: float) -> None:
     with pytest.raises(InputError, match=name):
-        # The keyword varies, so mypy cannot know which type it needs.
-        simulate_gaze(scene, **{name: value})  # type: ignore[arg-type]
+        simulate_gaze(scene, **{name: value})  # type: ignore[arg-type]  # the keyword varies, and so its type
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, clean: list[SimulatedGaze]) -> None:

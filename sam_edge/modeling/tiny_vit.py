@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sam_edge.modeling.layers import ConvNorm, neck
-from sam_edge.modeling.tiny_vit_folded import FoldedStage
+from sam_edge.modeling.tiny_vit_folded import FoldedTinyViT
 from sam_edge.modeling.windows import from_windows, to_windows
 
 HEAD_CHANNELS = 32
@@ -55,6 +55,10 @@ class TinyViT(nn.Module):
             x = stage(x)
         embedding: Tensor = self.neck(x)
         return embedding
+
+    def folded(self) -> nn.Module:
+        """The plainer equal that is exported."""
+        return FoldedTinyViT(self)
 
 
 class PatchEmbed(nn.Module):
@@ -126,10 +130,6 @@ class AttentionStage(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x if self.downsample is None else self.downsample(x)
-
-    def folded(self) -> nn.Module:
-        """The plainer equal that is exported."""
-        return FoldedStage(self)
 
 
 class Block(nn.Module):

@@ -1,12 +1,14 @@
-"""TinyViT's attention stages as engines compute them fastest. Exact algebra: only rounding differs.
+"""TinyViT as engines compute it fastest. Exact algebra: only rounding differs.
 
 - Tokens stay (B, H * W, C) from the first block to the last, channels last as the convolutions between them
   lie in memory: what is a transposition in PyTorch is a change of view in an engine.
 - The normalisation's gain and shift go into the product behind it, the scores' scale into the queries'.
 - A token that pads a window is 0 then, and its key and value are 0 too: the key's bias adds the same to all
   scores of a query, which softmax takes out, and the shares of the values add up to one, so that the value's
-  bias moves behind the attention.
-- Queries, keys and values come from three products: out of one they would have to be sorted.
+  bias moves behind the attention. So windows are padded behind the products, whose work they would add to.
+- Queries, keys and values come from three products: out of one they would have to be sorted. One transposition
+  cuts each into windows and heads.
+- The neck begins with a product too, and nothing else reads the last block: its last product takes it in.
 """
 
 from __future__ import annotations
@@ -17,18 +19,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_edge.modeling.windows import from_windows, to_windows
-
 if TYPE_CHECKING:
-    from sam_edge.modeling.tiny_vit import Attention, AttentionStage, Block
+    from sam_edge.modeling.tiny_vit import Attention, AttentionStage, Block, TinyViT
+
+
+class FoldedTinyViT(nn.Module):
+    """The equal of a TinyViT."""
+
+    def __init__(self, model: TinyViT) -> None:
+        super().__init__()
+        first, *attending = model.layers
+        *stages, last = (cast("AttentionStage", stage) for stage in attending)
+        projection = cast("nn.Conv2d", model.neck[0]).weight.flatten(1)
+        self.convolutions = nn.Sequential(model.patch_embed, first)
+        self.stages = nn.Sequential(*map(FoldedStage, stages), FoldedStage(last, projection))
+        self.neck = model.neck[1:]
+
+    def forward(self, image: Tensor) -> Tensor:
+        embedding: Tensor = self.neck(self.stages(self.convolutions(image)))
+        return embedding
 
 
 class FoldedStage(nn.Module):
-    """The equal of an AttentionStage: (B, C, H, W), and what its downsampling makes of that."""
+    """The equal of an AttentionStage: (B, C, H, W), and what its downsampling makes of that.
 
-    def __init__(self, stage: AttentionStage) -> None:
+    With a projection (outputs, C) each of its pixels is multiplied with that.
+    """
+
+    def __init__(self, stage: AttentionStage, projection: Tensor | None = None) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(FoldedBlock(cast("Block", block)) for block in stage.blocks)
+        *blocks, last = (cast("Block", block) for block in stage.blocks)
+        self.blocks = nn.ModuleList([*map(FoldedBlock, blocks), FoldedBlock(last, projection)])
         self.downsample = stage.downsample
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,21 +62,26 @@ class FoldedStage(nn.Module):
 
 
 class FoldedBlock(nn.Module):
-    """The equal of a Block, on tokens (B, H * W, C) of a map of `size` (H, W)."""
+    """The equal of a Block, on tokens (B, H * W, C) of a map of `size` (H, W), times a projection if given."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, projection: Tensor | None = None) -> None:
         super().__init__()
         self.attn = FoldedAttention(block.attn)
         self.local_conv = block.local_conv
         mlp = block.mlp
         self.widen = NormedLinear(mlp.norm, mlp.fc1.weight, mlp.fc1.bias)
-        self.narrow = mlp.fc2
+        weight, bias = mlp.fc2.weight.double(), mlp.fc2.bias.double()
+        if projection is not None:
+            weight, bias = projection.double() @ weight, projection.double() @ bias
+        self.weight = _constant(weight, mlp.fc2.weight)
+        self.bias = _constant(bias, mlp.fc2.bias)
+        self.projection = None if projection is None else _constant(projection, projection)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         x = x + self.attn(x, size)
         x = _as_tokens(self.local_conv(_as_map(x, size)))
-        y: Tensor = x + self.narrow(F.gelu(self.widen(self.widen.normalise(x))))
-        return y
+        y = F.linear(F.gelu(self.widen(self.widen.normalise(x))), self.weight, self.bias)
+        return y + (x if self.projection is None else F.linear(x, self.projection))
 
 
 class FoldedAttention(nn.Module):
@@ -83,18 +109,31 @@ class FoldedAttention(nn.Module):
         self.position_bias = _constant(attention.attention_biases[:, attention.offsets], joined.weight)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        batch, _, dim = x.shape
-        normal = self.query.normalise(x).reshape(batch, *size, dim)
-        tokens = to_windows(normal, self.window).flatten(1, 2)
-        q, k, v = (self._by_head(part(tokens)) for part in (self.query, self.key, self.value))
-        scores = q @ k.transpose(2, 3) + self.position_bias
-        y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(-1, self.window, self.window, dim)
-        # Joined before the last product: what pads the windows needs none.
-        return F.linear(from_windows(y, size).flatten(1, 2), self.weight, self.bias)
+        normal = self.query.normalise(x)
+        q, k, v = (self._cut(part(normal), size) for part in (self.query, self.key, self.value))
+        y = (q @ k.transpose(2, 3) + self.position_bias).softmax(-1) @ v
+        return F.linear(self._join(y, size), self.weight, self.bias)
 
-    def _by_head(self, x: Tensor) -> Tensor:
-        """(n, tokens, C) -> (n, heads, tokens, channels)."""
-        return x.reshape(*x.shape[:2], self.heads, self.channels).transpose(1, 2)
+    def _cut(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, H * W, C) -> (windows, heads, window**2, channels), zeros added at the right and bottom."""
+        (height, width), window = size, self.window
+        rows, columns = self._windows(size)
+        x = x.reshape(-1, height, width, self.heads * self.channels)
+        x = F.pad(x, (0, 0, 0, columns * window - width, 0, rows * window - height))
+        x = x.reshape(-1, window, columns, window, self.heads, self.channels).permute(0, 2, 4, 1, 3, 5)
+        return x.reshape(-1, self.heads, window * window, self.channels)
+
+    def _join(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Undo `_cut`; what it added is dropped."""
+        (height, width), window = size, self.window
+        rows, columns = self._windows(size)
+        x = x.reshape(-1, columns, self.heads, window, window, self.channels).permute(0, 3, 1, 4, 2, 5)
+        x = x.reshape(-1, rows * window, columns * window, self.heads * self.channels)
+        return x[:, :height, :width].flatten(1, 2)
+
+    def _windows(self, size: tuple[int, int]) -> tuple[int, int]:
+        """How many windows a map of `size` (H, W) takes: rows and columns."""
+        return -(-size[0] // self.window), -(-size[1] // self.window)
 
 
 class NormedLinear(nn.Module):

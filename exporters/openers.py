@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 """Told what begins now."""
 
 BUILT_BEFORE: Mapping[str, str] = {"tensorrt": "sam_edge.exporters.tensorrt_open:PlanOpener"}
-"""Runtime -> "module:class" of the opener for it, which takes (opener, manifest, say)."""
+"""Runtime -> "module:class" of the opener for it, which takes (opener, manifest, say, device)."""
 
 
 class Trial(OpenRuntime, Protocol):
@@ -68,6 +68,8 @@ def find_opener(runtime: str, manifest: Manifest, say: Say = lambda step: None) 
         EngineError: its library cannot be loaded; it has to build, and no device is here to build on.
     """
     opener = find_runtime(runtime)[1]
-    where = BUILT_BEFORE.get(split_name(runtime)[0])
-    built: Callable[[OpenRuntime, Manifest, Say], Opener] | None = load(where) if where else None
-    return built(opener, manifest, say) if built else Plain(opener)
+    name, device = split_name(runtime)
+    if name not in BUILT_BEFORE:
+        return Plain(opener)
+    built: Callable[[OpenRuntime, Manifest, Say, str | None], Opener] = load(BUILT_BEFORE[name])
+    return built(opener, manifest, say, device)

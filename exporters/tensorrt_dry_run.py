@@ -21,13 +21,15 @@ from .tensorrt_settings import ShapeRange
 NOWHERE = PlanDevice("", "", "", "", "", 0, "")
 
 
-def describe(bundle: Bundle, engine: Engine, jobs: Sequence[Job], machine: Machine) -> dict[str, Any]:
-    """The whole dry run as JSON values.
+def describe(
+    bundle: Bundle, engine: Engine, jobs: Sequence[Job], machine: Machine, device_name: str | None = None
+) -> dict[str, Any]:
+    """The whole dry run as JSON values, for `cuda` or `cuda.N`.
 
     `device` is null with `no_device` saying why, where plans cannot be built; a graph's `findings` are null
     where onnx, which the lint needs, is not installed.
     """
-    device, why = _device(machine)
+    device, why = _device(machine, device_name)
     folder = plan_folder()
     graphs = [_graph(bundle, job, device, folder) for job in jobs]
     found = [finding for graph in graphs for finding in graph["findings"] or ()]
@@ -73,9 +75,9 @@ def lint_job(job: Job) -> list[Any] | None:
     return found
 
 
-def _device(machine: Machine) -> tuple[PlanDevice | None, str | None]:
+def _device(machine: Machine, name: str | None) -> tuple[PlanDevice | None, str | None]:
     try:
-        return find_device(machine), None
+        return find_device(machine, name), None
     except (EngineError, MissingExtraError) as error:
         return None, str(error)
 

@@ -29,14 +29,16 @@ class PlanOpener:
     Any plan that the runtime would load is good, whatever settings it was built with: it is what will be run.
     """
 
-    def __init__(self, opener: Callable[..., Runtime], manifest: Manifest, say: Say) -> None:
-        """`opener` is TensorRT's, which takes (graph, threads, folder).
+    def __init__(
+        self, opener: Callable[..., Runtime], manifest: Manifest, say: Say, device: str | None = None
+    ) -> None:
+        """`opener` is TensorRT's for that device, `cuda` or `cuda.N`, and takes (graph, threads, folder).
 
         Raises:
             EngineError: no device here, or no driver that is new enough.
             MissingExtraError: TensorRT or a binding of CUDA is not installed.
         """
-        self.workshop = find_workshop(this_machine())
+        self.workshop = find_workshop(this_machine(), device)
         self.opener = opener
         self.say = say
         self._manifest = manifest

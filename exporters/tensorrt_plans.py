@@ -151,8 +151,8 @@ def graph_job(
     return Job(name, graph, replace(settings, shapes=shapes), named_shapes(manifest, name, shapes))
 
 
-def find_device(machine: Machine) -> PlanDevice:
-    """This machine's device, as plans depend on it. TensorRT is not touched before a GPU is seen.
+def find_device(machine: Machine, device: str | None = None) -> PlanDevice:
+    """This machine's `cuda` or `cuda.N`, as plans depend on it. TensorRT is not touched before a GPU is seen.
 
     Raises:
         EngineError: no device here, or no driver that is new enough.
@@ -163,20 +163,21 @@ def find_device(machine: Machine) -> PlanDevice:
             "no NVIDIA GPU with its driver is here, and a plan is built on the device that runs it: "
             "do this there (sam-edge build --dry-run shows here what would be built)"
         )
-    return this_device()
+    return this_device(device)
 
 
-def find_workshop(machine: Machine) -> Workshop:
-    """This machine's own TensorRT.
+def find_workshop(machine: Machine, device: str | None = None) -> Workshop:
+    """This machine's own TensorRT, on `cuda` or `cuda.N`.
 
     Raises:
         EngineError: no device here, or no driver that is new enough.
         MissingExtraError: TensorRT or a binding of CUDA is not installed.
     """
-    device = find_device(machine)
-    cuda: Cuda = load("sam_edge.runtimes.cuda:find_cuda")()
+    described = find_device(machine, device)
+    index = load("sam_edge.runtimes.tensorrt:device_index")(device)
+    cuda: Cuda = load("sam_edge.runtimes.cuda:find_cuda")(index)
     trt: Any = import_module("tensorrt")
-    return Workshop(trt, device, lambda: _memory(cuda, machine), enter=cuda.enter)
+    return Workshop(trt, described, lambda: _memory(cuda, machine), enter=cuda.enter)
 
 
 def build_jobs(workshop: Workshop, jobs: list[Job], progress: Progress) -> Iterator[Outcome]:

@@ -82,7 +82,7 @@ class TensorRtRuntime:
             EngineError: no device, driver or memory.
             MissingExtraError: TensorRT or a CUDA binding is not installed.
         """
-        gpu = gpu or find_gpu(_device_index(device))
+        gpu = gpu or find_gpu(device_index(device))
         plan, key = read_plan(find_plan(graph, describe(gpu), None, folder))
         self.cuda = gpu.cuda
         """The device; a `Letterbox` of another layout (BGR, NV12) on it makes inputs that need no copy."""
@@ -208,14 +208,14 @@ def usable_devices() -> dict[str, str | None]:
     return {"cuda": None}
 
 
-def plan_device() -> PlanDevice:
-    """What plans built here depend on. Looks for a device before it touches TensorRT.
+def plan_device(device: str | None = None) -> PlanDevice:
+    """What plans built for `cuda` or `cuda.N` depend on. Looks for a device before it touches TensorRT.
 
     Raises:
         EngineError: no CUDA device, or a driver or TensorRT that is too old.
         MissingExtraError: TensorRT or a CUDA binding is not installed.
     """
-    return describe(find_gpu())
+    return describe(find_gpu(device_index(device)))
 
 
 def find_gpu(index: int = 0) -> Gpu:
@@ -277,7 +277,8 @@ def _check_names(specs: tuple[TensorSpec, ...], feeds: Arrays) -> None:
         raise InputError(f"the graph has no input {', '.join(unknown)}")
 
 
-def _device_index(device: str | None) -> int:
+def device_index(device: str | None) -> int:
+    """0 for None and `cuda`, N for `cuda.N`."""
     number = (device or "").partition(".")[2]
     return int(number) if number else 0
 

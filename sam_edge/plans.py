@@ -65,18 +65,18 @@ class PlanKey:
 class FindPlanDevice(Protocol):
     """Asks TensorRT and CUDA what they are."""
 
-    def __call__(self) -> PlanDevice: ...
+    def __call__(self, device: str | None = None) -> PlanDevice: ...
 
 
-def this_device() -> PlanDevice:
-    """What plans made here depend on.
+def this_device(device: str | None = None) -> PlanDevice:
+    """What plans made here depend on: for `cuda`, the first GPU, or `cuda.1`, the second.
 
     Raises:
         EngineError: no CUDA device, or no driver new enough.
         MissingExtraError: TensorRT or a CUDA binding is not installed.
     """
     find: FindPlanDevice = load("sam_edge.runtimes.tensorrt:plan_device")
-    return find()
+    return find(device)
 
 
 def this_exporter() -> str:

@@ -16,6 +16,7 @@ from sam_edge.errors import InputError
 from sam_edge.lazy import load
 from sam_edge.machine import this_machine
 from sam_edge.manifest import PRECISIONS, Precision
+from sam_edge.runtime import split_name
 
 STEPS = 100
 """The bar counts per cent."""
@@ -44,6 +45,7 @@ LINT_ERRORS = 1
     metavar="MB",
     help="Scratch memory of a layer at most.  [default: a quarter of what is free]",
 )
+@click.option("--device", metavar="cuda.N", help="The GPU to build for.  [default: cuda.0]")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 def build(
     model: str,
@@ -51,6 +53,7 @@ def build(
     input_text: str | None,
     precision: Precision | None,
     workspace_mb: int | None,
+    device: str | None,
     as_json: bool,
 ) -> int:
     """Build the TensorRT plans of the model in DIR, on the device that will run them.
@@ -69,16 +72,19 @@ def build(
       sam-edge build mobile_sam/ --dry-run --json | jq '.graphs[].findings[]'
     """
     plans = "sam_edge.exporters.tensorrt_plans"
+    device = device and split_name(f"tensorrt:{device}")[1]
     input_wh = None if input_text is None else _size(input_text)
     bundle = find_bundle(model)
     engine = load(f"{plans}:choose_engine")(bundle, precision)
     settings = load("sam_edge.exporters.tensorrt_settings:BuilderSettings")(workspace_mb=workspace_mb)
     jobs = load(f"{plans}:plan_jobs")(bundle, engine, settings, input_wh)
     if dry_run:
-        document = load("sam_edge.exporters.tensorrt_dry_run:describe")(bundle, engine, jobs, this_machine())
+        document = load("sam_edge.exporters.tensorrt_dry_run:describe")(
+            bundle, engine, jobs, this_machine(), device
+        )
         click.echo(json.dumps(document, indent=2) if as_json else _planned(document))
         return LINT_ERRORS if document["errors"] else 0
-    workshop = load(f"{plans}:find_workshop")(this_machine())
+    workshop = load(f"{plans}:find_workshop")(this_machine(), device)
     for warning in load("sam_edge.exporters.tensorrt_dry_run:check_jobs")(jobs):
         click.echo(warning, err=True)
     with _progress() as show:

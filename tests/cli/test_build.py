@@ -51,11 +51,11 @@ def on_orin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTrt:
     """A device, and a TensorRT that builds nothing."""
     trt = FakeTrt(inputs=("image", "embedding"))
 
-    def workshop(machine: Machine) -> Workshop:
+    def workshop(machine: Machine, device: str | None) -> Workshop:
         return Workshop(trt, ORIN, lambda: Memory(3000, 7600), tmp_path / "cache" / "tensorrt")
 
     monkeypatch.setattr(tensorrt_plans, "find_workshop", workshop)
-    monkeypatch.setattr(tensorrt_dry_run, "find_device", lambda machine: ORIN)
+    monkeypatch.setattr(tensorrt_dry_run, "find_device", lambda machine, device: ORIN)
     return trt
 
 
@@ -93,6 +93,12 @@ def test_a_dry_run_as_json(build: Callable[..., Answer]) -> None:
     assert decoder["inputs"]["has_mask"]["best"] == [1]
     assert (document["errors"], document["linted"], encoder["findings"]) == (0, True, [])
     assert encoder["size_bytes"] == find_bundle("nano").graph("encoder").stat().st_size
+
+
+def test_a_device_that_tensorrt_does_not_have(build: Callable[..., Answer]) -> None:
+    answer = build("nano", "--dry-run", "--device", "NPU")
+    assert answer.code == 2
+    assert answer.err == "error: runtime tensorrt has no device 'NPU': choose one of tensorrt:cuda\n"
 
 
 def test_what_the_lint_finds_is_exit_code_1(build: Callable[..., Answer], bad_model: Bundle) -> None:

@@ -30,7 +30,7 @@ class Device:
         self.spoil: Callable[[ModelProto], None] = lambda model: None
         """What goes wrong while a plan is built."""
 
-    def workshop(self, machine: object = None) -> Workshop:
+    def workshop(self, machine: object = None, name: str | None = None) -> Workshop:
         """Stands for `find_workshop`."""
         device = describe(self.simulation.gpu)
         return Workshop(self.builder, device, lambda: Memory(3000, 7600), self.folder)

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from sam_edge.bundle import Bundle
 from sam_edge.cache import BlobCache
 from sam_edge.errors import BundleError, EngineError
-from sam_edge.exporters import tensorrt_open
+from sam_edge.exporters import openers, tensorrt_open
 from sam_edge.exporters.bisect import Islands, raise_culprits
 from sam_edge.exporters.engines import measure_engine, most_graphs
 from sam_edge.exporters.gate import ask, judge
@@ -172,6 +172,17 @@ def test_engines_are_measured_where_there_was_no_plan(
         expected = ask(segmenter, [picture((160, 120))])
     assert judge(measure_engine(toy, Engine("tensorrt"), expected), "fp32") == []
     assert device.names() == [".blob", "decoder", "encoder"]
+
+
+def test_plans_are_built_for_the_gpu_that_is_named(
+    device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(openers, "find_runtime", lambda name: ("tensorrt", device.open))
+    monkeypatch.setattr(tensorrt_open, "find_workshop", lambda machine, name: asked.append(name))
+    for runtime in ("tensorrt", "tensorrt:cuda", "tensorrt:cuda.1"):
+        find_opener(runtime, toy.manifest)
+    assert asked == [None, "cuda", "cuda.1"]
 
 
 def test_other_runtimes_open_graphs_as_they_are(toy: Bundle) -> None:

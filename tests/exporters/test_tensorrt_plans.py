@@ -8,15 +8,13 @@ import threading
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sam_edge.bundle import Bundle, find_bundle
 from sam_edge.cache import BlobCache
-from sam_edge.errors import EngineError, InputError, MissingExtraError, OutputError
-from sam_edge.exporters import tensorrt_plans
+from sam_edge.errors import EngineError, InputError, OutputError
 from sam_edge.exporters.tensorrt_build import Memory
 from sam_edge.exporters.tensorrt_plans import (
     Job,
@@ -25,7 +23,6 @@ from sam_edge.exporters.tensorrt_plans import (
     build_job,
     build_jobs,
     choose_engine,
-    find_device,
     job_key,
     plan_jobs,
     timing_key,
@@ -33,7 +30,6 @@ from sam_edge.exporters.tensorrt_plans import (
 from sam_edge.exporters.tensorrt_settings import (
     BuilderSettings,
 )
-from sam_edge.machine import Machine, read_machine
 from sam_edge.manifest import Engine
 from sam_edge.plans import PlanDevice, find_plan, key_path, plan_path, read_plan, write_plan
 from tests.exporters.fake_tensorrt import LEARNT, PLAN, FakeTrt
@@ -227,39 +223,6 @@ def test_the_cache_cannot_be_written(tmp_path: Path) -> None:
         build(workshop(place / "cache"), jobs()[0])
 
 
-def _machine(root: Path, cuda: bool = False, jetson: bool = False) -> Machine:
-    if cuda:
-        for file in ("dev/nvidia0", "usr/lib/x86_64-linux-gnu/libcuda.so.1"):
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).touch()
-    if jetson:
-        (root / "etc").mkdir(exist_ok=True)
-        (root / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3, GCID: 1")
-    machine: Machine = read_machine(root, architecture="x86_64")
-    return machine
-
-
-def test_without_a_gpu_tensorrt_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt_plans, "this_device", lambda: pytest.fail("touched"))
-    with pytest.raises(EngineError, match=r"no NVIDIA GPU .*--dry-run"):
-        find_device(_machine(tmp_path))
-
-
-def test_with_a_gpu_the_device_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt_plans, "this_device", lambda: ORIN)
-    assert find_device(_machine(tmp_path, cuda=True)) is ORIN
-
-
-@pytest.mark.parametrize("jetson", [False, True])
-def test_free_memory(jetson: bool, tmp_path: Path) -> None:
-    machine = _machine(tmp_path, cuda=True, jetson=jetson)
-    cuda = SimpleNamespace(memory=lambda: (100 << 20, 7000 << 20))
-    memory = tensorrt_plans._memory(cuda, machine)
-    assert memory.total_mb == 7000
-    # On Jetson the file cache gives way.
-    assert (memory.free_mb > 100) == jetson
-
-
 def test_the_precision_that_the_folder_has() -> None:
     engines = {"tensorrt-fp16": {"encoder": "encoder.onnx"}}
     half = Bundle(NANO.path, replace(NANO.manifest, engines=engines))
@@ -288,12 +251,3 @@ print(tensorrt_dry_run.check_jobs(jobs), [job.name for job in jobs])
 def test_a_device_needs_neither_onnx_nor_torch() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, check=False)
     assert done.stdout == "[] ['encoder', 'decoder', 'decoder_many']\n", done.stderr
-
-
-def test_a_missing_cuda_binding_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> PlanDevice:
-        raise MissingExtraError("cuda-python", "tensorrt")
-
-    monkeypatch.setattr(tensorrt_plans, "this_device", missing)
-    with pytest.raises(MissingExtraError, match=r"sam-edge\[tensorrt\]"):
-        tensorrt_plans.find_workshop(_machine(tmp_path, cuda=True))

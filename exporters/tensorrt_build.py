@@ -7,6 +7,7 @@ Nothing here asks whether a device is there; do so first, because TensorRT's run
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,25 @@ def build_plan(
         EngineError: out of memory, or TensorRT failed; says what it asked for and what helps.
         KeyboardInterrupt: the user gave up; the builder has stopped.
     """
+    try:
+        return _build(trt, graph, settings, workspace_mb, timing, progress, memory)
+    except BaseException as error:
+        # The frames that the error keeps hold builder and network. TensorRT calls the logger with a lock that
+        # they need to end: were they left to the garbage collector, it could run in the logger of a later
+        # build, and wait there for itself.
+        traceback.clear_frames(error.__traceback__)
+        raise
+
+
+def _build(
+    trt: BuilderModule,
+    graph: Path,
+    settings: BuilderSettings,
+    workspace_mb: int,
+    timing: bytes | None,
+    progress: Progress,
+    memory: Callable[[], Memory] | None,
+) -> Built:
     log = _make_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Iterator
 from itertools import pairwise
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sam_edge.bundle import find_bundle
-from sam_edge.errors import BundleError, EngineError
+from sam_edge.errors import BundleError, EngineError, SamEdgeError
 from sam_edge.exporters import tensorrt_api
 from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.exporters.tensorrt_build import Built, Memory, build_plan
@@ -138,6 +139,31 @@ def test_another_failure_ends_in_its_last_error(graph: Path) -> None:
     text = refusal(FakeTrt(logs=logs, builds=False), graph, EngineError)
     assert f"TensorRT 10.3.0 cannot build {graph}: the last;" in text
     assert "does not say why" in refusal(FakeTrt(builds=False), graph, EngineError)
+
+
+@pytest.mark.parametrize(
+    "trt",
+    [
+        FakeTrt(),
+        FakeTrt(builds=False),
+        FakeTrt(parse_errors=[ParserError(why="no", name="n", operator="Foo")]),
+        FakeTrt(
+            inputs=("image",), builds=False, logs=[(Severity.ERROR, "requested 500000000 bytes: out of memory")]
+        ),
+    ],
+)
+def test_no_builder_is_left_to_the_garbage_collector(trt: FakeTrt, graph: Path) -> None:
+    gc.disable()
+    try:
+        built(trt, graph, shapes={"image": FREE})
+    except SamEdgeError as error:
+        # Who keeps the error, in a list or as what a test expected, keeps no builder.
+        kept = [error]
+        kept.append(kept)  # type: ignore[arg-type]  # garbage that only the collector finds
+    finally:
+        gc.enable()
+    (builder,) = trt.builders
+    assert builder() is None
 
 
 def test_interrupting_stops_the_builder_and_comes_through(graph: Path) -> None:

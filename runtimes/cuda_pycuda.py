@@ -1,7 +1,9 @@
 """CUDA through pycuda, for systems that have no cuda-python.
 
-pycuda brings the primary context (`autoprimaryctx`: `autoinit` would make a context of its own, which
-TensorRT, PyTorch and onnxruntime do not share) and the compiler; `libcuda` does the rest.
+pycuda brings the primary context and the compiler; `libcuda` does the rest. Of pycuda's ways to a context,
+`autoinit` makes one of its own, which TensorRT, PyTorch and onnxruntime do not share, and `autoprimaryctx`
+leaves the primary one on the stack that pycuda keeps for the importing thread: pycuda aborts the process when
+a thread ends with something on its stack. So the context is retained here, and the stack left as it was.
 """
 
 from __future__ import annotations
@@ -48,7 +50,10 @@ class PyCuda:
         try:
             pycuda.driver.init()
             check_index(index, pycuda.driver.Device.count())
-            self._pycuda_context = _primary_context(index)
+            # The device's context lives as long as pycuda's object.
+            self._retained = pycuda.driver.Device(index).retain_primary_context()
+            self._driver = LibCuda()
+            self._context = _handle(self._retained, self._driver)
         except pycuda.driver.Error as error:
             line = " ".join(str(error).split())
             raise EngineError(f"pycuda finds no usable CUDA device ({line}): check nvidia-smi") from error
@@ -64,8 +69,7 @@ class PyCuda:
         )
         self.cuda_version = version_text(pycuda.driver.get_driver_version())
         self.dlpack_device = (DLPACK_CUDA, index)
-        self._driver = LibCuda()
-        self._context = self._driver.make("asking for the context", "cuCtxGetCurrent")
+        self.enter()
         self._priorities = self._driver.priorities()
 
     def enter(self) -> None:
@@ -167,16 +171,13 @@ class PyCuda:
         self._driver.call("running a kernel", "cuLaunchKernel", kernel, *sizes, stream, pointers, None)
 
 
-def _primary_context(index: int) -> pycuda.driver.Context:
-    """The primary context of a device, current in this thread."""
-    if index == 0:
-        from pycuda import autoprimaryctx
-
-        if autoprimaryctx.device == pycuda.driver.Device(0):
-            return autoprimaryctx.context
-    context = pycuda.driver.Device(index).retain_primary_context()
+def _handle(context: pycuda.driver.Context, driver: LibCuda) -> int:
+    """CUDA's number of a context, which pycuda does not tell."""
     context.push()
-    return context
+    try:
+        return driver.make("asking for the context", "cuCtxGetCurrent")
+    finally:
+        context.pop()
 
 
 _open: OpenCuda = PyCuda

@@ -11,6 +11,7 @@ typedef struct Thing *Handle;
 static char told[1 << 16];
 static size_t limit = 1 << 20;
 static int capturing;
+static __thread Handle current;
 
 #define TELL(...) snprintf(told + strlen(told), sizeof told - strlen(told), __VA_ARGS__)
 
@@ -21,8 +22,12 @@ CUresult cuGetErrorName(CUresult error, const char **name) {
     *name = error == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : error == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_OTHER";
     return 0;
 }
-CUresult cuCtxGetCurrent(Handle *context) { *context = (Handle)0x70000000c0; return 0; }
-CUresult cuCtxSetCurrent(Handle context) { TELL("context %llx;", (unsigned long long)(uintptr_t)context); return 0; }
+CUresult cuCtxGetCurrent(Handle *context) { *context = current; return 0; }
+CUresult cuCtxSetCurrent(Handle context) {
+    TELL("context %llx;", (unsigned long long)(uintptr_t)context);
+    current = context;
+    return 0;
+}
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total) { *free_bytes = limit / 2; *total = limit; return 0; }
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) {
     if (size > limit) return 2;
@@ -41,7 +46,12 @@ CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *seen, void *address, unsigned
     return 0;
 }
 CUresult cuMemFreeHost(void *address) { free(address); return 0; }
-CUresult cuCtxGetStreamPriorityRange(int *lowest, int *highest) { *lowest = 0; *highest = -5; return 0; }
+CUresult cuCtxGetStreamPriorityRange(int *lowest, int *highest) {
+    if (!current) return 201;
+    *lowest = 0;
+    *highest = -5;
+    return 0;
+}
 CUresult cuStreamCreateWithPriority(Handle *stream, unsigned int flags, int priority) {
     TELL("stream %u %d;", flags, priority);
     *stream = (Handle)0x7000000010;

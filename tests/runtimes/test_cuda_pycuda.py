@@ -6,7 +6,9 @@ import ctypes
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,7 +20,19 @@ from sam_edge.runtimes import cuda as cuda_module
 from sam_edge.runtimes import libcuda
 
 COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+PRIMARY = 0x70000000C0
+"""The primary context; it has more bits than an int."""
 ATTRIBUTES = {"sm": 8, "integrated": 1, "map": 1}
+
+
+class Contexts(threading.local):
+    """pycuda's stack of contexts, one a thread."""
+
+    def __init__(self) -> None:
+        self.stack: list[object] = []
+
+
+contexts = Contexts()
 
 
 class Driver(ModuleType):
@@ -30,20 +44,30 @@ class Driver(ModuleType):
     class CompileError(Error):
         pass
 
+    class Context:
+        def push(self) -> None:
+            contexts.stack.append(self)
+            ctypes.CDLL(libcuda.LIBRARY).cuCtxSetCurrent(ctypes.c_void_p(PRIMARY))
+
+        @staticmethod
+        def pop() -> None:
+            contexts.stack.pop()
+            ctypes.CDLL(libcuda.LIBRARY).cuCtxSetCurrent(None)
+
     class Device:
         number = 1
 
         def __init__(self, index: int) -> None:
             self.index = index
 
+        def retain_primary_context(self) -> Driver.Context:
+            if self.index:
+                raise Driver.Error("cuDevicePrimaryCtxRetain failed: out of memory")
+            return Driver.Context()
+
         @classmethod
         def count(cls) -> int:
             return cls.number
-
-        def __eq__(self, other: object) -> bool:
-            return isinstance(other, Driver.Device) and other.index == self.index
-
-        __hash__ = None  # type: ignore[assignment]  # as Python itself says that there is none
 
         def name(self) -> str:
             return "Orin"
@@ -90,19 +114,18 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 @pytest.fixture
 def cuda(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[cuda_module.CudaApi]:
     package, driver, compiler = ModuleType("pycuda"), Driver("pycuda.driver"), ModuleType("pycuda.compiler")
-    primary = ModuleType("pycuda.autoprimaryctx")
-    vars(primary).update(device=Driver.Device(0), context=object())
     vars(compiler)["compile"] = compile_cubin
-    vars(package).update(driver=driver, compiler=compiler, autoprimaryctx=primary)
-    for module in (package, driver, compiler, primary):
+    vars(package).update(driver=driver, compiler=compiler)
+    for module in (package, driver, compiler):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(libcuda, "LIBRARY", library._name)
     monkeypatch.setattr(Driver.Device, "number", 1)
     monkeypatch.delitem(sys.modules, "sam_edge.runtimes.cuda_pycuda", raising=False)
     from sam_edge.runtimes.cuda_pycuda import PyCuda
 
+    opened = PyCuda()
     library.fake_clear()
-    yield PyCuda()
+    yield opened
     # Others must not get the module that knows the stand-in.
     sys.modules.pop("sam_edge.runtimes.cuda_pycuda", None)
 
@@ -123,8 +146,27 @@ def test_the_device_is_described(cuda: cuda_module.CudaApi, told: Any) -> None:
     assert cuda.dlpack_device == (2, 0)
     assert cuda.memory() == (1 << 19, 1 << 20)
     cuda.enter()
-    # The handle has more bits than an int.
     assert told() == ["context 70000000c0"]
+
+
+def test_a_thread_that_opens_it_ends_with_an_empty_stack(cuda: cuda_module.CudaApi, told: Any) -> None:
+    def work() -> int:
+        type(cuda)()
+        return len(contexts.stack)
+
+    with ThreadPoolExecutor(1) as pool:
+        # pycuda aborts the process when a thread ends with a context on its stack.
+        assert pool.submit(work).result() == 0
+    # Priorities are asked for in the context, which is left alone at first and then entered.
+    assert told() == ["context 70000000c0", "context 0", "context 70000000c0"]
+
+
+def test_a_context_that_is_not_to_be_had_is_one_line(
+    cuda: cuda_module.CudaApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Driver.Device, "number", 2)
+    with pytest.raises(EngineError, match=r"no usable CUDA device \(cuDevicePrimaryCtxRetain failed"):
+        type(cuda)(1)
 
 
 def test_bytes_go_there_and_back(cuda: cuda_module.CudaApi, told: Any) -> None:

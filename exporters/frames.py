@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.geometry import View
-from sam_edge.image import encoder_input
+from sam_edge.image import Layout, encoder_input, to_rgb
 from sam_edge.manifest import Preprocess
 from sam_edge.runtime import FrameRuntime, OpenRuntime, Runtime
 from sam_edge.tensors import Arrays
@@ -44,10 +44,12 @@ class _Compared(Wrapped):
         super().__init__(engine)
         self._rms = rms
 
-    def run_frame(self, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
+    def run_frame(
+        self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
+    ) -> Arrays:
         # For a size that comes again an engine may prepare frames otherwise: that is the way of a camera's.
-        own = [_embedding(self._engine.run_frame(image, view, preprocess)) for _ in range(2)][1]
-        answer = self.run({"image": encoder_input(image, view, preprocess)})
+        own = [_embedding(self._engine.run_frame(image, view, preprocess, layout)) for _ in range(2)][1]
+        answer = self.run({"image": encoder_input(to_rgb(image, layout), view, preprocess)})
         theirs = _embedding(answer)
         size = float(np.sqrt(np.mean(np.square(theirs))))
         self._rms.append(float(np.sqrt(np.mean(np.square(own - theirs)))) / max(size, 1e-12))

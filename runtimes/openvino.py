@@ -15,7 +15,7 @@ from sam_edge.cache import BlobCache, cache_folder
 from sam_edge.errors import EngineError, InputError
 from sam_edge.files import sha256
 from sam_edge.geometry import View
-from sam_edge.image import normalised, seen_pixels
+from sam_edge.image import Layout, normalised, seen_pixels, to_rgb
 from sam_edge.manifest import Preprocess
 from sam_edge.runtime import OpenRuntime
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds
@@ -75,9 +75,11 @@ class OpenVinoRuntime:
         shapes = tuple(array.shape for array in arrays)
         return self._named(self._engine(shapes, lambda: self._fixed(shapes)).run(arrays))
 
-    def run_frame(self, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
+    def run_frame(
+        self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
+    ) -> Arrays:
         """`run` on a frame. An engine made for one shape normalises and pads the picture itself."""
-        pixels = seen_pixels(image, view, preprocess)
+        pixels = seen_pixels(to_rgb(image, layout), view, preprocess)
         folded = (view.seen_wh, view.picture_wh, pixels.dtype, preprocess)
         engine = self._engine(
             folded, lambda: fold_preprocess(self._model.clone(), preprocess, view, pixels.dtype)

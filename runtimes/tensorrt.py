@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError, InputError, SamEdgeError
 from sam_edge.geometry import View
-from sam_edge.image import encoder_input
+from sam_edge.image import Layout, encoder_input, to_rgb
 from sam_edge.machine import this_machine
 from sam_edge.manifest import Preprocess
 from sam_edge.plans import PlanDevice, find_plan, read_plan
@@ -122,8 +122,11 @@ class TensorRtRuntime:
             self.cuda.wait_event(self._done)
             return shaped.finish(run)
 
-    def run_frame(self, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
+    def run_frame(
+        self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
+    ) -> Arrays:
         """`run` on a frame, which reaches the device as it is: a kernel makes it the encoder's input there."""
+        image = to_rgb(image, layout)
         letterbox = self._letterbox(preprocess)
         made: Any = letterbox(image, view) if letterbox else encoder_input(image, view, preprocess)
         return self.run({ENCODER_INPUT: made})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import cv2
 import imagesize
@@ -19,16 +19,33 @@ from sam_edge.resize import resize_antialias
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused: they would take gigabytes, and no encoder sees their detail."""
+Layout = Literal["rgb", "bgr", "nv12"]
+"""How a frame's pixels lie in memory, uint8 always.
+
+rgb, bgr: (H, W, 3), red or blue first; OpenCV captures bgr.
+nv12: (H * 3 / 2, W) for even H and W, H rows of luma and then U and V by turns, one pair for two rows and two
+columns; what camera pipelines and hardware decoders give. BT.601 of limited range (luma 16..235), as in OpenCV.
+"""
+_SHAPE_OF: dict[Layout, str] = {"rgb": "(H, W, 3)", "bgr": "(H, W, 3)", "nv12": "(H * 3 / 2, W)"}
 
 
-def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
-    """The image if it is (H, W, 3) uint8 RGB, else InputError saying how to make it so."""
+def check_image(image: Any, name: str = "image", layout: Layout = "rgb") -> NDArray[np.uint8]:
+    """The image if it is uint8 of that layout's shape, else InputError saying how to make it so."""
+    if layout not in _SHAPE_OF:
+        raise InputError(f"unknown layout {layout!r} of {name}: choose one of {', '.join(get_args(Layout))}")
+    shape = _SHAPE_OF[layout]
     if not isinstance(image, np.ndarray):
-        raise InputError(f"{name} is a {type(image).__name__}: give a numpy array (H, W, 3) uint8, RGB")
+        kind = type(image).__name__
+        raise InputError(f"{name} is a {kind}: give a numpy array {shape} uint8, {layout.upper()}")
     if image.size == 0:
-        raise InputError(f"{name} has no pixels, its shape is {image.shape}: give (H, W, 3)")
+        raise InputError(f"{name} has no pixels, its shape is {image.shape}: give {shape}")
     if image.dtype != np.uint8:
         raise InputError(f"{name} has dtype {image.dtype}: scale it to 0..255 and convert it to uint8")
+    if layout == "nv12":
+        if image.ndim != 2 or image.shape[0] % 3 or image.shape[1] % 2:
+            raise InputError(f"{name} has shape {image.shape}: NV12 is {shape}, its height and width even")
+        _check_pixels(*image_wh(image, layout), name)
+        return image
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
         raise InputError(f"{name} is grey: convert it with cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)")
     if image.ndim == 3 and image.shape[2] == 4:
@@ -37,6 +54,25 @@ def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
         raise InputError(f"{name} has shape {image.shape}: give (H, W, 3)")
     _check_pixels(image.shape[1], image.shape[0], name)
     return image
+
+
+def image_wh(image: NDArray[np.uint8], layout: Layout) -> tuple[int, int]:
+    """Width and height in pixels of what has passed `check_image`."""
+    rows, columns = image.shape[:2]
+    return columns, rows // 3 * 2 if layout == "nv12" else rows
+
+
+def to_rgb(image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
+    """A frame as (H, W, 3) uint8 RGB; one that is RGB already is given back as it is.
+
+    Raises:
+        InputError: its shape is not the layout's.
+    """
+    image = check_image(image, layout=layout)
+    if layout == "rgb":
+        return image
+    code = cv2.COLOR_BGR2RGB if layout == "bgr" else cv2.COLOR_YUV2RGB_NV12
+    return cast("NDArray[np.uint8]", cv2.cvtColor(image, code))
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

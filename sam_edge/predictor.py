@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
-from sam_edge.image import check_image
+from sam_edge.image import Layout
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter
@@ -29,9 +29,8 @@ class SamPredictor:
         """Encode an image (H, W, 3) uint8; `image_format` is "RGB" or "BGR"."""
         if image_format not in ("RGB", "BGR"):
             raise InputError(f"image_format is {image_format!r}: choose RGB or BGR")
-        image = check_image(image)
-        rgb = image if image_format == "RGB" else np.ascontiguousarray(image[..., ::-1])
-        self._embedding = self.model.encode(rgb)
+        layout: Layout = "rgb" if image_format == "RGB" else "bgr"
+        self._embedding = self.model.encode(image, layout=layout)
 
     def predict(
         self,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sam_edge.geometry import View
+    from sam_edge.image import Layout
     from sam_edge.manifest import Preprocess
     from sam_edge.tensors import Arrays, TensorSpec
 
@@ -61,11 +62,13 @@ class Runtime(Protocol):
 class FrameRuntime(Runtime, Protocol):
     """An engine that makes an encoder's input itself, on its device or as a part of its graph."""
 
-    def run_frame(self, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
-        """What `run` answers to `sam_edge.image.encoder_input(image, view, preprocess)` as `image`.
+    def run_frame(
+        self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
+    ) -> Arrays:
+        """What `run` answers to `encoder_input(to_rgb(image, layout), view, preprocess)` as `image`.
 
-        `image` (H, W, 3) uint8 RGB, of the view's frame size. Equal but for roundings: of float32, and of
-        resized pixels by one level of 255 at most.
+        Both are in `sam_edge.image`. `image` uint8 of the layout's shape and of the view's frame size. Equal
+        but for roundings: of float32, and of resized pixels by one level of 255 at most.
         """
         ...
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sam_edge.bundle import Bundle, find_bundle
 from sam_edge.errors import FidelityError, InputError
 from sam_edge.geometry import View
-from sam_edge.image import check_image, encoder_input
+from sam_edge.image import Layout, check_image, encoder_input, image_wh, to_rgb
 from sam_edge.manifest import Engine, Manifest, Precision, Preprocess
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
@@ -89,19 +89,28 @@ class Segmenter:
         """How this model sees a frame of that size (width, height), or a window of it."""
         return self.manifest.input_size.view(frame_wh, window_xywh)
 
-    def encode(self, image: NDArray[np.uint8], view: View | None = None, *, capture_ns: int = 0) -> Embedding:
-        """Run the encoder on a frame (H, W, 3) uint8 RGB.
+    def encode(
+        self,
+        image: NDArray[np.uint8],
+        view: View | None = None,
+        *,
+        layout: Layout = "rgb",
+        capture_ns: int = 0,
+    ) -> Embedding:
+        """Run the encoder on a frame, uint8: (H, W, 3) RGB or BGR, or (H * 3 / 2, W) NV12 (see `Layout`).
+
+        A camera's own layout is the cheapest: an engine may convert it on its device.
 
         Raises:
             InputError: not such an array, or a view of a frame of another size.
         """
-        image = check_image(image)
-        frame_wh = (image.shape[1], image.shape[0])
+        image = check_image(image, layout=layout)
+        frame_wh = image_wh(image, layout)
         view = view or self.view(frame_wh)
         if view.frame_wh != frame_wh:
             raise InputError(f"the view is for frames of {view.frame_wh}, the image is {frame_wh}")
         self.manifest.input_size.check(view)
-        tensors = _features(self._engine("encoder"), image, view, self.manifest.preprocess)
+        tensors = _features(self._engine("encoder"), image, view, self.manifest.preprocess, layout)
         return Embedding(tensors, view, capture_ns, self.manifest.model_id)
 
     def decode(self, embedding: Embedding, prompt: Prompt, *, multimask: bool | None = None) -> Masks:
@@ -247,11 +256,13 @@ def passed(found: Mapping[str, float] | None) -> bool:
     return found is None or found.get("passed", 1.0) == 1.0
 
 
-def _features(engine: Runtime, image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> Arrays:
+def _features(
+    engine: Runtime, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout
+) -> Arrays:
     # isinstance of a Protocol would look at every member, which takes a tenth of a millisecond.
     if hasattr(engine, "run_frame"):
-        return cast(FrameRuntime, engine).run_frame(image, view, preprocess)
-    return engine.run({"image": encoder_input(image, view, preprocess)})
+        return cast(FrameRuntime, engine).run_frame(image, view, preprocess, layout)
+    return engine.run({"image": encoder_input(to_rgb(image, layout), view, preprocess)})
 
 
 def _slots(manifest: Manifest, graph: str) -> int:

@@ -20,7 +20,7 @@ from sam_edge.exporters.frames import Frames
 from sam_edge.exporters.gate import Expected
 from sam_edge.exporters.pictures import generated
 from sam_edge.geometry import View
-from sam_edge.image import encoder_input
+from sam_edge.image import Layout, encoder_input
 from sam_edge.manifest import Engine, Preprocess
 from sam_edge.runtime import OpenRuntime, Runtime, find_runtime
 from sam_edge.segmenter import Segmenter
@@ -219,7 +219,9 @@ class Preparing(Wrapped):
         super().__init__(engine)
         self._change = change
 
-    def run_frame(self, image: np.ndarray, view: View, preprocess: Preprocess) -> Arrays:
+    def run_frame(
+        self, image: np.ndarray, view: View, preprocess: Preprocess, layout: Layout = "rgb"
+    ) -> Arrays:
         return self.run({"image": encoder_input(self._change(image), view, preprocess)})
 
 

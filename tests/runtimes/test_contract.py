@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -13,8 +14,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError, SamEdgeError
+from sam_edge.geometry import InputSize
+from sam_edge.image import Layout, encoder_input, to_rgb
+from sam_edge.manifest import Preprocess
 from sam_edge.runtime import RUNTIMES, OpenRuntime, Runtime, find_runtime
 from sam_edge.tensors import TensorSpec
+from tests.layouts import laid_out
+from tests.runtimes.tensorrt_graphs import write_encoder
 
 # The ways of a GPU, which every machine can go: tensors that stay, runs at addresses that stay.
 VARIANTS = {
@@ -232,3 +238,17 @@ def test_the_callers_arithmetic_stays_as_it_was(opener: OpenRuntime, graph: Path
     opener(graph, threads=1).run(feeds())
     # An engine that flushes denormals to zero would do so in the calling thread too.
     assert tiny * np.float32(0.5) > 0
+
+
+@pytest.mark.parametrize("layout", get_args(Layout))
+def test_frames_come_in_any_layout(opener: OpenRuntime, tmp_path: Path, layout: Layout) -> None:
+    engine = opener(write_encoder(tmp_path))
+    if not hasattr(engine, "run_frame"):
+        pytest.skip("this engine prepares no frames itself: sam_edge.segmenter does")
+    preprocess = Preprocess((120.0, 110.0, 100.0), (50.0, 60.0, 70.0), "antialias")
+    frame, _ = laid_out(np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8), layout)
+    view = InputSize(long_side=48, multiple=16, square=False).view((64, 40))
+    expected = 2 * encoder_input(to_rgb(frame, layout), view, preprocess)
+    for _ in range(3):
+        embedding = engine.run_frame(frame, view, preprocess, layout)["embedding"]
+        np.testing.assert_allclose(embedding, expected, atol=1e-5)

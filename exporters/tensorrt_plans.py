@@ -105,23 +105,25 @@ class Cuda(Protocol):
         ...
 
 
-def choose_engine(bundle: Bundle, precision: Precision | None) -> Engine:
-    """The engine of a model to build plans for: by default the one that will be run, which is fp16 if the
-    folder has it and it has not failed the gate here.
+def choose_engine(bundle: Bundle, precision: Precision | None, device: str | None = None) -> Engine:
+    """The engine of a model to build plans for, on `cuda` or `cuda.N`.
+
+    By default it is the one that will be run: fp16 if the folder has it and it has not failed the gate here.
 
     Raises:
         InputError: the folder has no engine of that precision.
     """
-    half = Engine(RUNTIME, "fp16")
+    runtime = f"{RUNTIME}:{device or 'cuda'}"
+    half = Engine(runtime, "fp16")
     if half.graphs_key in bundle.manifest.engines:
         wanted = precision == "fp16" or (precision is None and passed(bundle.manifest.measured(half)))
-        return half if wanted else Engine(RUNTIME)
+        return half if wanted else Engine(runtime)
     if precision == "fp16":
         raise InputError(
             f"{bundle.path} has no fp16 graphs for TensorRT: "
             "export the model with --target tensorrt --precision fp16"
         )
-    return Engine(RUNTIME)
+    return Engine(runtime)
 
 
 def plan_jobs(

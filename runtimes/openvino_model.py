@@ -10,6 +10,7 @@ from typing import Any
 from sam_edge.cache import BlobCache
 from sam_edge.cores import usable_cores
 from sam_edge.errors import BundleError, EngineError
+from sam_edge.machine import Machine
 
 from .openvino_library import core, onnx_frontend, ov
 
@@ -38,6 +39,11 @@ def find_device(name: str | None) -> str:
     choices = ", ".join(f"openvino:{item}" for item in here)
     cure = f"choose {choices}" if choices else "OpenVINO finds no device at all: install it anew"
     raise EngineError(f"OpenVINO finds no {device} with a working driver on this machine: {cure}")
+
+
+def default_device(machine: Machine) -> str:
+    """The device that runs if none is named."""
+    return find_device(None)
 
 
 def usable_devices() -> dict[str, str | None]:

@@ -29,7 +29,7 @@ class Engine:
     """Which engine of a model: the graphs for a runtime, in one precision."""
 
     runtime: str
-    """NAME[:DEVICE], such as openvino or openvino:GPU."""
+    """NAME:DEVICE, such as openvino:GPU; NAME where a runtime has no devices to choose from."""
     precision: Precision = "fp32"
 
     @property
@@ -40,7 +40,12 @@ class Engine:
     @property
     def graphs_key(self) -> str:
         """What its graphs are listed under: all devices of a runtime share them."""
-        return f"{self.runtime.partition(':')[0]}-{self.precision}"
+        return f"{self.name}-{self.precision}"
+
+    @property
+    def name(self) -> str:
+        """The runtime without its device."""
+        return self.runtime.partition(":")[0]
 
     def __str__(self) -> str:
         return f"{self.runtime} {self.precision}"
@@ -125,8 +130,12 @@ class Manifest:
     def measured(self, engine: Engine) -> Mapping[str, float] | None:
         """How far an engine is from the PyTorch model; None if nobody has measured it."""
         found = self.fidelity.get(engine.key)
-        if found is None and engine.precision == "fp32":
-            found = self.fidelity.get(engine.runtime)
+        name, _, device = engine.runtime.partition(":")
+        if found is None and device.lower() == "cpu":
+            # Folders of the first exporters name no device: they were measured on the processor.
+            found = self.fidelity.get(f"{name}-{engine.precision}")
+            if found is None and engine.precision == "fp32":
+                found = self.fidelity.get(name)
         return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sam_edge import scores
 from sam_edge.errors import EngineError, InputError, MissingExtraError
-from sam_edge.install import cure
+from sam_edge.install import cure, hindrance
 from sam_edge.lazy import EXTRA_OF, load
 from sam_edge.machine import Machine, this_machine
 
@@ -91,6 +91,10 @@ class Entry:
     """How well it suits a machine, without importing anything: 0 is not at all."""
     devices: tuple[str, ...] = ()
     """What may follow its name, as in onnxruntime:cuda; the opener says which of them are here."""
+    numbered: tuple[str, ...] = ()
+    """Of which devices there may be several, as in openvino:GPU.1."""
+    default: str | None = None
+    """"module:function" that takes the machine and names the device that runs if none is; None: the first."""
     probe: str | None = None
     """"module:function" that says of each device why it cannot be had, or None where it can."""
     on_request: bool = False
@@ -103,6 +107,7 @@ RUNTIMES: Mapping[str, Entry] = {
         "onnxruntime",
         scores.onnxruntime,
         ("cpu", "cuda", "tensorrt"),
+        default="sam_edge.runtimes.onnxruntime_providers:default_device",
         probe="sam_edge.runtimes.onnxruntime_providers:usable_devices",
     ),
     "openvino": Entry(
@@ -110,6 +115,8 @@ RUNTIMES: Mapping[str, Entry] = {
         "openvino",
         scores.openvino,
         ("CPU", "GPU", "NPU", "AUTO"),
+        numbered=("GPU", "NPU"),
+        default="sam_edge.runtimes.openvino_model:default_device",
         probe="sam_edge.runtimes.openvino_model:usable_devices",
     ),
     "tensorrt": Entry(
@@ -117,6 +124,7 @@ RUNTIMES: Mapping[str, Entry] = {
         "tensorrt",
         scores.tensorrt,
         ("cuda",),
+        numbered=("cuda",),
         probe="sam_edge.runtimes.tensorrt:usable_devices",
     ),
     # Right, but so slow that nobody should get it unasked.
@@ -127,19 +135,25 @@ RUNTIMES: Mapping[str, Entry] = {
 
 
 def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
-    """The runtime called NAME or NAME:DEVICE, or the best one this machine has, with its name (no device).
+    """The runtime called NAME or NAME:DEVICE, or the best one this machine has.
+
+    Returns:
+        Its name with the device it runs on, NAME:DEVICE (NAME where there is nothing to choose), and what
+        opens graphs on that device.
 
     Raises:
         InputError: no runtime, or none of its devices, has that name.
         MissingExtraError: its library is missing; no runtime's library is there.
-        EngineError: its library is there and cannot be loaded.
+        EngineError: its library is there and cannot be loaded, or this machine has nothing to run it on.
     """
-    name, device = split_name(best_runtime(this_machine()) if name is None else name)
+    machine = this_machine()
+    name, device = split_name(best_runtime(machine) if name is None else name)
     entry = RUNTIMES[name]
+    hindered = hindrance(entry.library, machine)
+    if hindered:
+        raise EngineError(f"{name} cannot run here: {hindered}; sam-edge doctor shows what can")
     if find_spec(entry.library) is None:
-        raise MissingExtraError(
-            entry.library, EXTRA_OF[entry.library], system=cure(entry.library, this_machine())
-        )
+        raise MissingExtraError(entry.library, EXTRA_OF[entry.library], system=cure(entry.library, machine))
     try:
         opener: Callable[..., Runtime] = load(entry.where)
     except MissingExtraError:
@@ -150,7 +164,11 @@ def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
             f"{entry.library} is installed but cannot be loaded ({line}): "
             f"install it anew, or choose another --runtime (sam-edge doctor shows them)"
         ) from error
-    return name, partial(opener, device=device) if device else opener
+    if not entry.devices:
+        return name, opener
+    if device is None:
+        device = load(entry.default)(machine) if entry.default else entry.devices[0]
+    return f"{name}:{device}", partial(opener, device=device)
 
 
 def split_name(text: str) -> tuple[str, str | None]:
@@ -171,7 +189,7 @@ def split_name(text: str) -> tuple[str, str | None]:
         raise InputError(f"runtime {name} has no devices to choose from: say --runtime {name}")
     kind, dot, number = device.partition(".")
     spelled = {item.lower(): item for item in known}.get(kind.lower())
-    if spelled is None or (dot and not number.isdecimal()):
+    if spelled is None or (dot and not (number.isdecimal() and spelled in RUNTIMES[name].numbered)):
         choices = ", ".join(f"{name}:{item}" for item in known)
         raise InputError(f"runtime {name} has no device {device!r}: choose one of {choices}")
     return name, f"{spelled}{dot}{number}"

@@ -19,7 +19,7 @@ from sam_edge.image import Layout, check_image, encoder_input, image_wh, to_rgb
 from sam_edge.manifest import Engine, Manifest, Precision, Preprocess
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
-from sam_edge.runtime import FrameRuntime, OpenRuntime, Runtime, find_runtime, split_name
+from sam_edge.runtime import FrameRuntime, OpenRuntime, Runtime, find_runtime
 from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4
@@ -220,13 +220,12 @@ def load(
         raise InputError(f"threads is {threads}: give 1 to {MAX_THREADS}")
     bundle = find_bundle(model)
     name, opener = find_runtime(runtime)
-    device = split_name(runtime)[1] if runtime else None
-    engine = choose_engine(bundle, f"{name}:{device}" if device else name, precision)
+    engine = choose_engine(bundle, name, precision)
     return Segmenter(bundle, opener, threads=threads, engine=engine)
 
 
 def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> Engine:
-    """The engine of a model for a runtime NAME[:DEVICE].
+    """The engine of a model for a runtime NAME:DEVICE.
 
     Raises:
         InputError: the folder has none of that precision for it.

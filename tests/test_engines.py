@@ -22,6 +22,14 @@ def test_devices_share_graphs_and_not_fidelity() -> None:
     assert str(HALF) == "openvino:GPU fp16"
 
 
+@pytest.mark.parametrize("key", ["openvino-fp32", "openvino", "openvino:CPU-fp32"])
+def test_what_the_processor_was_measured_to_be_says_nothing_of_a_gpu(key: str) -> None:
+    manifest = replace(disc_manifest(), fidelity={key: {"mask_iou_mean": 1.0}})
+    assert manifest.measured(Engine("openvino:CPU")) == {"mask_iou_mean": 1.0}
+    for other in ("openvino:GPU", "openvino:AUTO", "onnxruntime:cpu"):
+        assert manifest.measured(Engine(other)) is None
+
+
 def test_engines_survive_the_manifest() -> None:
     manifest = replace(
         disc_manifest(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,11 +51,19 @@ def test_a_device_is_bound_to_the_opener(monkeypatch: pytest.MonkeyPatch) -> Non
         def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
             super().__init__(threads=threads, device=device)
 
-    monkeypatch.setattr(runtime, "RUNTIMES", {"multi": entry(1, "cpu", "GPU")})
-    monkeypatch.setattr(runtime, "load", lambda where: Opened)
-    for name, device in (("multi", None), ("multi:CPU", "cpu"), ("multi:gpu", "GPU"), ("multi:gpu.1", "GPU.1")):
+    chosen = replace(entry(1, "cpu", "GPU"), numbered=("GPU",), default="any:choice")
+    first = replace(chosen, default=None)
+    monkeypatch.setattr(runtime, "RUNTIMES", {"multi": chosen, "first": first})
+    monkeypatch.setattr(runtime, "load", lambda where: (lambda machine: "GPU") if "choice" in where else Opened)
+    for name, device in (
+        ("multi", "GPU"),
+        ("first", "cpu"),
+        ("multi:CPU", "cpu"),
+        ("multi:gpu", "GPU"),
+        ("multi:gpu.1", "GPU.1"),
+    ):
         found, opener = find_runtime(name)
-        assert found == "multi"
+        assert found == f"{name.partition(':')[0]}:{device}"
         opened: Any = opener(Path("graph.onnx"), 3)
         assert (opened.device, opened.threads) == (device, 3)
 
@@ -68,6 +77,7 @@ def test_a_device_is_bound_to_the_opener(monkeypatch: pytest.MonkeyPatch) -> Non
         ("onnxruntime:", "no device '': choose one of onnxruntime:cpu, onnxruntime:cuda"),
         ("onnxruntime:tpu", "no device 'tpu': choose one of onnxruntime:cpu"),
         ("onnxruntime:cpu.x", "no device 'cpu.x'"),
+        ("onnxruntime:cuda.1", "no device 'cuda.1'"),
         ("onnxruntime:cpu:1", "no device 'cpu:1'"),
         ("reference:cpu", "reference has no devices to choose from: say --runtime reference"),
     ],

@@ -75,7 +75,7 @@ def build(
     device = device and split_name(f"tensorrt:{device}")[1]
     input_wh = None if input_text is None else _size(input_text)
     bundle = find_bundle(model)
-    engine = load(f"{plans}:choose_engine")(bundle, precision)
+    engine = load(f"{plans}:choose_engine")(bundle, precision, device)
     settings = load("sam_edge.exporters.tensorrt_settings:BuilderSettings")(workspace_mb=workspace_mb)
     jobs = load(f"{plans}:plan_jobs")(bundle, engine, settings, input_wh)
     if dry_run:

@@ -75,7 +75,7 @@ def test_a_dry_run_needs_no_gpu(build: Callable[..., Answer], tmp_path: Path) ->
     answer = build("nano", "--dry-run")
     assert answer.code == 0
     assert answer.err == ""
-    assert "tensorrt fp32" in answer.out
+    assert "tensorrt:cuda fp32" in answer.out
     assert "device: none (no NVIDIA GPU" in answer.out
     assert f"cache: {tmp_path / 'cache' / 'tensorrt'}" in answer.out
     assert "  image 1x3x32..512x32..512, best 1x3x288x512\n" in answer.out

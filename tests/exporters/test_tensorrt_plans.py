@@ -226,10 +226,10 @@ def test_the_cache_cannot_be_written(tmp_path: Path) -> None:
 def test_the_precision_that_the_folder_has() -> None:
     engines = {"tensorrt-fp16": {"encoder": "encoder.onnx"}}
     half = Bundle(NANO.path, replace(NANO.manifest, engines=engines))
-    assert choose_engine(half, None) == choose_engine(half, "fp16") == Engine("tensorrt", "fp16")
-    assert choose_engine(half, "fp32") == choose_engine(NANO, None) == Engine("tensorrt", "fp32")
-    failed = replace(half.manifest, fidelity={"tensorrt-fp16": {"passed": 0.0}})
-    assert choose_engine(Bundle(NANO.path, failed), None) == Engine("tensorrt", "fp32")
+    assert choose_engine(half, None) == choose_engine(half, "fp16") == Engine("tensorrt:cuda", "fp16")
+    assert choose_engine(half, "fp32") == choose_engine(NANO, None) == Engine("tensorrt:cuda", "fp32")
+    failed = replace(half.manifest, fidelity={"tensorrt:cuda-fp16": {"passed": 0.0}})
+    assert choose_engine(Bundle(NANO.path, failed), None) == Engine("tensorrt:cuda", "fp32")
     with pytest.raises(InputError, match="--target tensorrt --precision fp16"):
         choose_engine(NANO, "fp16")
 

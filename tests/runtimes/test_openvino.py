@@ -96,10 +96,10 @@ def test_a_device_that_is_not_here_names_those_that_are(tmp_path: Path, weight: 
     assert usable_devices()["CPU"] is None
 
 
-@pytest.mark.parametrize("device", ["openvino:cpu", "openvino:AUTO"])
+@pytest.mark.parametrize("device", ["openvino:CPU", "openvino:AUTO"])
 def test_devices_are_chosen_by_name(tmp_path: Path, weight: np.ndarray, device: str) -> None:
-    name, opener = find_runtime(device)
-    assert name == "openvino"
+    name, opener = find_runtime(device.lower())
+    assert name == device
     engine = opener(product(tmp_path, weight), threads=1)
     for count in (3, 4, 4, 4):
         np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
@@ -140,7 +140,7 @@ def test_the_second_start_compiles_nothing(
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "other"])
 def test_a_damaged_cache_is_thrown_away_and_made_anew(
-    tmp_path: Path, weight: np.ndarray, cache: Path, damage: str
+    tmp_path: Path, weight: np.ndarray, cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = product(tmp_path, weight)
     OpenVinoRuntime(graph)
@@ -156,7 +156,9 @@ def test_a_damaged_cache_is_thrown_away_and_made_anew(
     blob.write_bytes(contents[damage])
     got = OpenVinoRuntime(graph).run({"x": rows(5)})["y"]
     np.testing.assert_allclose(got, rows(5) @ weight, atol=1e-4)
-    assert blob.stat().st_size == len(data)
+    # Its size is not always the same: what counts is that the next one need not compile.
+    monkeypatch.setattr(Compiler, "_compile", _refuse)
+    np.testing.assert_array_equal(OpenVinoRuntime(graph).run({"x": rows(5)})["y"], got)
 
 
 def test_sound_code_that_the_device_refuses_is_made_anew(

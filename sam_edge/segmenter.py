@@ -66,8 +66,13 @@ class Segmenter:
         self._decoders = sorted(
             (_slots(bundle.manifest, name), name) for name in bundle.manifest.graphs if "decoder" in name
         )
-        for graph in ("encoder", self._decoders[0][1]):
-            self._engine(graph)
+        try:
+            for graph in ("encoder", self._decoders[0][1]):
+                self._engine(graph)
+        except BaseException:
+            # The room that one engine takes may be what the other one lacks; a second try must find it free.
+            self.close()
+            raise
 
     @property
     def manifest(self) -> Manifest:

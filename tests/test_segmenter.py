@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from sam_edge.bundle import Bundle
-from sam_edge.errors import InputError
+from sam_edge.errors import EngineError, InputError
 from sam_edge.geometry import View
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
+from sam_edge.runtime import Runtime
 from sam_edge.segmenter import Segmenter, load
-from tests.disc_model import GRAPHS, RADIUS_PX, disc_manifest, disc_segmenter
+from tests.disc_model import GRAPHS, RADIUS_PX, DiscRuntime, disc_bundle, disc_manifest, disc_segmenter
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
 SCALE = 640 / 256
@@ -115,6 +116,23 @@ def test_window_is_a_view(segmenter: Segmenter) -> None:
     view = segmenter.view((640, 360), (300, 100, 200, 200))
     masks = segmenter.decode(segmenter.encode(IMAGE, view), Prompt.points([(400, 200)]))
     assert overlap(masks.binary[0], disc(400, 200, RADIUS_PX * 200 / 256)) > 0.97
+
+
+def test_an_engine_that_does_not_open_leaves_none_open(tmp_path: Path) -> None:
+    closed: list[str] = []
+
+    class Noting(DiscRuntime):
+        def close(self) -> None:
+            closed.append(self._graph)
+
+    def opener(graph: Path, threads: int | None = None) -> Runtime:
+        if graph.stem == "decoder":
+            raise EngineError("out of device memory")
+        return Noting(graph, threads)
+
+    with pytest.raises(EngineError, match="out of device memory"):
+        Segmenter(disc_bundle(tmp_path), opener)
+    assert closed == ["encoder"]
 
 
 def test_close_and_use_again(segmenter: Segmenter) -> None:

@@ -4,6 +4,9 @@ python -m sam_edge.benchmarks.cuda [--model nano|FOLDER] [--precision fp16] [--s
 
 Through onnxruntime-gpu. Every variant is a whole segmenter; they take turns frame by frame in one process, so
 that clocks and temperature meet all of them. Needs pip install 'sam-edge[gpu]'; exits 2 without a device.
+
+Segmenters record CUDA graphs only on request. If they win here, a program turns them on by
+Segmenter(bundle, functools.partial(find_runtime("onnxruntime:cuda")[1], replay=True)).
 """
 
 from __future__ import annotations

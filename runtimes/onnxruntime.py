@@ -18,6 +18,7 @@ from sam_edge.tensors import Arrays, TensorSpec, check_feeds, fits
 from .onnxruntime_binding import NUMPY_TYPE, Bound, DeviceArray
 from .onnxruntime_errors import load_error, run_error
 from .onnxruntime_providers import check_device, default_device, start
+from .onnxruntime_recordings import RECORDINGS
 
 DECODER_CORES = 4
 """A decoder's products are too thin to share among more, and the encoder wants the rest."""
@@ -32,10 +33,13 @@ class OnnxRuntime:
         device: cpu, cuda or tensorrt; None is CUDA where it can be had, otherwise the CPU.
         resident: outputs that only another graph takes stay on the device. None: on all but the CPU.
         replay: runs are recorded at fixed addresses and replayed, as CUDA graphs; on a CPU the addresses
-            are fixed and nothing is recorded. None: on CUDA, if the whole graph runs there.
+            are fixed and nothing is recorded. Only on request, because CUDA then refuses what other libraries
+            of the process do on the GPU in that moment: `functools.partial(OnnxRuntime, replay=True)` is an
+            opener for a `Segmenter`, and `sam_edge.benchmarks.cuda` says what it wins.
 
     Raises:
-        BundleError: no graph, or one with an operator that onnxruntime lacks.
+        BundleError: no graph, one with an operator that onnxruntime lacks, or one that cannot be recorded
+            because some of its nodes stay on the CPU.
         EngineError: the device, its driver or its memory.
     """
 
@@ -46,20 +50,12 @@ class OnnxRuntime:
         device: str | None = None,
         *,
         resident: bool | None = None,
-        replay: bool | None = None,
+        replay: bool = False,
     ) -> None:
         self.device = device or default_device(this_machine())
         self._memory = "cpu" if self.device == "cpu" else "cuda"
         check_device(self.device)
-        self.replays = self.device == "cuda" if replay is None else replay
-        try:
-            session = _open(graph, threads, self.device, replay=self.replays)
-        except SamEdgeError:
-            if replay is not None or not self.replays:
-                raise
-            # Nodes that compute shapes stay on the CPU, and then nothing can be recorded.
-            self.replays = False
-            session = _open(graph, threads, self.device, replay=False)
+        session = _open(graph, threads, self.device, replay=replay)
         self._session: ort.InferenceSession | None = session
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
@@ -68,7 +64,9 @@ class OnnxRuntime:
             resident = self._memory != "cpu"
         on_host = READ_BY_HOST if resident else frozenset(self._names)
         self._bound = (
-            Bound(session, self._memory, on_host, replay=self.replays) if resident or self.replays else None
+            Bound(session, self._memory, on_host, replay=replay)
+            if resident or replay or self._memory != "cpu"
+            else None
         )
 
     def run(self, feeds: Arrays) -> Arrays:
@@ -87,8 +85,9 @@ class OnnxRuntime:
         return cast(Arrays, {name: _readable(value) for name, value in answer.items()})
 
     def close(self) -> None:
-        self._bound = None
-        self._session = None
+        with RECORDINGS.running():
+            self._bound = None
+            self._session = None
 
     def _place(self, spec: TensorSpec, feeds: Arrays) -> DeviceArray | NDArray[np.float32]:
         """A feed as the graph takes it: a tensor of this device as it is, all others as numpy arrays."""

@@ -1,22 +1,24 @@
 """Tensors that stay on the device, and runs at addresses that stay the same.
 
 An embedding is megabytes; a prompt's answer is kilobytes. So what the encoder gives remains where the decoder
-wants it, and only what the host reads is copied to it. On a CUDA device a run at fixed addresses is recorded
-once as a CUDA graph and then replayed with a single launch. On a CPU all of this works too, without the graph.
+wants it, and only what the host reads is copied to it. On a CUDA device a run at fixed addresses can be
+recorded once as a CUDA graph and replayed with a single launch. On a CPU all of this works too, without the
+graph.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import count
-from threading import Condition, Lock
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+
+from .onnxruntime_recordings import RECORDINGS, this_thread
 
 MAX_SLOTS = 4
 """Recorded runs of one engine: the embeddings that may be alive and recorded at once."""
@@ -73,7 +75,8 @@ class DeviceArray:
         """A copy on the host."""
         if copy is False:
             raise ValueError("a tensor on a device cannot become a numpy array without a copy")
-        return np.array(self.value.numpy(), dtype=dtype)
+        with RECORDINGS.running():
+            return np.array(self.value.numpy(), dtype=dtype)
 
     def __dlpack__(self, **options: Any) -> Any:
         """The memory itself. It is never written again, because nobody can tell how long it is read."""
@@ -88,35 +91,6 @@ class DeviceArray:
         return int(kind), int(number)
 
 
-class Recordings:
-    """Many runs at a time, or one that is recorded: CUDA refuses others' allocations while it records."""
-
-    def __init__(self) -> None:
-        self._free = Condition(Lock())
-        self._running = 0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        with self._free:
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._free:
-                self._running -= 1
-                self._free.notify_all()
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        with self._free:
-            self._free.wait_for(lambda: not self._running)
-            yield
-
-
-RECORDINGS = Recordings()
-"""Of the process, which is what CUDA counts."""
-
-
 class Bound:
     """Runs a session on tensors of a device.
 
@@ -124,7 +98,8 @@ class Bound:
         session: whose graph it is.
         memory: where tensors stay, `cpu` or `cuda`.
         host_outputs: outputs that are given as numpy arrays; the others stay on the device.
-        replay: run at fixed addresses, one slot for each set of shapes and addresses, up to `MAX_SLOTS`.
+        replay: run at fixed addresses, one slot for each thread and set of shapes and addresses, up to
+            `MAX_SLOTS` of threads that are alive.
     """
 
     def __init__(
@@ -135,7 +110,7 @@ class Bound:
         self._outputs = [node.name for node in session.get_outputs()]
         self._host_outputs = host_outputs
         self._replay = replay
-        self._slots: dict[tuple[object, ...], list[_Slot]] = {}
+        self._slots: dict[tuple[Any, ...], list[_Slot]] = {}
         self._numbers = count(1)
         self._lock = Lock()
 
@@ -145,8 +120,10 @@ class Bound:
             with self._lock:
                 slot = self._free_slot(feeds)
                 if slot is not None:
-                    return slot.run(feeds)
-        return self._run_once(feeds)
+                    with RECORDINGS.running():
+                        return slot.run(feeds)
+        with RECORDINGS.running():
+            return self._run_once(feeds)
 
     def _run_once(self, feeds: Placed) -> dict[str, DeviceArray | NDArray[Any]]:
         inputs = {
@@ -156,8 +133,7 @@ class Bound:
         binding = _binding(self._session, inputs)
         for name in self._outputs:
             binding.bind_output(name, "cpu" if name in self._host_outputs else self._memory, 0)
-        with RECORDINGS.running():
-            self._session.run_with_iobinding(binding, _unrecorded())
+        self._session.run_with_iobinding(binding, _unrecorded())
         # The outputs are the binding's and keep it alive, and it would keep the picture.
         binding.clear_binding_inputs()
         values = zip(self._outputs, binding.get_outputs(), strict=True)
@@ -170,8 +146,9 @@ class Bound:
         return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._memory, 0)
 
     def _free_slot(self, feeds: Placed) -> _Slot | None:
-        """A slot for these shapes and addresses that nobody reads; None: run without one."""
-        key = tuple(_key(name, feeds[name]) for name in sorted(feeds))
+        """A slot of this thread for these shapes and addresses that nobody reads; None: run without one."""
+        key = (weakref.ref(this_thread()), *(_key(name, feeds[name]) for name in sorted(feeds)))
+        self._drop_slots_of_ended_threads()
         slots = self._slots.setdefault(key, [])
         for slot in slots:
             if not slot.busy:
@@ -188,6 +165,10 @@ class Bound:
             )
         slots.append(slot)
         return slot
+
+    def _drop_slots_of_ended_threads(self) -> None:
+        for key in [key for key in self._slots if key[0]() is None]:
+            del self._slots[key]
 
 
 class _Slot:
@@ -237,8 +218,7 @@ class _Slot:
     def run(self, feeds: Placed) -> dict[str, DeviceArray | NDArray[Any]]:
         for name, value in self._staging.items():
             value.update_inplace(np.ascontiguousarray(feeds[name]))
-        with RECORDINGS.running():
-            self._session.run_with_iobinding(self._binding, self._options)
+        self._session.run_with_iobinding(self._binding, self._options)
         lease = Lease(self)
         self._lease = weakref.ref(lease)
         return {

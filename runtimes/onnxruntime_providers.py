@@ -21,6 +21,8 @@ from sam_edge.errors import EngineError
 from sam_edge.machine import Machine, this_machine
 from sam_edge.plans import graph_sha256
 
+from .onnxruntime_recordings import RECORDINGS
+
 PROVIDER_OF = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -112,7 +114,7 @@ def start(
     Raises:
         EngineError: the provider did not start; onnxruntime's own errors, if it is the graph.
     """
-    with _quietly(options, device):
+    with _quietly(options, device), RECORDINGS.running():
         try:
             plans = plan_folder(model) if device == "tensorrt" and isinstance(model, Path) else None
             session = ort.InferenceSession(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip ins
 
 from sam_edge.runtimes import onnxruntime_providers as providers
 from sam_edge.runtimes.onnxruntime import OnnxRuntime
-from sam_edge.runtimes.onnxruntime_binding import MAX_SLOTS, DeviceArray, Recordings
+from sam_edge.runtimes.onnxruntime_binding import MAX_SLOTS, DeviceArray
 from tests.runtimes.onnxruntime_graphs import image, save, tensor, write_decoder, write_encoder
 
 LENDS = hasattr(providers.ort.OrtValue, "__dlpack__")
@@ -139,21 +138,6 @@ def test_encoder_and_decoder_threads_meet_on_replayed_runs(encoder: Path, decode
     with ThreadPoolExecutor(4) as pool:
         for value, logits in enumerate(pool.map(both, range(200))):
             np.testing.assert_array_equal(logits, np.full((1, 1000), 1 - value))
-
-
-def test_a_recording_waits_for_runs_to_end() -> None:
-    recordings = Recordings()
-
-    def record() -> None:
-        with recordings.recording():
-            pass
-
-    thread = Thread(target=record)
-    with recordings.running(), recordings.running():
-        thread.start()
-        thread.join(timeout=0.05)
-        assert thread.is_alive()
-    thread.join()
 
 
 def test_a_resident_float16_tensor_stays_float16(tmp_path: Path) -> None:

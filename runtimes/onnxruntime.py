@@ -30,7 +30,9 @@ class OnnxRuntime:
     Args:
         graph: the ONNX file.
         threads: cores that may be used; None is all that this process has.
-        device: cpu, cuda or tensorrt; None is CUDA where it can be had, otherwise the CPU.
+        device: cpu, cuda or tensorrt; None is CUDA where it can be had, otherwise the CPU. tensorrt wants
+            NVIDIA_TF32_OVERRIDE=0 in the environment on GPUs that have TensorFloat-32 (compute capability 8.0
+            and later): onnxruntime has no option by which float32 stays float32 there.
         resident: outputs that only another graph takes stay on the device. None: on all but the CPU.
         replay: runs are recorded at fixed addresses and replayed, as CUDA graphs; on a CPU the addresses
             are fixed and nothing is recorded. Only on request, because CUDA then refuses what other libraries

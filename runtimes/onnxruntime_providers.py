@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ CURES = {
     "libnv": "install that version of TensorRT and put its folder on LD_LIBRARY_PATH",
 }
 """Start of a library's name -> how to get it."""
+TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+"""What NVIDIA's libraries read from the environment when they start: at 0 they compute float32 as float32."""
+FIRST_WITH_TF32 = 8
+"""Major compute capability: Ampere."""
 SMALLEST_GRAPH = (
     b'\x08\x08\x12\x00:2\n\x0b\n\x01a\x12\x01b"\x03Neg\x12\x01gZ\x0f\n\x01a\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01b\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
@@ -70,7 +75,8 @@ def check_device(device: str) -> None:
     """Find out before a session is made whether the device can be had.
 
     Raises:
-        EngineError: the build lacks the provider; no device; the driver is missing, broken or too old.
+        EngineError: the build lacks the provider; no device; the driver is missing, broken or too old;
+            TensorRT would compute float32 graphs in TensorFloat-32.
     """
     if device == "cpu":
         return
@@ -82,6 +88,8 @@ def check_device(device: str) -> None:
     # A Jetson's driver comes with its JetPack, and the builds of the package index are for other machines.
     cure_here = _gpu_build(machine) if machine.is_jetson else None
     driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}", cure_here)
+    if device == "tensorrt":
+        _check_tf32(found)
 
 
 def usable_devices() -> dict[str, str | None]:
@@ -101,9 +109,11 @@ def plan_folder(graph: Path) -> Path:
     """Where the TensorRT plans of a graph are kept.
 
     onnxruntime finds a plan by the names in a graph, which all models of a family share, and by the device;
-    so each graph's content and each onnxruntime has a folder of its own.
+    so each graph's content and each onnxruntime has a folder of its own, and those with and without
+    TensorFloat-32 are apart.
     """
-    return cache_folder("onnxruntime") / f"{graph_sha256(graph)[:32]}-{ort.__version__}"
+    exact = "-no-tf32" if _tf32_is_off() else ""
+    return cache_folder("onnxruntime") / f"{graph_sha256(graph)[:32]}-{ort.__version__}{exact}"
 
 
 def start(
@@ -132,6 +142,26 @@ def start(
         reason = _missing_library(device) or "it does not say why; install onnxruntime-gpu anew"
         raise EngineError(f"onnxruntime cannot start {device}: {reason}")
     return session
+
+
+def _check_tf32(found: driver.Driver) -> None:
+    """Refuse TensorRT where it would round the factors of float32 products to 10 bits.
+
+    Its builder does so unless told otherwise, and onnxruntime has no option to tell it. The environment has,
+    but that is the whole process's, read once by all of NVIDIA's libraries: who starts the program decides.
+    """
+    has_tf32 = any(
+        int(device.compute_capability.partition(".")[0]) >= FIRST_WITH_TF32 for device in found.devices[:1]
+    )
+    if has_tf32 and not _tf32_is_off():
+        raise EngineError(
+            "onnxruntime lets TensorRT compute float32 in TensorFloat-32, with 10 bits instead of 23: "
+            f"start the program with {TF32_OVERRIDE}=0 in the environment, or use --runtime tensorrt"
+        )
+
+
+def _tf32_is_off() -> bool:
+    return os.environ.get(TF32_OVERRIDE) == "0"
 
 
 @contextlib.contextmanager

@@ -123,6 +123,30 @@ def test_a_library_that_is_missing_counts_more_than_what_onnxruntime_says(
         OnnxRuntime(encoder, device="tensorrt")
 
 
+def test_tensorrt_is_refused_where_it_would_compute_in_tf32(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capability = "8.7"
+    monkeypatch.setattr(
+        driver, "probe", lambda: driver.Driver("12.6", (driver.CudaDevice("GPU", 8192, capability),))
+    )
+    monkeypatch.setattr(providers.ort, "get_available_providers", lambda: list(providers.PROVIDER_OF.values()))
+    monkeypatch.setattr(providers, "_built_for_cuda", lambda: None)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    with_tf32 = providers.plan_folder(encoder)
+    with pytest.raises(EngineError, match=r"TensorFloat-32.*NVIDIA_TF32_OVERRIDE=0.*--runtime tensorrt"):
+        OnnxRuntime(encoder, device="tensorrt")
+    assert "NVIDIA_TF32_OVERRIDE=0" in (providers.usable_devices()["tensorrt"] or "")
+    # The CUDA provider has an option of its own.
+    providers.check_device("cuda")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    providers.check_device("tensorrt")
+    assert providers.plan_folder(encoder) != with_tf32
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    capability = "7.2"
+    providers.check_device("tensorrt")
+
+
 def test_usable_devices_start_a_graph_on_each() -> None:
     answers = providers.usable_devices()
     assert list(answers) == ["cpu", "cuda", "tensorrt"]

@@ -41,6 +41,8 @@ _CURES = REASONS | {
     719: "a kernel failed on the device: start the program anew, and report it",
 }
 """Error number (equal in the runtime and the driver API) -> what it means and what helps."""
+_UNFIT_KERNEL = {200, 209, 218, 222}
+"""What loading a kernel answers if a compiler of another version or for another device made it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class HostMemory:
     device_address: int | None
     """Where the device sees it, if it is mapped."""
     size: int
+
+
+class CompilerError(EngineError):
+    """CUDA's compiler is missing, refuses, or makes what this device or its driver does not run."""
 
 
 class CudaApi(Protocol):
@@ -122,6 +128,10 @@ class CudaApi(Protocol):
         """Wait until all work on the stream is done."""
         ...
 
+    def synchronize_device(self) -> None:
+        """Wait until all work on all streams is done, also of other libraries; forbidden during a capture."""
+        ...
+
     def event(self, timing: bool = False, sleeping: bool = False) -> int:
         """A new event; `timing` lets it tell times, `sleeping` lets waiting threads give up their core."""
         ...
@@ -161,7 +171,11 @@ class CudaApi(Protocol):
     def graph_free(self, graph: int) -> None: ...
 
     def compile(self, source: str, function: str) -> int:
-        """A kernel of CUDA C++ source, compiled for this device; the function is declared extern "C"."""
+        """A kernel of CUDA C++ source, compiled for this device; the function is declared extern "C".
+
+        Raises:
+            CompilerError: there is no compiler, or none that fits.
+        """
         ...
 
     def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
@@ -231,7 +245,8 @@ def pointers_to(arguments: Arguments) -> ctypes.Array[ctypes.c_void_p]:
 def fail(code: int, name: str, doing: str) -> NoReturn:
     """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
     cure = _CURES.get(code, "see CUDA's list of errors")
-    raise EngineError(f"CUDA failed while {doing} ({name}, {code}): {cure}")
+    kind = CompilerError if code in _UNFIT_KERNEL else EngineError
+    raise kind(f"CUDA failed while {doing} ({name}, {code}): {cure}")
 
 
 def fail_memory(size: int, cuda: CudaApi) -> NoReturn:

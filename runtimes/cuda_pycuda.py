@@ -17,6 +17,7 @@ from sam_edge.errors import EngineError
 from .cuda import (
     DLPACK_CUDA,
     Arguments,
+    CompilerError,
     CopyKind,
     CudaApi,
     CudaDevice,
@@ -113,6 +114,9 @@ class PyCuda:
     def synchronize(self, stream: int) -> None:
         self._driver.call("waiting for the device", "cuStreamSynchronize", stream)
 
+    def synchronize_device(self) -> None:
+        self._driver.call("waiting for the device", "cuCtxSynchronize")
+
     def event(self, timing: bool = False, sleeping: bool = False) -> int:
         flags = (0 if timing else _EVENT_DISABLE_TIMING) | (_EVENT_BLOCKING_SYNC if sleeping else 0)
         return self._driver.make("making an event", "cuEventCreate", flags)
@@ -161,7 +165,7 @@ class PyCuda:
             cubin = nvcc(source, options=["-fmad=false"], no_extern_c=True, arch=f"sm_{major}{minor}")
         except (pycuda.driver.CompileError, OSError) as error:
             line = " ".join(str(error).split())[:300]
-            raise EngineError(f"nvcc cannot compile a kernel ({line}): install cuda-nvcc") from error
+            raise CompilerError(f"nvcc cannot compile a kernel ({line}): install cuda-nvcc") from error
         module = self._driver.make("loading a kernel", "cuModuleLoadData", cubin)
         return self._driver.make("finding a kernel", "cuModuleGetFunction", module, function.encode())
 

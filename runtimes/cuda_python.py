@@ -13,6 +13,7 @@ from .cuda import (
     NOT_READY,
     OUT_OF_MEMORY,
     Arguments,
+    CompilerError,
     CopyKind,
     CudaApi,
     CudaDevice,
@@ -111,6 +112,9 @@ class CudaPython:
     def synchronize(self, stream: int) -> None:
         self._driver.call("waiting for the device", "cuStreamSynchronize", stream)
 
+    def synchronize_device(self) -> None:
+        self._driver.call("waiting for the device", "cuCtxSynchronize")
+
     def event(self, timing: bool = False, sleeping: bool = False) -> int:
         flags = 0 if timing else cudart.cudaEventDisableTiming
         flags |= cudart.cudaEventBlockingSync if sleeping else 0
@@ -180,16 +184,17 @@ def compile_cubin(source: str, compute_capability: tuple[int, int]) -> bytes:
     """Machine code of CUDA C++ for one compute capability. Needs no device.
 
     Raises:
-        EngineError: the compiler refuses the source or the architecture; its first complaint is quoted.
+        CompilerError: it is not installed, or refuses the source or the architecture; its first complaint is
+            quoted.
     """
     major, minor = compute_capability
     try:
         create = nvrtc.nvrtcCreateProgram
         program = _call("reading a kernel", create, source.encode(), b"kernel.cu", 0, [], [])
     except RuntimeError as error:  # cuda-python's, when it finds no libnvrtc
-        raise EngineError(
-            "CUDA's compiler libnvrtc is not installed: pip install nvidia-cuda-nvrtc-cu12 (-cu13 from "
-            "CUDA 13 on), on JetPack sudo apt install cuda-nvrtc-12-6"
+        raise CompilerError(
+            "CUDA's compiler libnvrtc is not installed: pip install nvidia-cuda-nvrtc (for CUDA 12 "
+            "nvidia-cuda-nvrtc-cu12), on JetPack 6 sudo apt install cuda-nvrtc-12-6"
         ) from error
     # Products and sums stay apart, as the processor rounds them.
     options = [f"--gpu-architecture=sm_{major}{minor}".encode(), b"--fmad=false"]
@@ -198,7 +203,7 @@ def compile_cubin(source: str, compute_capability: tuple[int, int]) -> bytes:
         log = b" " * int(_call("reading the compiler", nvrtc.nvrtcGetProgramLogSize, program))
         nvrtc.nvrtcGetProgramLog(program, log)
         line = next((text for text in _text(log).splitlines() if "error" in text), code.name)
-        raise EngineError(f"nvrtc cannot compile a kernel for compute capability {major}.{minor}: {line}")
+        raise CompilerError(f"nvrtc cannot compile a kernel for compute capability {major}.{minor}: {line}")
     cubin = b" " * int(_call("reading the compiler", nvrtc.nvrtcGetCUBINSize, program))
     _call("reading the compiler", nvrtc.nvrtcGetCUBIN, program, cubin)
     nvrtc.nvrtcDestroyProgram(program)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError
 
-from .cuda import CudaApi, HostMemory
+from .cuda import CudaApi
+from .device_release import soon, when_dropped
 
 ALIGNMENT = 256
 """What TensorRT asks of addresses and cudaMalloc gives."""
@@ -51,7 +52,9 @@ class MemoryPool:
         """
         size = max(-(-size // ALIGNMENT), 1) * ALIGNMENT
         with self._taking:
-            address = self._free[size].pop() if self._free[size] else self._malloc(size)
+            address = _last(self._free[size])
+            if address is None:
+                address = self._malloc(size)
         block = Block(address, size)
         weakref.finalize(block, self._come_back, address, size).atexit = False
         return block
@@ -60,8 +63,8 @@ class MemoryPool:
         """Give memory that is not lent back to the device."""
         self._cuda.enter()
         for addresses in list(self._free.values()):
-            while addresses:
-                self._cuda.free(addresses.pop())
+            while (address := _last(addresses)) is not None:
+                self._cuda.free(address)
 
     def close(self) -> None:
         """Give everything back: now what is not lent, the rest when its holders let it go."""
@@ -78,7 +81,15 @@ class MemoryPool:
     def _come_back(self, address: int, size: int) -> None:
         self._free[size].append(address)
         if self._closed:
-            self.trim()
+            soon(self.trim)
+
+
+def _last(addresses: list[int]) -> int | None:
+    """Take one away; two threads never get the same."""
+    try:
+        return addresses.pop()
+    except IndexError:
+        return None
 
 
 class Staging:
@@ -89,7 +100,14 @@ class Staging:
 
     def __init__(self, cuda: CudaApi, size: int, mapped: bool) -> None:
         self._cuda = cuda
-        self._memory: HostMemory = cuda.host_malloc(max(size, 1), mapped)
+        memory = cuda.host_malloc(max(size, 1), mapped)
+        self._memory = memory
+
+        def give_back() -> None:
+            cuda.enter()
+            cuda.host_free(memory)
+
+        self._dropped = when_dropped(self, give_back)
 
     @property
     def size(self) -> int:
@@ -107,7 +125,7 @@ class Staging:
         return self._memory.device_address
 
     def view(self, shape: tuple[int, ...], dtype: str) -> NDArray[np.float32]:
-        """The memory as an array; valid until `close`."""
+        """The memory as an array; valid until `close`, and no longer than the object lives."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         memory = (ctypes.c_char * size).from_address(self._memory.address)
         array: NDArray[np.float32] = np.frombuffer(memoryview(memory), dtype).reshape(shape)
@@ -115,4 +133,5 @@ class Staging:
 
     def close(self) -> None:
         """Give the memory back."""
-        self._cuda.host_free(self._memory)
+        if self._dropped.detach():
+            self._cuda.host_free(self._memory)

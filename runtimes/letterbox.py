@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
+from sam_edge.image import Layout
 from sam_edge.manifest import Preprocess
 
 from .cuda import CudaApi
 from .device_array import DeviceArray
 from .device_memory import Block, MemoryPool, Staging
+from .device_release import when_dropped
 from .letterbox_kernel import FUNCTION, KERNEL
 from .resize_tables import Taps, resize_tables
 
-Layout = Literal["rgb", "bgr", "nv12"]
-"""How pixels lie in memory: (H, W, 3), the same with blue first, or (H * 3 / 2, W): luma, then U and V by turns
-for two rows and columns each, as cameras and decoders on Jetson give."""
 Matrix = Literal["bt601", "bt709"]
 """Which YUV it is, of limited range: bt601 as OpenCV assumes, bt709 as most HD cameras mean."""
 LAYOUTS: tuple[Layout, ...] = ("rgb", "bgr", "nv12")
@@ -45,7 +44,8 @@ class Letterbox:
         """Compile the kernel for the device.
 
         Raises:
-            EngineError: no compiler for the device.
+            CompilerError: no compiler for the device.
+            EngineError: no memory, or a device that fails.
         """
         cuda.enter()
         self._cuda = cuda
@@ -55,11 +55,19 @@ class Letterbox:
         std = np.array(preprocess.std, np.float32)
         self._normalise = [*(1 / std), *(np.array(preprocess.mean, np.float32) / std)]
         self._kernel = cuda.compile(KERNEL, FUNCTION)
-        self._stream = cuda.stream(high_priority=False)
-        self._pool = MemoryPool(cuda)
+        self._stream = stream = cuda.stream(high_priority=False)
+        self._pool = pool = MemoryPool(cuda)
         self._staging: Staging | None = None
         self._lock = Lock()
         self._tables: OrderedDict[tuple[int, ...], tuple[list[Block], tuple[int, int, int]]] = OrderedDict()
+        self._closed = False
+
+        def give_back() -> None:
+            cuda.enter()
+            cuda.stream_free(stream)
+            pool.close()
+
+        self._dropped = when_dropped(self, give_back)
 
     def __call__(self, frame: NDArray[np.uint8], view: View) -> DeviceArray:
         """The encoder's input (1, 3, h, w) float32 on the device, where an engine takes it without a copy.
@@ -69,10 +77,12 @@ class Letterbox:
             view: which part of it the encoder sees; its frame has the size of the picture.
 
         Raises:
-            InputError: no such picture, or of another size than the view's frame.
+            InputError: no such picture, or of another size than the view's frame; the letterbox was closed.
         """
         self._check(frame, view)
         with self._lock:
+            if self._closed:
+                raise InputError("the letterbox was closed: make another")
             self._cuda.enter()
             return self._run(frame, view)
 
@@ -101,12 +111,17 @@ class Letterbox:
         return DeviceArray(self._cuda, block, (1, 3, height, width), "float32")
 
     def close(self) -> None:
-        """Give memory and stream back."""
-        self._cuda.enter()
-        self._tables.clear()
-        self._close_staging()
-        self._pool.close()
-        self._cuda.stream_free(self._stream)
+        """Give memory and stream back, after the frame that is being made; a second time does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._cuda.enter()
+            self._tables.clear()
+            self._close_staging()
+            self._dropped.detach()
+            self._cuda.stream_free(self._stream)
+            self._pool.close()
 
     def _check(self, frame: NDArray[np.uint8], view: View) -> None:
         width, height = view.frame_wh

@@ -21,6 +21,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "cuGetErrorName": [c_int, POINTER(c_char_p)],
     "cuCtxGetCurrent": [POINTER(c_void_p)],
     "cuCtxSetCurrent": [c_void_p],
+    "cuCtxSynchronize": [],
     "cuMemGetInfo_v2": [POINTER(c_size_t), POINTER(c_size_t)],
     "cuMemAlloc_v2": [POINTER(c_void_p), c_size_t],
     "cuMemFree_v2": [c_uint64],

@@ -7,8 +7,6 @@ and are taken from there without a copy.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -17,35 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.errors import EngineError, InputError, SamEdgeError
+from sam_edge.errors import InputError, SamEdgeError
 from sam_edge.geometry import View
-from sam_edge.image import Layout, encoder_input, to_rgb
+from sam_edge.image import Layout, check_image, encoder_input, to_rgb
 from sam_edge.machine import this_machine
 from sam_edge.manifest import Preprocess
 from sam_edge.plans import PlanDevice, find_plan, read_plan
 from sam_edge.runtime import OpenRuntime
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.tensors import Arrays
 
-from .cuda import CudaApi, fail_memory, find_cuda
-from .device_array import device_address
-from .device_memory import MemoryPool
+from .cuda import CompilerError, CudaApi, find_cuda
+from .device_release import when_dropped
 from .letterbox import Letterbox
-from .tensorrt_api import Complaints, ICudaEngine, RuntimeModule, load_tensorrt, make_logger
-from .tensorrt_shape import Shaped, Source, Streams
-
-ENCODER_INPUT = "image"
-"""Graphs that take it work for frames; all others for prompts, which are urgent."""
-MAX_SHAPES = 4
-"""Input shapes that an engine keeps ready; a camera has one."""
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "INT8": "int8",
-    "UINT8": "uint8",
-    "BOOL": "bool",
-}
+from .tensorrt_api import RuntimeModule, load_tensorrt
+from .tensorrt_plan import ENCODER_INPUT, LoadedPlan
 
 
 @dataclass(frozen=True)
@@ -85,50 +68,30 @@ class TensorRtRuntime:
         gpu = gpu or find_gpu(device_index(device))
         plan, key = read_plan(find_plan(graph, describe(gpu), None, folder))
         self.cuda = gpu.cuda
-        """The device; a `Letterbox` of another layout (BGR, NV12) on it makes inputs that need no copy."""
-        self.cuda.enter()
-        self._complaints = Complaints()
-        # TensorRT uses its logger and runtime as long as the engine lives.
-        self._logger = make_logger(gpu.trt, self._complaints)
-        self._runtime = gpu.trt.Runtime(self._logger)
-        self._engine = self._load(plan, graph)
-        self.inputs, self.outputs = _specs(self._engine, gpu.trt, key.shapes)
-        self._pool = MemoryPool(self.cuda)
-        self._workspace = self._pool.take(self._engine.device_memory_size_v2)
-        urgent = all(spec.name != ENCODER_INPUT for spec in self.inputs)
-        self._stream = self.cuda.stream(urgent)
-        # TensorRT's own would not be urgent, and the slowest stream of a run decides.
-        self._side_streams = [self.cuda.stream(urgent) for _ in range(self._engine.num_aux_streams)]
-        # Who waits for a frame can sleep; a prompt's answer is worth a spinning core.
-        self._done = self.cuda.event(sleeping=not urgent)
-        self._user_managed = gpu.trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._shapes: OrderedDict[tuple[tuple[int, ...], ...], Shaped] = OrderedDict()
-        self._letterboxes: dict[Preprocess, Letterbox | None] = {}
+        """The device; a `Letterbox` on it makes inputs that need no copy."""
+        self._plan = LoadedPlan(gpu.cuda, gpu.trt, plan, graph, key.shapes)
+        self._dropped = when_dropped(self, self._plan.close)
+        self.inputs, self.outputs = self._plan.inputs, self._plan.outputs
+        self._letterboxes: dict[tuple[Preprocess, Layout], Letterbox | None] = {}
         self._lock = Lock()
         self._closed = False
 
     def run(self, feeds: Arrays) -> Arrays:
         with self._lock:
-            if self._closed:
-                raise InputError("the engine was closed: open it again")
-            self.cuda.enter()
-            sources = [self._source(spec, feeds) for spec in self.inputs]
-            _check_names(self.inputs, feeds)
-            shaped = self._shaped(tuple(source.shape for source in sources))
-            run = shaped.begin(sources)
-            if not shaped.launch(run):
-                raise EngineError(f"TensorRT fails to run: {self._complaints.take()}")
-            self.cuda.record(self._done, self._stream)
-            self.cuda.wait_event(self._done)
-            return shaped.finish(run)
+            self._check_open()
+            return self._plan.run(feeds)
 
     def run_frame(
         self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
     ) -> Arrays:
         """`run` on a frame, which reaches the device as it is: a kernel makes it the encoder's input there."""
-        image = to_rgb(image, layout)
-        letterbox = self._letterbox(preprocess)
-        made: Any = letterbox(image, view) if letterbox else encoder_input(image, view, preprocess)
+        image = check_image(image, layout=layout)
+        letterbox = self._letterbox(preprocess, layout)
+        made: Any
+        if letterbox is not None:
+            made = letterbox(image, view)
+        else:
+            made = encoder_input(to_rgb(image, layout), view, preprocess)
         return self.run({ENCODER_INPUT: made})
 
     def close(self) -> None:
@@ -136,70 +99,27 @@ class TensorRtRuntime:
             if self._closed:
                 return
             self._closed = True
-            self.cuda.enter()
             for letterbox in self._letterboxes.values():
                 if letterbox is not None:
                     letterbox.close()
-            while self._shapes:
-                self._shapes.popitem()[1].close()
-            del self._engine, self._workspace
-            self._pool.close()
-            self.cuda.event_free(self._done)
-            for stream in (self._stream, *self._side_streams):
-                self.cuda.stream_free(stream)
+            if self._dropped.detach():
+                self._plan.close()
 
-    def _letterbox(self, preprocess: Preprocess) -> Letterbox | None:
-        """None where CUDA's compiler is missing: the processor does the same, more slowly."""
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("the engine was closed: open it again")
+
+    def _letterbox(self, preprocess: Preprocess, layout: Layout) -> Letterbox | None:
+        """None where CUDA's compiler is missing or fails: the processor does the same, more slowly."""
         with self._lock:
-            if self._closed:
-                raise InputError("the engine was closed: open it again")
-            if preprocess not in self._letterboxes:
+            self._check_open()
+            key = (preprocess, layout)
+            if key not in self._letterboxes:
                 try:
-                    self._letterboxes[preprocess] = Letterbox(self.cuda, preprocess)
-                except EngineError:
-                    self._letterboxes[preprocess] = None
-            return self._letterboxes[preprocess]
-
-    def _load(self, plan: bytes, graph: Path) -> ICudaEngine:
-        engine = self._runtime.deserialize_cuda_engine(plan)
-        if engine is None:
-            reason = self._complaints.take()
-            if "memory" in reason.lower():
-                fail_memory(len(plan), self.cuda)
-            raise EngineError(f"TensorRT cannot load the plan of {graph}: {reason}; run sam-edge build")
-        return engine
-
-    def _source(self, spec: TensorSpec, feeds: Arrays) -> Source:
-        if spec.name not in feeds:
-            raise InputError(f"the graph's input {spec.name} is missing")
-        return Source.of(spec, feeds[spec.name], device_address(feeds[spec.name], spec, self.cuda))
-
-    def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> Shaped:
-        shaped = self._shapes.get(shapes)
-        if shaped is None:
-            while len(self._shapes) >= MAX_SHAPES:
-                self._shapes.popitem(last=False)[1].close()
-            shaped = self._new_shaped(shapes)
-            self._shapes[shapes] = shaped
-        self._shapes.move_to_end(shapes)
-        return shaped
-
-    def _new_shaped(self, shapes: tuple[tuple[int, ...], ...]) -> Shaped:
-        _check_sizes(self.inputs, shapes)
-        context = self._engine.create_execution_context(strategy=self._user_managed)
-        if context is None:
-            raise EngineError(f"TensorRT makes no execution context: {self._complaints.take()}")
-        context.set_device_memory(self._workspace.address, self._workspace.size)
-        context.set_optimization_profile_async(0, self._stream)
-        for spec, shape in zip(self.inputs, shapes, strict=True):
-            if not context.set_input_shape(spec.name, shape):
-                least, _, most = self._engine.get_tensor_profile_shape(spec.name, 0)
-                raise InputError(
-                    f"input {spec.name} has shape {shape}, the plan takes {_shape(least)} to {_shape(most)}: "
-                    "build one for that size with sam-edge build"
-                )
-        streams = Streams(self._stream, tuple(self._side_streams))
-        return Shaped(self.cuda, context, streams, self.inputs, self.outputs, shapes, self._pool)
+                    self._letterboxes[key] = Letterbox(self.cuda, preprocess, layout)
+                except CompilerError:
+                    self._letterboxes[key] = None
+            return self._letterboxes[key]
 
 
 def usable_devices() -> dict[str, str | None]:
@@ -239,45 +159,6 @@ def describe(gpu: Gpu) -> PlanDevice:
         sm_count=device.sm_count,
         l4t=".".join(str(part) for part in machine.l4t or ()),
     )
-
-
-def _specs(
-    engine: ICudaEngine, trt: RuntimeModule, shapes: Mapping[str, tuple[int | str, ...]]
-) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs, with the names that the free dimensions had in the graph."""
-    inputs: list[TensorSpec] = []
-    outputs: list[TensorSpec] = []
-    for index in range(engine.num_io_tensors):
-        name = engine.get_tensor_name(index)
-        kind = engine.get_tensor_dtype(name).name
-        if kind not in _DTYPES:
-            raise EngineError(f"tensor {name} of the plan is {kind}: build one with FP32 inputs and outputs")
-        sides = enumerate(_shape(engine.get_tensor_shape(name)))
-        shape = tuple(f"{name}_{axis}" if side < 0 else side for axis, side in sides)
-        spec = TensorSpec(name, shapes.get(name, shape), _DTYPES[kind])
-        (inputs if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else outputs).append(spec)
-    return tuple(inputs), tuple(outputs)
-
-
-def _shape(dims: Any) -> tuple[int, ...]:
-    return tuple(int(dims[axis]) for axis in range(len(dims)))
-
-
-def _check_sizes(specs: tuple[TensorSpec, ...], shapes: tuple[tuple[int, ...], ...]) -> None:
-    """Dimensions of one name have one size: TensorRT would find out in the middle of a run."""
-    sizes: dict[str, int] = {}
-    for spec, shape in zip(specs, shapes, strict=True):
-        for side, size in zip(spec.shape, shape, strict=True):
-            if isinstance(side, str) and sizes.setdefault(side, size) != size:
-                raise InputError(
-                    f"input {spec.name} has shape {shape}, but {side} is {sizes[side]} in another input"
-                )
-
-
-def _check_names(specs: tuple[TensorSpec, ...], feeds: Arrays) -> None:
-    unknown = sorted(set(feeds) - {spec.name for spec in specs})
-    if unknown:
-        raise InputError(f"the graph has no input {', '.join(unknown)}")
 
 
 def device_index(device: str | None) -> int:

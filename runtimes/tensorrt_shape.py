@@ -21,6 +21,7 @@ from sam_edge.tensors import Arrays, TensorSpec, fits
 from .cuda import MIB, CudaApi
 from .device_array import DeviceArray
 from .device_memory import Block, MemoryPool, Staging
+from .device_release import recording
 from .tensorrt_api import IExecutionContext
 
 MAX_GRAPHS = 16
@@ -92,8 +93,8 @@ class _HostSide:
         self.size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         device = cuda.device
         mapped = device.integrated and device.can_map_host and self.size <= MAX_MAPPED
-        self._staging = Staging(cuda, self.size, mapped)
         self._block = None if mapped else pool.take(self.size)
+        self._staging = Staging(cuda, self.size, mapped)
         self.view = self._staging.view(shape, dtype)
         self._cuda = cuda
 
@@ -196,11 +197,13 @@ class Shaped:
 
     def close(self) -> None:
         """Give graphs and memory back."""
-        while self._graphs:
-            self._cuda.graph_free(self._graphs.popitem()[1])
-        while self._sides:
-            self._sides.popitem()[1].close()
-        del self._context
+        try:
+            while self._graphs:
+                self._cuda.graph_free(self._graphs.popitem()[1])
+            while self._sides:
+                self._sides.popitem()[1].close()
+        finally:
+            del self._context
 
     def _execute(self, run: Run) -> bool:
         """Put the copies and the engine on the stream, call by call; False if TensorRT refuses."""
@@ -210,7 +213,8 @@ class Shaped:
         for spec, from_host in zip(self._inputs, run.from_host, strict=True):
             if from_host:
                 self._sides[spec.name].upload(self._stream)
-        self._context.set_aux_streams(list(self._side_streams))
+        if self._side_streams:
+            self._context.set_aux_streams(list(self._side_streams))
         if not self._context.execute_async_v3(self._stream):
             return False
         for spec in self._outputs:
@@ -233,15 +237,16 @@ class Shaped:
 
     def _capture(self, run: Run) -> int | None:
         """A graph of `_execute`; None where a layer cannot be recorded, as if it waits for the device."""
-        self._cuda.begin_capture(self._stream)
-        try:
-            recorded = self._execute(run)
-        except EngineError:
-            recorded = False
-        try:
-            graph = self._cuda.end_capture(self._stream)
-        except EngineError:
-            return None
+        with recording():
+            self._cuda.begin_capture(self._stream)
+            try:
+                recorded = self._execute(run)
+            except EngineError:
+                recorded = False
+            try:
+                graph = self._cuda.end_capture(self._stream)
+            except EngineError:
+                return None
         if not recorded:
             self._cuda.graph_free(graph)
         return graph if recorded else None

@@ -142,6 +142,7 @@ class SimulatedCuda:
         return HostMemory(address, address if mapped else None, size)
 
     def host_free(self, memory: HostMemory) -> None:
+        self._refuse_recording()
         self._device.pop(memory.address, None)
         del self._host[memory.address]
 
@@ -163,6 +164,11 @@ class SimulatedCuda:
     def synchronize(self, stream: int) -> None:
         with self._clock:
             self._work_until(lambda: not self._streams[stream].queue)
+
+    def synchronize_device(self) -> None:
+        self._refuse_recording()
+        with self._clock:
+            self._work_until(lambda: not any(stream.queue for stream in self._streams.values()))
 
     def event(self, timing: bool = False, sleeping: bool = False) -> int:
         return self._handle(self._happened, True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import onnxruntime as ort
@@ -57,7 +58,10 @@ class SimulatedTensorRt:
         self.cuda = cuda
         self.capturable = capturable
         self.contexts = 0
+        self.side_streams = 1
         self.fails = False
+        self.alive: WeakSet[Any] = WeakSet()
+        """TensorRT's objects, and the loggers that they use."""
 
     def Runtime(self, logger: Any) -> SimulatedRuntime:  # noqa: N802  # TensorRT's name
         return SimulatedRuntime(self, logger)
@@ -67,6 +71,7 @@ class SimulatedRuntime:
     def __init__(self, trt: SimulatedTensorRt, logger: Any) -> None:
         self._trt = trt
         self._logger = logger
+        trt.alive.update({self, logger})
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> SimulatedEngine | None:
         if serialized_engine.startswith(MARK):
@@ -86,7 +91,8 @@ class SimulatedEngine:
         self.outputs = {node.name: node for node in self.session.get_outputs()}
         self.nodes = self.inputs | self.outputs
         self.device_memory_size_v2 = WORKSPACE
-        self.num_aux_streams = 1
+        self.num_aux_streams = trt.side_streams
+        trt.alive.add(self)
 
     @property
     def num_io_tensors(self) -> int:
@@ -117,6 +123,8 @@ class SimulatedEngine:
 class SimulatedContext:
     def __init__(self, engine: SimulatedEngine) -> None:
         self._engine = engine
+        engine.trt.alive.add(self)
+        self._side_streams: tuple[int, ...] = ()
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._memory: tuple[int, int] | None = None
@@ -145,7 +153,7 @@ class SimulatedContext:
         self._memory = (memory, size)
 
     def set_aux_streams(self, aux_streams: list[int]) -> None:
-        assert len(aux_streams) == self._engine.num_aux_streams
+        assert len(aux_streams) == self._engine.num_aux_streams > 0
         self._side_streams = tuple(aux_streams)
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:

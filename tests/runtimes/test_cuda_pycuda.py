@@ -182,6 +182,9 @@ def test_bytes_go_there_and_back(cuda: cuda_module.CudaApi, told: Any) -> None:
     cuda.copy(second, first, 64, "on_device", stream)
     cuda.copy(mapped.address, second, 64, "to_host", stream)
     cuda.synchronize(stream)
+    told()
+    cuda.synchronize_device()
+    assert told() == ["settle"]
     assert ctypes.string_at(mapped.address, 64) == bytes(range(64))
     for address in (first, second):
         cuda.free(address)

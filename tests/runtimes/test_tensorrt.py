@@ -13,6 +13,7 @@ from sam_edge.bundle import find_bundle
 from sam_edge.errors import EngineError, InputError
 from sam_edge.image import encoder_input
 from sam_edge.runtime import find_runtime
+from sam_edge.runtimes.cuda import CompilerError
 from sam_edge.runtimes.device_array import DeviceArray
 from sam_edge.runtimes.letterbox import Letterbox
 from sam_edge.segmenter import Segmenter
@@ -74,10 +75,12 @@ def test_the_decoder_overtakes_the_encoder(simulate: Simulate, encoder: Path, de
 
 def test_only_what_a_prompt_waits_for_is_urgent(simulate: Simulate, encoder: Path, decoder: Path) -> None:
     simulation = simulate()
-    simulation.open(encoder)
+    encode = simulation.open(encoder)
     assert len(simulation.cuda.streams(urgent=True)) == 0
-    simulation.open(decoder)
+    decode = simulation.open(decoder)
     assert len(simulation.cuda.streams(urgent=True)) == 2
+    encode.close()
+    decode.close()
 
 
 def test_a_picture_goes_from_the_letterbox_into_the_encoder(simulate: Simulate, encoder: Path) -> None:
@@ -129,7 +132,7 @@ def test_nano_segments_as_on_onnxruntime(
     simulation = simulate()
 
     def missing(source: str, function: str) -> int:
-        raise EngineError("CUDA's compiler is not installed")
+        raise CompilerError("it is not installed")
 
     if not compiler:
         monkeypatch.setattr(simulation.cuda, "compile", missing)

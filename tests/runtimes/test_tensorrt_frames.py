@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sam_edge.bundle import find_bundle
-from sam_edge.errors import EngineError, InputError
+from sam_edge.errors import InputError
 from sam_edge.image import encoder_input
+from sam_edge.runtimes.cuda import CompilerError
 from sam_edge.runtimes.tensorrt import TensorRtRuntime
 from tests.runtimes.simulated_tensorrt import Simulation
 from tests.runtimes.tensorrt_graphs import write_encoder
@@ -56,7 +57,7 @@ def test_without_cudas_compiler_the_processor_prepares_frames(
 
     def missing(source: str, function: str) -> int:
         asked.append(function)
-        raise EngineError("CUDA's compiler libnvrtc is not installed")
+        raise CompilerError("it is not installed")
 
     monkeypatch.setattr(simulation.cuda, "compile", missing)
     view = MANIFEST.input_size.view((64, 40))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam_edge.runtimes.tensorrt import MAX_SHAPES
+from sam_edge.runtimes.tensorrt_plan import MAX_SHAPES
 from sam_edge.runtimes.tensorrt_shape import MAX_GRAPHS
 from tests.runtimes.simulated_tensorrt import Simulate
 from tests.runtimes.tensorrt_graphs import picture, prompt, write_decoder, write_encoder

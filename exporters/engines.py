@@ -29,10 +29,11 @@ from .ranges import find_islands
 
 EMULATION = Engine("emulation", "fp16")
 """What float16 hardware computes, on any processor: float32 that is rounded wherever the engine is float16."""
-TRUSTED = "onnxruntime"
-"""Its FP32 engine is checked whatever the targets are: all others are made from its graphs."""
-PROCESSOR = "onnxruntime:cpu"
-"""Runs the FP32 graphs to see their ranges, and the emulation."""
+TRUSTED = "onnxruntime:cpu"
+"""Runs the FP32 graphs to see their ranges, and the emulation. Its FP32 engine is checked whatever the targets
+are: all others are made from its graphs."""
+PROCESSOR_OF = {"onnxruntime": TRUSTED, "openvino": "openvino:CPU"}
+"""Target -> where an export is checked, the same on every machine; devices are checked by `verify`."""
 CALIBRATION_RUNS = 12
 """Of each graph, at most: a decoder's ranges change little from prompt to prompt."""
 
@@ -57,7 +58,7 @@ class Halved:
         """Write every graph for an engine; graph -> file name."""
         files = {}
         for name, source in self.sources.items():
-            files[name] = f"{name}.{engine.runtime}.{engine.precision}.onnx"
+            files[name] = f"{name}.{engine.name}.{engine.precision}.onnx"
             graph = halve(source, (islands or self.islands)[name], emulate=engine == EMULATION)
             save(graph, folder / files[name])
         return files
@@ -66,7 +67,7 @@ class Halved:
 def feeds_of(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> dict[str, list[Arrays]]:
     """What every graph of a model is fed when pictures and prompts go through it."""
     feeds: dict[str, list[Arrays]] = {name: [] for name in bundle.manifest.graphs}
-    opener = find_runtime(PROCESSOR)[1]
+    opener = find_runtime(TRUSTED)[1]
     with Segmenter(bundle, _recording(opener, feeds)) as segmenter:
         ask(segmenter, images)
     return feeds
@@ -170,7 +171,7 @@ def with_engine(bundle: Bundle, engine: Engine, files: Mapping[str, str]) -> Bun
 
 def opener_of(engine: Engine, bundle: Bundle, say: Say = lambda step: None) -> Opener:
     """What opens an engine's graphs."""
-    return find_opener(PROCESSOR if engine == EMULATION else engine.runtime, bundle.manifest, say)
+    return find_opener(TRUSTED if engine == EMULATION else engine.runtime, bundle.manifest, say)
 
 
 def measure_engine(

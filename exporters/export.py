@@ -17,8 +17,9 @@ from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.families import find_family
 
-from .engines import EMULATION, TRUSTED, find_halves, is_here, measure_engine, mend, with_engine
-from .fidelity import references
+from .engines import EMULATION, PROCESSOR_OF, TRUSTED, find_halves, is_here, measure_engine, mend, with_engine
+from .exam import write_exam
+from .fidelity import examined, references
 from .foreign import check_interface, make_interface
 from .gate import Expected, check, result
 from .half_weights import halve_weights
@@ -100,6 +101,8 @@ def export(
         progress("computing the reference", 0.05)
         images = pictures(settings.images, max(PICTURES[precision] for precision in settings.precisions))
         expected = references(exportable, spec, images, _max_points(sources))
+        exam = examined(exportable, spec, _max_points(sources))
+        write_exam(exam, folder)
         cost = {}
         if spec.input_size != own.input_size:
             progress("measuring what the input's sides cost", 0.15)
@@ -136,7 +139,7 @@ def export(
             _lint(bundle, Engine(LINTED), warn)
         for engine in _engines(settings, "fp32"):
             progress(f"comparing {engine} with PyTorch", 0.6)
-            bundle = _accept(bundle, engine, measure_engine(bundle, engine, expected))
+            bundle = _accept(bundle, engine, measure_engine(bundle, engine, [exam, *expected]))
         if "fp16" in settings.precisions:
             bundle = _with_halves(bundle, settings, expected, progress, warn)
         progress("writing", 0.95)
@@ -151,11 +154,11 @@ def _max_points(sources: list[GraphSource]) -> int:
 
 
 def _engines(settings: ExportSettings, precision: Precision) -> list[Engine]:
-    """The engines that this machine can run; the FP32 graphs are always checked in one of them."""
-    targets = [target for target in settings.targets if is_here(target)]
-    if precision == "fp32" and TRUSTED not in targets:
-        targets.insert(0, TRUSTED)
-    return [Engine(target, precision) for target in targets]
+    """The engines that this machine can check; the FP32 graphs are always checked in one of them."""
+    runtimes = [PROCESSOR_OF.get(target, target) for target in settings.targets if is_here(target)]
+    if precision == "fp32" and TRUSTED not in runtimes:
+        runtimes.insert(0, TRUSTED)
+    return [Engine(runtime, precision) for runtime in runtimes]
 
 
 def _with_halves(
@@ -175,7 +178,7 @@ def _with_halves(
             file.unlink()
     bundle = _accept(bundle, EMULATION, found)
     here = _engines(settings, "fp16")
-    for engine in (Engine(target, "fp16") for target in settings.targets):
+    for engine in (Engine(PROCESSOR_OF.get(target, target), "fp16") for target in settings.targets):
         own = halved
         if engine in here:
             progress(f"comparing {engine} with PyTorch", 0.85)

@@ -15,6 +15,7 @@ from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.families import Family
 from sam_edge.prompt import Prompt
 
+from .exam import exam_picture, exam_questions, thin
 from .gate import Answer, Expected, first_question, questions
 
 
@@ -28,6 +29,24 @@ def references(
     """
     with torch.inference_mode():
         return [_expected(model, family, image, max_points) for image in images]
+
+
+def examined(model: Exportable, family: Family, max_points: int) -> Expected:
+    """PyTorch's answers to the exam that the folder brings along, as far as they are stored.
+
+    Args:
+        max_points: how many points the exported model takes beside a box.
+    """
+    size = family.input_size
+    image = exam_picture(size)
+    view = size.view((image.shape[1], image.shape[0]))
+    with torch.inference_mode():
+        features = model.encode(torch.from_numpy(encoder_input(image, view, family.preprocess)))
+        answers = [
+            answer(model, features, view, prompt, multimask=multimask)
+            for prompt, multimask in exam_questions(size, max_points, takes_masks=model.takes_masks)
+        ]
+    return thin(Expected(image, features["embedding"][0].numpy(), answers))
 
 
 def _expected(model: Exportable, family: Family, image: NDArray[np.uint8], max_points: int) -> Expected:

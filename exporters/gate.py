@@ -75,6 +75,10 @@ class Expected:
     embedding: NDArray[np.float32]
     """(c, h, w)"""
     answers: Sequence[Answer]
+    logits_stride: int = 1
+    """Answers hold only every so many-th row and column of the logits."""
+    embedding_stride: int = 1
+    """The embedding holds only every so many-th value, of all in one row."""
 
 
 def questions(
@@ -137,18 +141,21 @@ def measure(
     found = _Found()
     for reference in expected:
         embedding = segmenter.encode(reference.image)
-        found.embedding(_embedding(embedding), reference.embedding)
+        found.embedding(
+            _embedding(embedding).ravel()[:: reference.embedding_stride], reference.embedding.ravel()
+        )
+        stride = reference.logits_stride
         for answer in reference.answers:
             masks = segmenter.decode(embedding, answer.prompt, multimask=answer.multimask)
-            found.answer(masks.logits, masks.iou, answer)
+            found.answer(masks.logits[:, ::stride, ::stride], masks.iou, answer, stride)
         each()
     frame_rms = float(np.max(frames_rms)) if frames_rms else 0.0
     return found.numbers() | {"frame_rms": frame_rms, "pictures": float(len(expected))}
 
 
-def judge(found: Mapping[str, float], precision: Precision) -> list[str]:
-    """What is beyond its limit, in words; nothing if the engine passes."""
-    limits = LIMITS[precision]
+def judge(found: Mapping[str, float], precision: Precision, limits: Limits | None = None) -> list[str]:
+    """What is beyond its limit (None: that of the precision), in words; nothing if the engine passes."""
+    limits = limits or LIMITS[precision]
     beyond = []
     for name, limit in vars(limits).items():
         # `not` so that NaN fails as well.
@@ -164,12 +171,18 @@ def check(found: Mapping[str, float], engine: Engine) -> None:
         raise FidelityError(f"{engine} differs from the model: {', '.join(beyond)}; nothing was written")
 
 
-def result(found: Mapping[str, float], precision: Precision, *, against_onnx: bool) -> dict[str, float]:
-    """The numbers as the manifest keeps them, with the judgement."""
+def result(
+    found: Mapping[str, float],
+    precision: Precision,
+    *,
+    against_onnx: bool,
+    limits: Limits | None = None,
+) -> dict[str, float]:
+    """The numbers as the manifest keeps them, with the judgement by those limits."""
     kept = {name: value for name, value in found.items() if np.isfinite(value)}
     return kept | {
         "against_onnx": float(against_onnx),
-        "passed": float(not judge(found, precision)),
+        "passed": float(not judge(found, precision, limits)),
     }
 
 
@@ -185,11 +198,13 @@ class _Found:
 
     def embedding(self, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
         self._note("embedding", ours, theirs)
-        mine, other = ours.ravel().astype(np.float64), theirs.ravel().astype(np.float64)
+        mine, other = ours.astype(np.float64), theirs.astype(np.float64)
         norm = float(np.linalg.norm(mine) * np.linalg.norm(other))
         self._cosines.append(float(mine @ other) / norm if norm else float("nan"))
 
-    def answer(self, logits: NDArray[np.float32], iou: NDArray[np.float32], expected: Answer) -> None:
+    def answer(
+        self, logits: NDArray[np.float32], iou: NDArray[np.float32], expected: Answer, stride: int
+    ) -> None:
         self._note("logits", logits, expected.logits)
         self._iou_errors += np.abs(iou - expected.iou).tolist()
         ours, theirs = logits > THRESHOLD, expected.logits > THRESHOLD
@@ -197,7 +212,7 @@ class _Found:
         shared = (ours & theirs).sum((1, 2))
         self._mask_ious += np.where(union == 0, 1.0, shared / np.maximum(union, 1)).tolist()
         # Least squares: the one shift (x, y) that explains most of the difference, to first order.
-        down, right = np.gradient(expected.logits.astype(np.float64), axis=(1, 2))
+        down, right = np.gradient(expected.logits.astype(np.float64), stride, axis=(1, 2))
         slopes = np.stack([right.ravel(), down.ravel()])
         # Infinities become NaN, which fails.
         with np.errstate(invalid="ignore", over="ignore"):

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle import ASSETS, MANIFEST, Bundle, write_bundle
+from sam_edge.bundle import ASSETS, MANIFEST, Bundle
 from sam_edge.errors import BundleError, EngineError, FidelityError, InputError, MissingExtraError
 from sam_edge.files import write_bytes
 from sam_edge.manifest import Engine, dump
-from sam_edge.runtime import OpenRuntime, find_runtime, split_name
+from sam_edge.runtime import OpenRuntime, find_runtime
 from sam_edge.segmenter import Segmenter, passed
 
+from .exam import exam_limits, read_exam
 from .frames import Frames
-from .gate import Expected, Steps, ask, judge, measure, result
+from .gate import LIMITS, Expected, Limits, Steps, ask, judge, measure, result
 from .openers import Opener, Say, find_opener
+from .workplace import Fitting, take_over, workplace
 
 TRUSTED = "onnxruntime:cpu"
-"""Runs the FP32 graphs that the others are held against: it did when they were held against PyTorch."""
-ITSELF = (Engine("onnxruntime"), Engine(TRUSTED))
+"""Runs the FP32 graphs that the others are held against, after it was held against PyTorch's own answers."""
+TRUSTED_ENGINE = Engine(TRUSTED)
+PYTORCH, ONNX, ITSELF = "PyTorch", "FP32 ONNX", "itself"
+UNKNOWN = "the folder has no answers of PyTorch to hold it against: export the model again with this version"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,9 @@ class Verdict:
 
     engine: Engine
     found: Mapping[str, float]
-    """As the manifest keeps it."""
+    against: str = ONNX
+    """What it was compared with: the FP32 graphs in TRUSTED, PyTorch's answers that the folder brings along,
+    or, for TRUSTED in a folder without them, itself."""
     beyond: Sequence[str] = ()
     """Which limits it breaks, in words."""
     mended: bool = False
@@ -45,6 +46,8 @@ class Verdict:
     """GRAPH/NODE that were raised to float32 then, beyond what the ranges ask for."""
     departs_at: str | None = None
     """GRAPH/NODE (OPERATOR) where a failing fp32 engine first gives other values."""
+    note: str | None = None
+    """What the user has to know of the comparison."""
 
     @property
     def passed(self) -> bool:
@@ -56,11 +59,11 @@ def engines_of(bundle: Bundle, runtimes: Sequence[str], precisions: Sequence[str
 
     Raises:
         InputError: unknown runtime, or a precision that the folder has for none of them.
+        MissingExtraError, EngineError: a runtime's library is not here, or does not start.
     """
     found: list[Engine] = []
-    for runtime in runtimes or (find_runtime()[0],):
-        name, device = split_name(runtime)
-        full = f"{name}:{device}" if device else name
+    for runtime in runtimes or (None,):
+        full, _ = find_runtime(runtime)
         found.append(Engine(full))
         half = Engine(full, "fp16")
         if half.graphs_key in bundle.manifest.engines:
@@ -95,24 +98,27 @@ def verify(
         A verdict an engine, and the bundle with what was found; nothing of it is stored yet. Mended graphs
         lie in the bundle's folder, if that is a new one.
     """
-    with _workplace(bundle) as place:
+    with workplace(bundle) as place:
         work = place
         # Without a device there is nothing to wait for.
         openers = [find_opener(engine.runtime, bundle.manifest, say) for engine in engines]
-        say("running the FP32 graphs")
-        with Segmenter(work, _trusted(), threads=threads) as segmenter:
-            expected = ask(segmenter, images, each)
+        trusted, others = _references(bundle, work, images, threads, say, each)
         verdicts = []
         for engine, opener in zip(engines, openers, strict=True):
             say(f"running {engine}")
+            reference = trusted if engine == TRUSTED_ENGINE else others
             frames = Frames(opener)
-            with Segmenter(work, frames, engine=engine, threads=threads) as segmenter:
-                found = measure(segmenter, expected, each, frames.rms)
-            verdict, work = _judge(work, engine, opener, expected, found, repair, say)
+            fitting = Fitting(frames, bundle, engine)
+            with Segmenter(work, fitting, engine=engine, threads=threads) as segmenter:
+                found = measure(segmenter, reference.expected, each, frames.rms)
+            for _ in images[len(reference.expected) :]:
+                each()
+            verdict, work = _judge(work, engine, opener, reference, found, repair, say)
             verdicts.append(verdict)
-        if not any(verdict.mended for verdict in verdicts):
+        mended = [verdict.engine for verdict in verdicts if verdict.mended]
+        if not mended:
             return verdicts, Bundle(bundle.path, work.manifest)
-        return verdicts, _replaced(bundle, work)
+        return verdicts, take_over(bundle, work, mended)
 
 
 def store(bundle: Bundle) -> bool:
@@ -123,38 +129,82 @@ def store(bundle: Bundle) -> bool:
     return True
 
 
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """What engines are held against."""
+
+    expected: Sequence[Expected]
+    against: str
+    """As in `Verdict`."""
+    note: str | None = None
+
+    def limits(self, engine: Engine) -> Limits:
+        return (exam_limits if self.against == PYTORCH else LIMITS.__getitem__)(engine.precision)
+
+
+def _references(
+    bundle: Bundle,
+    work: Bundle,
+    images: Sequence[NDArray[np.uint8]],
+    threads: int | None,
+    say: Say,
+    each: Steps,
+) -> tuple[_Reference, _Reference]:
+    """What TRUSTED is held against, and what all others are: its answers, if it can be trusted."""
+    say("running the FP32 graphs")
+    name, opener = _trusted()
+    with Segmenter(work, Fitting(opener, bundle, Engine(name)), threads=threads) as segmenter:
+        exam = read_exam(bundle, segmenter)
+        wrong = exam and judge(measure(segmenter, [exam]), "fp32", exam_limits("fp32"))
+        asked = [] if wrong else ask(segmenter, images, each)
+    if exam is None:
+        return _Reference(asked, ITSELF, UNKNOWN), _Reference(asked, ONNX)
+    if not wrong:
+        return _Reference([exam], PYTORCH), _Reference(asked, ONNX)
+    note = (
+        f"{name} gives other answers here than PyTorch did at export ({wrong[0]}), and nothing can be held "
+        f"against it: install another {name.partition(':')[0]}"
+    )
+    return _Reference([exam], PYTORCH, note), _Reference([exam], PYTORCH, note)
+
+
 def _judge(
     work: Bundle,
     engine: Engine,
     opener: Opener,
-    expected: Sequence[Expected],
+    reference: _Reference,
     found: Mapping[str, float],
     repair: bool,
     say: Say,
 ) -> tuple[Verdict, Bundle]:
     """Judge what was measured of an engine, and find out or mend what is wrong with it."""
-    beyond = judge(found, engine.precision)
+    limits = reference.limits(engine)
+    beyond = judge(found, engine.precision, limits)
     raised: Sequence[str] = ()
     departs = None
     mended = None
-    # Both need onnx, which a device that only runs engines may not have.
-    if beyond and repair and find_spec("onnx"):
+    # Both need onnx, which a device that only runs engines may not have, and a TRUSTED that is right.
+    if beyond and repair and reference.against == ONNX and find_spec("onnx"):
         if engine.precision == "fp32":
             say(f"finding where {engine} departs")
-            departs = _first_departure(work, opener, expected[0])
+            departs = _first_departure(work, opener, reference.expected[0])
         else:
-            mended = _mend(work, engine, expected, say)
+            mended = _mend(work, engine, reference.expected, say)
     if mended is not None:
         work, found, raised = mended
         beyond = []
-    kept: Mapping[str, float] = result(found, engine.precision, against_onnx=True)
+    kept: Mapping[str, float] = result(
+        found, engine.precision, against_onnx=reference.against != PYTORCH, limits=limits
+    )
     stored = work.manifest.measured(engine)
-    if not beyond and engine in ITSELF and stored is not None:
-        # What the others are held against agrees with itself; how good it is, PyTorch said at export.
-        kept = stored
-    fidelity = {**work.manifest.fidelity, engine.key: kept}
+    # What agrees with itself is as good as PyTorch said at export.
+    keep = stored if not beyond and reference.against == ITSELF and stored is not None else kept
+    fidelity = {**work.manifest.fidelity, engine.key: keep}
     work = Bundle(work.path, replace(work.manifest, fidelity=fidelity))
-    return Verdict(engine, kept, beyond, mended is not None, raised, departs), work
+    verdict = Verdict(
+        engine, kept, reference.against, beyond, mended is not None, raised, departs, reference.note
+    )
+    return verdict, work
 
 
 def _first_departure(work: Bundle, opener: Opener, expected: Expected) -> str | None:
@@ -165,7 +215,7 @@ def _first_departure(work: Bundle, opener: Opener, expected: Expected) -> str | 
     with opener.trial() as trial:
         for name, feeds in feeds_of(work, [expected.image]).items():
             if feeds:
-                found = first_departure(work.graph(name), trial, _trusted(), feeds[0], work.path)
+                found = first_departure(work.graph(name), trial, _trusted()[1], feeds[0], work.path)
                 if found:
                     return f"{name}/{found}"
     return None
@@ -192,25 +242,8 @@ def _mend(
     return Bundle(work.path, replace(work.manifest, raised=raised)), found, halved.raised
 
 
-def _trusted() -> OpenRuntime:
+def _trusted() -> tuple[str, OpenRuntime]:
     try:
-        return find_runtime(TRUSTED)[1]
+        return find_runtime(TRUSTED)
     except MissingExtraError:
-        return find_runtime("reference")[1]
-
-
-@contextmanager
-def _workplace(bundle: Bundle) -> Iterator[Bundle]:
-    """The bundle in a folder that may be written to; its files are links to the real ones."""
-    with TemporaryDirectory(prefix="sam-edge-verify-") as folder:
-        for file in bundle.manifest.files:
-            os.symlink((bundle.path / file).resolve(), Path(folder) / file)
-        yield Bundle(Path(folder), bundle.manifest)
-
-
-def _replaced(bundle: Bundle, work: Bundle) -> Bundle:
-    """Put what was mended in the place of the old folder, whole or not at all."""
-    with TemporaryDirectory(dir=bundle.path.parent, prefix=f".{bundle.path.name}-verify-") as folder:
-        for file in work.manifest.files:
-            shutil.copyfile(work.path / file, Path(folder) / file)
-        return write_bundle(bundle.path, work.manifest, Path(folder))
+        return find_runtime("reference")

@@ -162,7 +162,7 @@ def _summary(bundle: Bundle) -> str:
             f"{line}; embedding {found['embedding_max']:.1g}, logits {found['logits_max']:.1g}, "
             f"predicted IoU {found['iou_max']:.1g} away at most"
         )
-        if raised := manifest.raised.get(key):
+        if raised := manifest.raised.get(engine.graphs_key):
             lines.append(f"  raised to float32: {', '.join(raised)}")
     if manifest.input_cost:
         lines.append(_shape_line(manifest))

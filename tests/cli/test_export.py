@@ -66,7 +66,7 @@ def test_export_and_its_summary(
     answer, warning = capsys.readouterr()
     assert "licence of the weights: X 1.0 (Non-commercial)" in answer
     assert warning == "warning: these weights may not be used commercially: X 1.0 (Non-commercial)\n"
-    for engine in ("onnxruntime fp32", "emulation fp16", "onnxruntime fp16"):
+    for engine in ("onnxruntime:cpu fp32", "emulation fp16", "onnxruntime:cpu fp16"):
         assert f"second on {engine}: mask IoU " in answer
     assert find_bundle(out).manifest.name == "second"
     assert [path.name for path in out.parent.iterdir()] == ["mine"]
@@ -153,7 +153,7 @@ def test_an_engine_that_differs_exits_with_1(
     arguments = ("--out", str(tmp_path / "out"), "--images", str(photo(tmp_path / "photos")))
     assert main(["export", str(checkpoint), *arguments]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: onnxruntime fp32 differs from the model: mask_iou_mean nan < 0.999")
+    assert error.startswith("error: onnxruntime:cpu fp32 differs from the model: mask_iou_mean nan < 0.999")
     assert not (tmp_path / "out").exists()
 
 

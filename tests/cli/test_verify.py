@@ -30,15 +30,19 @@ from sam_edge.tensors import Arrays
 from sam_edge.wrapped import Wrapped
 from tests.toy_model import toy_bundle
 
-HALF = Engine("onnxruntime", "fp16")
+HALF = Engine("onnxruntime:cpu", "fp16")
 
 
 class Rounding(Wrapped):
     """onnxruntime as hardware with float16 would be: it opens the rounding twin of every fp16 graph."""
 
+    twins = Path()
+    """Where those are that no manifest knows."""
+
     def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
         name = graph.name.replace(".rounding.fp16.", ".emulation.fp16.")
-        twin = graph.resolve().with_name(name)
+        twin = graph.with_name(name)
+        twin = twin if twin.exists() else self.twins / name
         super().__init__(find_runtime("onnxruntime:cpu")[1](twin, threads))
 
 
@@ -70,12 +74,13 @@ class Bending(Wrapped):
 def odd_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runtimes more, and onnxruntime as the best."""
     best = runtime.RUNTIMES["onnxruntime"]
+    odd = replace(best, devices=(), default=None, on_request=True)
     table = {
         "onnxruntime": replace(best, score=lambda machine: 1000),
         **{name: entry for name, entry in runtime.RUNTIMES.items() if name != "onnxruntime"},
-        "rounding": replace(best, where="tests.cli.test_verify:Rounding", devices=("A", "B"), on_request=True),
-        "bending": replace(best, where="tests.cli.test_verify:Bending", devices=(), on_request=True),
-        "shifting": replace(best, where="tests.cli.test_verify:Shifting", devices=(), on_request=True),
+        "rounding": replace(odd, where="tests.cli.test_verify:Rounding", devices=("A", "B")),
+        "bending": replace(odd, where="tests.cli.test_verify:Bending"),
+        "shifting": replace(odd, where="tests.cli.test_verify:Shifting"),
     }
     monkeypatch.setattr(runtime, "RUNTIMES", table)
     monkeypatch.setattr(engines, "RUNTIMES", table)
@@ -117,12 +122,14 @@ def test_good_engines_pass_and_the_folder_knows(
     assert main(["verify", *arguments]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[0].split()[:3] == ["engine", "mask", "IoU"]
-    assert [line.split()[-1] for line in table[1:]] == ["pass", "pass"]
+    # No PyTorch made this folder.
+    assert [line.split()[-2:] for line in table[1::2]] == [["itself", "pass"], ["ONNX", "pass"]]
+    assert table[2].startswith("  the folder has no answers of PyTorch")
     manifest = find_bundle(toy.path).manifest
-    assert set(manifest.fidelity) == {"onnxruntime-fp32", "onnxruntime-fp16"}
-    assert manifest.fidelity["onnxruntime-fp16"]["pictures"] == 2
+    assert set(manifest.fidelity) == {"onnxruntime:cpu-fp32", "onnxruntime:cpu-fp16"}
+    assert manifest.fidelity["onnxruntime:cpu-fp16"]["pictures"] == 2
     assert manifest.model_id == toy.manifest.model_id
-    assert engine_line(manifest, HALF).startswith("toy on onnxruntime fp16: mask IoU 0.99")
+    assert engine_line(manifest, HALF).startswith("toy on onnxruntime:cpu fp16: mask IoU 0.99")
     with load(toy.path) as segmenter:
         assert segmenter.engine == HALF
 
@@ -137,7 +144,7 @@ def test_a_wrong_engine_fails_is_stored_and_not_loaded(
     load(toy.path, runtime="shifting").close()
     code, found = answer(capsys, *arguments, "--runtime", "onnxruntime")
     assert code == 1
-    assert found["onnxruntime fp32"]["passed"]
+    assert found["onnxruntime:cpu fp32"]["passed"]
     assert not found["shifting fp32"]["passed"]
     assert "shift_px" in str(found["shifting fp32"]["beyond"])
     assert find_bundle(toy.path).manifest.fidelity["shifting-fp32"]["passed"] == 0
@@ -150,7 +157,7 @@ def test_a_wrong_engine_fails_is_stored_and_not_loaded(
 def test_a_failing_half_is_mended_and_says_what_was_raised(
     toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Engine("rounding", "fp16")
+    engine = Engine("rounding:A", "fp16")
     naive = Halved(
         find_halves(toy, [picture((160, 120))]).sources, {name: frozenset() for name in toy.manifest.graphs}
     )
@@ -163,6 +170,7 @@ def test_a_failing_half_is_mended_and_says_what_was_raised(
 
     kept = Halved.write
     monkeypatch.setattr(Halved, "write", write)
+    monkeypatch.setattr(Rounding, "twins", toy.path)
     made = with_engine(toy, engine, naive.write(engine, toy.path))
     twins = {path.name: "0" for path in toy.path.glob("*.emulation.*")}
     store(made)
@@ -171,21 +179,22 @@ def test_a_failing_half_is_mended_and_says_what_was_raised(
     arguments = (str(toy.path), "--images", str(photos), "--runtime", "rounding", "--precision", "fp16")
     code, found = answer(capsys, *arguments, "--no-repair")
     assert code == 1
-    assert "mask_iou_mean" in str(found["rounding fp16"]["beyond"])
+    assert "mask_iou_mean" in str(found["rounding:A fp16"]["beyond"])
     before = {path.name: path.read_bytes() for path in toy.path.glob("*.rounding.*")}
     code, found = answer(capsys, *arguments)
     assert code == 0
-    raised = found["rounding fp16"]["raised"]
+    raised = found["rounding:A fp16"]["raised"]
     assert isinstance(raised, list)
     assert {"decoder/toy_dx2", "decoder/toy_dy2"} <= set(raised)
     mended = find_bundle(toy.path)
     assert list(mended.manifest.raised["rounding-fp16"]) == raised
-    assert mended.manifest.fidelity["rounding-fp16"]["passed"] == 1
+    assert mended.manifest.fidelity["rounding:A-fp16"]["passed"] == 1
     graph = mended.graph("decoder", engine)
     assert not graph.is_symlink()
     assert graph.read_bytes() != before[graph.name]
     assert mended.manifest.model_id == toy.manifest.model_id
-    assert not twins.keys() & {path.name for path in mended.path.iterdir()}
+    # Only what the model is made of comes into its folder.
+    assert {path.name for path in mended.path.iterdir()} == {"manifest.json", *mended.manifest.files, *twins}
 
 
 def test_a_wrong_kernel_is_named(toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,7 +203,7 @@ def test_a_wrong_kernel_is_named(toy: Bundle, photos: Path, capsys: pytest.Captu
     assert found["bending fp32"]["departs_at"] == "decoder/toy_distance (Sqrt)"
     code, found = answer(capsys, str(toy.path), "--images", str(photos), "--runtime", "onnxruntime")
     assert code == 0
-    assert found["onnxruntime fp32"]["departs_at"] is None
+    assert found["onnxruntime:cpu fp32"]["departs_at"] is None
 
 
 def test_devices_are_engines_of_their_own(
@@ -214,7 +223,7 @@ def test_the_shipped_model_is_not_written_to() -> None:
 
 def test_folders_of_the_first_exporter_are_understood() -> None:
     manifest = replace(find_bundle("nano").manifest, fidelity={"onnxruntime": {"mask_disagreement": 0.001}})
-    assert "mask IoU 0.9990 against PyTorch" in engine_line(manifest, Engine("onnxruntime"))
+    assert "mask IoU 0.9990 against PyTorch" in engine_line(manifest, Engine("onnxruntime:cpu"))
     assert manifest.measured(HALF) is None
 
 
@@ -228,7 +237,7 @@ def test_a_failed_half_falls_back_to_float32(toy: Bundle) -> None:
     made = with_halves(toy, halved, HALF)
     store(replace(made, manifest=replace(made.manifest, fidelity={HALF.key: {"passed": 0.0}})))
     with load(toy.path, runtime="onnxruntime") as segmenter:
-        assert segmenter.engine == Engine("onnxruntime")
+        assert segmenter.engine == Engine("onnxruntime:cpu")
     with pytest.raises(FidelityError):
         load(toy.path, runtime="onnxruntime", precision="fp16")
 

@@ -22,15 +22,16 @@ from sam_edge.exporters.pictures import picture
 from sam_edge.exporters.tensorrt_plans import build_job, plan_jobs
 from sam_edge.exporters.tensorrt_settings import BuilderSettings
 from sam_edge.image import write_image
-from sam_edge.machine import read_machine
+from sam_edge.machine import Machine, read_machine
 from sam_edge.manifest import Engine
 from sam_edge.runtimes import tensorrt
 from sam_edge.segmenter import load
 from tests.cli.conftest import Answer
 from tests.exporters.simulated_device import Device
+from tests.machines import bare_arm, jetson
 from tests.toy_model import toy_bundle
 
-HALF = Engine("tensorrt", "fp16")
+HALF = Engine("tensorrt:cuda", "fp16")
 Verify = Callable[..., Answer]
 
 
@@ -91,11 +92,11 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 def test_missing_plans_are_built_and_stay(call: Verify, device: Device, tmp_path: Path, toy: Bundle) -> None:
     answer = call()
     assert answer.code == 0, answer
-    assert "tensorrt fp32" in answer.out
+    assert "tensorrt:cuda fp32" in answer.out
     steps = answer.err.splitlines()
     assert {"building encoder (plan 1 of 2)", "building decoder (plan 2 of 2)"} <= set(steps)
     assert device.names() == [".blob", "decoder", "encoder"]
-    assert find_bundle(toy.path).manifest.fidelity["tensorrt-fp32"]["passed"] == 1
+    assert find_bundle(toy.path).manifest.fidelity["tensorrt:cuda-fp32"]["passed"] == 1
     assert call().code == 0
     assert len(device.built) == 2
     assert not any((tmp_path / "temporary").iterdir())
@@ -140,7 +141,9 @@ def test_a_builder_that_fails_while_mending_changes_nothing(
     assert answer.code == 2, answer
     assert answer.out == ""
     error = answer.err.splitlines()[-1]
-    assert error.startswith("error: tensorrt fp16 fails, and it cannot be mended here: TensorRT 10.3.0 cannot")
+    assert error.startswith(
+        "error: tensorrt:cuda fp16 fails, and it cannot be mended here: TensorRT 10.3.0 can"
+    )
     assert error.endswith("--no-repair measures it and no more")
     assert answer.err.count("error") == 1
     assert contents(broken.path) == before
@@ -185,9 +188,20 @@ def test_without_a_device_nothing_begins(
     assert answer.err.count("\n") == 1
 
 
-def test_without_tensorrt_its_cure_is_said(call: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("here", "message"),
+    [
+        (jetson, "error: tensorrt is not installed: "),
+        (bare_arm, "error: tensorrt cannot run here: no NVIDIA GPU"),
+    ],
+)
+def test_without_tensorrt_its_cure_is_said(
+    here: Callable[[Path], Machine], message: str, call: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = here(tmp_path / "root")
+    monkeypatch.setattr(runtime, "this_machine", lambda: machine)
     monkeypatch.setattr(runtime, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
     answer = call()
     assert answer.code == 2
-    assert answer.err.startswith("error: tensorrt is not installed: ")
+    assert answer.err.startswith(message)
     assert answer.err.count("\n") == 1

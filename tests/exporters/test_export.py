@@ -38,14 +38,14 @@ def test_manifest_says_what_the_model_is(tiny_bundle: Path, tiny_checkpoint: Pat
     assert (manifest.name, manifest.family) == ("tiny_model", "tiny")
     assert manifest.checkpoint_sha256 == sha256(tiny_checkpoint)
     assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "refine"}
-    assert set(manifest.files) == {f"{name}.onnx" for name in manifest.graphs}
+    assert set(manifest.files) == {"pytorch.npz", *(f"{name}.onnx" for name in manifest.graphs)}
     for name, slots in SLOTS.items():
         shapes = {spec.name: spec.shape for spec in manifest.graphs[name].inputs}
         assert shapes["point_labels"] == (1, slots)
         assert shapes["tokens"] == (1, GRID[0] * GRID[1], 32)
     assert [spec.name for spec in manifest.graphs["decoder"].outputs] == ["logits", "iou"]
     assert set(manifest.tools) >= {"torch", "onnx", "onnxruntime", "sam-edge"}
-    found = manifest.fidelity["onnxruntime-fp32"]
+    found = manifest.fidelity["onnxruntime:cpu-fp32"]
     assert set(found) >= set(vars(LIMITS["fp32"]))
     assert (found["passed"], found["against_onnx"]) == (1, 0)
     assert 0 < found["embedding_max"] < 1e-3
@@ -92,7 +92,7 @@ def test_a_model_that_differs_is_not_written(
         return path
 
     monkeypatch.setattr(export_module, "write_graph", spoiled)
-    with pytest.raises(FidelityError, match=r"onnxruntime fp32 differs .*logits_rms .* nothing was written"):
+    with pytest.raises(FidelityError, match=r"cpu fp32 differs .*logits_rms .* nothing was written"):
         export(tiny_checkpoint, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -117,8 +117,8 @@ def test_half_precision_for_every_target(
     assert set(manifest.engines) == {"onnxruntime-fp16", "tensorrt-fp16"}
     assert manifest.engines["tensorrt-fp16"]["decoder"] == "decoder.tensorrt.fp16.onnx"
     # What was not run is not said to have passed.
-    assert set(manifest.fidelity) == {"onnxruntime-fp32", "emulation-fp16", "onnxruntime-fp16"}
-    for name in ("emulation-fp16", "onnxruntime-fp16"):
+    assert set(manifest.fidelity) == {"onnxruntime:cpu-fp32", "emulation-fp16", "onnxruntime:cpu-fp16"}
+    for name in ("emulation-fp16", "onnxruntime:cpu-fp16"):
         found = manifest.fidelity[name]
         assert found["passed"] == 1
         assert found["mask_iou_mean"] >= 0.995
@@ -131,9 +131,9 @@ def test_half_precision_for_every_target(
         assert describe_graph(half).outputs == manifest.graphs[graph].outputs
         assert half.stat().st_size < (folder / f"{graph}.onnx").stat().st_size
     with load(folder, runtime="onnxruntime") as segmenter:
-        assert segmenter.engine == Engine("onnxruntime", "fp16")
+        assert segmenter.engine == Engine("onnxruntime:cpu", "fp16")
     with load(folder, runtime="onnxruntime", precision="fp32") as segmenter:
-        assert segmenter.engine == Engine("onnxruntime")
+        assert segmenter.engine == Engine("onnxruntime:cpu")
 
 
 def test_a_folder_of_something_else_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sam_edge.errors import InputError, OutputError
@@ -56,25 +56,26 @@ def write_bytes(target: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def check_outputs(source: str | Path, outputs: Sequence[str | Path | None]) -> None:
-    """Find out before the work whether its outputs can be written.
+def check_outputs(sources: Sequence[str | Path | None], outputs: Sequence[str | Path | None]) -> None:
+    """Find out before the work whether its outputs can be written, and leave nothing behind.
 
-    None is no output, "-" is standard output.
+    None is no source and no output, "-" is standard output.
 
     Raises:
-        InputError: two outputs, or an output and the source, are the same.
+        InputError: two outputs, or an output and a source, are the same.
         OutputError: an output cannot be written.
     """
     names = [str(name) for name in outputs if name is not None]
     paths = [name if name == STANDARD_OUTPUT else os.path.realpath(name) for name in names]
+    inputs = {os.path.realpath(source) for source in sources if source is not None}
     for name, path in zip(names, paths, strict=True):
-        if path == os.path.realpath(source):
-            raise InputError(f"output {name} is the input: choose another name")
+        if path in inputs:
+            raise InputError(f"output {name} is an input: choose another name")
         if paths.count(path) > 1:
             raise InputError(f"output {name} is given twice: choose another name")
     for name, path in zip(names, paths, strict=True):
         if path != STANDARD_OUTPUT:
-            _make_temporary(Path(path), name).unlink()
+            _try(Path(path), name)
 
 
 def sha256(path: str | Path) -> str:
@@ -84,6 +85,17 @@ def sha256(path: str | Path) -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _try(final: Path, name: str) -> None:
+    """Make a file beside `final`, and take it away again with the folders made for it."""
+    absent = [folder for folder in final.parents if not os.path.lexists(folder)]
+    try:
+        _make_temporary(final, name).unlink()
+    finally:
+        for folder in absent:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _make_temporary(final: Path, name: str) -> Path:

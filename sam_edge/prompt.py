@@ -128,7 +128,7 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} are no array of numbers: {error}") from error
     if not np.isfinite(array).all():
-        raise InputError(f"{name} hold NaN or infinity: give finite numbers")
+        raise InputError(f"NaN or infinity in {name}: give finite numbers")
     array.setflags(write=False)
     return array
 

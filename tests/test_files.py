@@ -82,18 +82,27 @@ def test_sha256(tmp_path: Path) -> None:
 
 
 def test_outputs_must_differ_from_each_other_and_the_input() -> None:
-    with pytest.raises(InputError, match="is the input"):
-        check_outputs("a.mp4", ["./a.mp4"])
+    with pytest.raises(InputError, match="is an input"):
+        check_outputs(["b.mp4", "a.mp4"], ["./a.mp4"])
     for outputs in (["b.mp4", None, "./b.mp4"], ["-", "-"]):
         with pytest.raises(InputError, match="given twice"):
-            check_outputs("a.mp4", outputs)
+            check_outputs(["a.mp4"], outputs)
 
 
 def test_outputs_are_tried_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    check_outputs("a.mp4", [tmp_path / "out.mp4", "-"])
+    check_outputs([None, "a.mp4"], [tmp_path / "out.mp4", "-"])
     with pytest.raises(OutputError, match="cannot write"):
-        check_outputs("a.mp4", [tmp_path / "file" / "out.mp4"])
+        check_outputs(["a.mp4"], [tmp_path / "file" / "out.mp4"])
     with pytest.raises(OutputError, match="the name is empty"):
-        check_outputs("a.mp4", [""])
+        check_outputs(["a.mp4"], [""])
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_trying_an_output_leaves_no_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    check_outputs([], [tmp_path / "old" / "new" / "deep" / "a.png", tmp_path / "old" / "b.png"])
+    with pytest.raises(OutputError, match="File name too long"):
+        check_outputs([], [tmp_path / "other" / ("a" * 256) / "b"])
+    assert [file.name for file in tmp_path.iterdir()] == ["old"]
+    assert list((tmp_path / "old").iterdir()) == []

@@ -9,7 +9,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.cli.options import model_options
+from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.run import summary
 from sam_edge.manifest import Precision
 from sam_edge.segmenter import load
@@ -27,7 +27,7 @@ from sam_edge.synthetic.scene import Scene
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Another desk, another gaze."
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0.5, 600), default=8.0, show_default=True, help="Length of the scene."
+    "--seconds", type=FiniteRange(0.5, 600), default=8.0, show_default=True, help="Length of the scene."
 )
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output.")

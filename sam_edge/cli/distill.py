@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sam_edge.cli.options import FiniteRange
 from sam_edge.lazy import load
 
 
@@ -15,10 +16,10 @@ from sam_edge.lazy import load
 @click.option("--images", type=Path, required=True, help="Folder of pictures; they need no labels.")
 @click.option("--student", type=click.Choice(["nano"]), default="nano", show_default=True)
 @click.option("--out", type=Path, required=True, help="Folder for the student; a run stopped there goes on.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
+@click.option("--minutes", type=FiniteRange(0, min_open=True), default=60.0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Length of the run, instead of --minutes.")
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Pictures a step.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def distill(
     teacher: Path,

@@ -8,7 +8,7 @@ import sys
 import click
 
 from sam_edge.cli.fidelity import say_engine
-from sam_edge.cli.options import model_options
+from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.errors import InputError
 from sam_edge.files import check_outputs
 from sam_edge.manifest import Precision
@@ -25,7 +25,13 @@ from sam_edge.streaming.sinks import find_sink
 @click.argument("outputs", metavar="[OUTPUT]...", nargs=-1)
 @click.option("--gaze", required=True, metavar="CSV", help="Columns t_s, x_norm, y_norm, confidence.")
 @click.option("--gaze-repair", is_flag=True, help="Holes become blinks, times are put in order.")
-@click.option("--min-confidence", default=0.6, show_default=True, help="Gaze below it counts as closed eyes.")
+@click.option(
+    "--min-confidence",
+    type=FiniteRange(0, 1),
+    default=0.6,
+    show_default=True,
+    help="Gaze below it counts as closed eyes.",
+)
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output.")
 def run(
@@ -55,7 +61,7 @@ def run(
     if as_json and "-" in outputs:
         raise InputError("--json and the output - both want standard output: write one to a file")
     samples = read_gaze_csv(gaze, repair=gaze_repair)
-    check_outputs(source, outputs)
+    check_outputs([source, gaze], outputs)
     for name in outputs:
         find_sink(name)
     frames = open_source(source)

@@ -15,7 +15,7 @@ from sam_edge.cli.options import model_options
 from sam_edge.cli.quiet import quiet_stderr
 from sam_edge.coco import describe
 from sam_edge.errors import InputError
-from sam_edge.files import atomic_path, check_outputs, write_bytes
+from sam_edge.files import atomic_path, check_outputs, naming, write_bytes
 from sam_edge.image import check_picture_name, read_image, write_image
 from sam_edge.manifest import Precision
 from sam_edge.masks import Masks
@@ -60,7 +60,7 @@ def segment(
       sam-edge segment cup.jpg --box 210,120,400,330 --json - --npz cup.npz
       sam-edge segment cup.jpg --point 320,240 --model mobile_sam/ --out mask.png
     """
-    check_outputs(image, (out, overlay, json_to, npz))
+    check_outputs([image], (out, overlay, json_to, npz))
     for drawn_to in (out, overlay):
         if drawn_to is not None:
             check_picture_name(drawn_to)
@@ -147,7 +147,7 @@ def _drawn(picture: np.ndarray, best: Masks, prompt: Prompt) -> np.ndarray:
 
 def _write_npz(path: Path, embedding: Embedding, masks: Masks) -> None:
     # Through an open file, because numpy adds .npz to names that lack it.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    with atomic_path(path) as temporary, naming(path), temporary.open("wb") as file:
         np.savez_compressed(
             file,
             embedding=embedding.tensors["embedding"],

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from sam_edge.coco import describe
 from sam_edge.errors import OutputError
-from sam_edge.files import STANDARD_OUTPUT, atomic_path
+from sam_edge.files import STANDARD_OUTPUT, atomic_path, naming
 from sam_edge.streaming.follow import Look, Step
 
 
@@ -37,8 +37,14 @@ class JsonlSink:
 def jsonl_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[JsonlSink]:
     """A sink writing to the file `name`, or to standard output for `-`."""
     if name != STANDARD_OUTPUT:
-        with atomic_path(name) as temporary, temporary.open("w", encoding="utf-8") as file:
-            yield JsonlSink(file, name)
+        with atomic_path(name) as temporary:
+            file = temporary.open("w", encoding="utf-8")
+            try:
+                yield JsonlSink(file, name)
+            finally:
+                # Closing writes what a full disk has refused once more.
+                with naming(name):
+                    file.close()
     elif sys.stdout is None:
         raise OutputError("standard output is closed: give a file ending in .jsonl")
     else:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Answer
+from tests.full_disk import little_room
 
 SamEdge = Callable[..., Answer]
 MODEL = ("--model", "../disc")
@@ -57,7 +58,11 @@ def test_lines_to_standard_output(sam_edge: SamEdge, clip: str, gaze: str) -> No
     [
         (("nowhere.mp4", "out.mp4"), "cannot read nowhere.mp4"),
         (("gaze.csv", "out.mp4"), "gaze.csv is not a video"),
-        (("clip.avi", "clip.avi"), "output clip.avi is the input"),
+        (("clip.avi", "clip.avi"), "output clip.avi is an input"),
+        (("clip.avi", "gaze.csv"), "output gaze.csv is an input"),
+        (("clip.avi", "new/out.gif"), "cannot tell what to write to new/out.gif"),
+        (("clip.avi", "out.mp4", "--min-confidence", "2", "--model", "nowhere"), "--min-confidence"),
+        (("clip.avi", "out.mp4", "--min-confidence", "nan", "--model", "nowhere"), "no finite number"),
         (("clip.avi", "out.gif"), "cannot tell what to write to out.gif"),
         (("clip.avi", "/proc/out.mp4"), "cannot write /proc/out.mp4"),
         (("clip.avi", "-", "--json"), "both want standard output"),
@@ -85,6 +90,14 @@ def test_unsound_gaze_names_the_line_and_the_cure(sam_edge: SamEdge, clip: str, 
     assert "gaze.csv line 102: time goes back" in answer.err
     assert "--gaze-repair" in answer.err
     assert sam_edge("run", clip, "out.mp4", "--gaze", gaze, "--gaze-repair", *MODEL).code == 0
+
+
+def test_a_full_disk_names_the_lines(sam_edge: SamEdge, clip: str, gaze: str) -> None:
+    with little_room(6000):
+        answer = sam_edge("run", clip, "out.jsonl", "--gaze", gaze, *MODEL)
+    assert answer.code == 2
+    assert "error: cannot write out.jsonl: File too large" in answer.err
+    assert sorted(file.name for file in Path().iterdir()) == ["clip.avi", "gaze.csv"]
 
 
 # A process of its own, because the signal is meant for it. It prints when it has begun, and its

@@ -15,6 +15,7 @@ from pycocotools import mask as coco
 
 from sam_edge.cli import main
 from tests.cli.conftest import Answer
+from tests.full_disk import little_room
 
 SamEdge = Callable[..., Answer]
 MODEL = ("--model", "../disc")
@@ -63,11 +64,13 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, picture: st
         (("--point", "1"), "--point '1' is not of the form X,Y[,0|1]"),
         (("--point", "a,b"), "is not of the form"),
         (("--point", "1,2,3"), "neither 1 (on the object) nor 0"),
-        (("--point", "nan,3"), "NaN"),
+        (("--point", "nan,3"), "NaN or infinity in points"),
+        (("--box", "nan,1,2,3"), "NaN or infinity in box"),
+        (("--point", "1000,5", "--out", "newdir/a/m.png"), "outside the picture"),
         (("--point", "200.5,3"), "outside the picture, which is 200 x 120"),
         (("--box", "1,2,3"), "--box '1,2,3' is not of the form"),
         (("--box", "9,9,3,3"), "empty"),
-        (("--point", "1,1", "--out", "cup.png"), "output cup.png is the input"),
+        (("--point", "1,1", "--out", "cup.png"), "output cup.png is an input"),
         (("--point", "1,1", "--json", "a", "--npz", "./a"), "given twice"),
         (("--point", "1,1", "--out", "m.png", "--overlay", "m.xyz"), "cannot write m.xyz as a picture"),
         (("--point", "1,1", "--out", "m.png", "--json", "."), "cannot write .: it is a folder"),
@@ -113,6 +116,15 @@ def test_bad_pictures(sam_edge: SamEdge, content: bytes | None) -> None:
     assert answer.code == 2
     assert "bad.png" in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "name"), [("--npz", "a.npz"), ("--overlay", "a.png")])
+def test_a_full_disk_names_the_file(sam_edge: SamEdge, picture: str, option: str, name: str) -> None:
+    with little_room(2000):
+        answer = sam_edge("segment", picture, "--point", "1,1", *MODEL, option, name)
+    assert answer.code == 2
+    assert f"error: cannot write {name}: File too large" in answer.err
+    assert [file.name for file in Path().iterdir()] == [picture]
 
 
 def test_edited_model(sam_edge: SamEdge, picture: str) -> None:

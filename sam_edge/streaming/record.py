@@ -11,12 +11,14 @@ from threading import Event
 from time import perf_counter_ns
 from types import FrameType
 
+from sam_edge.errors import OutputError
+from sam_edge.files import STANDARD_OUTPUT
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.follow import Step, follow
 from sam_edge.streaming.frames import FrameSource
 from sam_edge.streaming.gaze import GazeSample
 from sam_edge.streaming.latency import Summary, summarize
-from sam_edge.streaming.sinks import Sink, find_sink
+from sam_edge.streaming.sinks import FullDiskError, Sink, find_sink
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def record(
     stop: Event | None = None,
     each: Callable[[Step], None] = lambda step: None,
 ) -> Report:
-    """Follow the gaze through the source and write every output, whole, also when `stop` is set midway.
+    """Follow the gaze through the source and write every output, whole, also when the run ends midway.
 
     Args:
         segmenter: the model.
@@ -56,18 +58,27 @@ def record(
         min_confidence: samples below it count as closed eyes.
         stop: ends the run after the frame in hand when set.
         each: called after every step, for progress bars and measurements.
+
+    Raises:
+        OutputError: an output cannot be written. Where a disk got full on the way, the outputs are kept as
+            far as they came, and the message says so.
     """
     stop = stop or Event()
     stages: dict[str, list[float]] = {"encode": [], "decode": [], "write": []}
     frames = samples = masks = 0
     write_ms = 0.0
+    full: FullDiskError | None = None
     with ExitStack() as stack:
         stack.callback(source.close)
         sinks = [stack.enter_context(find_sink(name)(name, source.frame_wh, source.fps)) for name in outputs]
         wanted = takewhile(lambda frame: not stop.is_set(), source)
         for step in follow(segmenter, wanted, gaze, min_confidence=min_confidence):
             start = perf_counter_ns()
-            sinks = [sink for sink in sinks if _write(sink, step)]
+            try:
+                sinks = [sink for sink in sinks if _write(sink, step)]
+            except FullDiskError as error:
+                full = error
+                break
             if outputs and not sinks:
                 # Nobody reads what was asked for.
                 stop.set()
@@ -80,6 +91,9 @@ def record(
             stages["decode"] += answered
             frames, samples, masks = frames + step.last, samples + len(step.looks), masks + len(answered)
             each(step)
+    if full is not None:
+        kept = ", ".join(name for name in outputs if name != STANDARD_OUTPUT)
+        raise OutputError(f"{full}; the first {frames} frames are kept in {kept}") from full
     unused = len(gaze) - samples
     return Report(frames, samples, masks, stop.is_set(), source.length, unused, summarize(stages))
 

@@ -13,6 +13,10 @@ from sam_edge.lazy import load
 from sam_edge.streaming.follow import Step
 
 
+class FullDiskError(Exception):
+    """The disk is nearly full, and what a sink has written so far can still be finished."""
+
+
 class Sink(Protocol):
     """Takes every step in the order of time."""
 
@@ -21,6 +25,7 @@ class Sink(Protocol):
 
         Raises:
             OutputError: it cannot be written.
+            FullDiskError: this step has no room; the steps before it are kept if the run ends here.
             BrokenPipeError: nobody reads it any more.
         """
         ...

@@ -13,13 +13,14 @@ from sam_edge.errors import OutputError
 from sam_edge.files import atomic_path
 from sam_edge.streaming.follow import Look, Step
 from sam_edge.streaming.overlay import draw_step
+from sam_edge.streaming.sinks import FullDiskError
 
 # What every OpenCV wheel can write: H.264 is missing from them for its licence.
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 HOLD_MS = 300.0
 """A mask stays in the picture this long after its gaze sample, which bridges blinks and slow trackers."""
 MIN_FREE_BYTES = 4_000_000
-"""A video is given up while it can still be finished: the index at its end needs room too."""
+"""A video ends while it can still be finished: the index at its end needs room too."""
 
 
 class VideoSink:
@@ -42,7 +43,9 @@ class VideoSink:
             return
         room = os.statvfs(self._folder)
         if room.f_bavail * room.f_frsize < MIN_FREE_BYTES:
-            raise OutputError(f"cannot write {self._name}: the disk is full; make room")
+            refusal = f"cannot write {self._name}: the disk is full; make room"
+            # Without a frame there is nothing to keep, and an older video in its place is worth more.
+            raise FullDiskError(refusal) if self.frames else OutputError(refusal)
         picture = draw_step(step, self._looks, self._shown)
         # The encoder takes even sizes only, and would cut a row or column off.
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)

@@ -140,6 +140,26 @@ def test_full_disk_is_found_while_the_old_file_is_safe(
     assert video.read_bytes() == b"the last good run"
 
 
+def test_a_disk_that_fills_up_ends_the_run_and_keeps_whole_files(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms = iter([1000] * 6 + [9] * 100)
+
+    def filling(path: Path) -> os.statvfs_result:
+        return os.statvfs_result([4096, 4096, 9, 9, next(rooms), 9, 9, 9, 0, 255])
+
+    monkeypatch.setattr("sam_edge.streaming.video_sink.os.statvfs", filling)
+    outputs = [str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl")]
+    source = GreySource(100)
+    with pytest.raises(OutputError, match=r"the first 6 frames are kept in .*out\.mp4, .*out\.jsonl"):
+        record(segmenter, source, GAZE, [*outputs, "-"])
+    assert source.closed
+    assert len(read_video(tmp_path / "out.mp4")) == 6
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert lines[-1]["frame"] == 5
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["contents", "disc", "out.jsonl", "out.mp4"]
+
+
 def test_a_video_that_lost_frames_is_not_kept(
     segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Protocol
 
 import cv2
@@ -39,6 +40,8 @@ class Baseline:
     def __init__(self, name: str) -> None:
         if name not in BASELINES:
             raise InputError(f"unknown baseline {name!r}: choose one of {', '.join(BASELINES)}")
+        if name == "slic" and find_spec("skimage") is None:
+            raise MissingExtraError("scikit-image", "eval")
         self._name = name
 
     def encode(self, image: NDArray[np.uint8]) -> Embedding:
@@ -106,10 +109,8 @@ def grab_cut(image: NDArray[np.uint8], point: tuple[int, int]) -> list[NDArray[n
 
 def superpixel(image: NDArray[np.uint8], point: tuple[int, int]) -> list[NDArray[np.bool_]]:
     """The SLIC superpixel (Achanta et al., 2012) under the point."""
-    try:
-        from skimage.segmentation import slic
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("scikit-image", "eval") from error
+    from skimage.segmentation import slic
+
     planes = []
     for count in (60, 200, 20):
         labels = slic(image, n_segments=count, compactness=10, start_label=0)

@@ -7,7 +7,7 @@ object. `<set>/annotations.json`, where there is one, adds fields to pictures an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,26 @@ def open_dataset(spec: str, *, min_area_px: int = 32 * 32, limit: int | None = N
     if missing:
         raise InputError(f"{missing[0]} is missing ({len(missing)} in all): each picture needs its labels")
     return DataSet(root.resolve().name, pairs, about, min_area_px)
+
+
+def open_datasets(
+    specs: Sequence[str], *, min_area_px: int = 32 * 32, limit: int | None = None
+) -> list[DataSet]:
+    """Open several sets as `open_dataset` does.
+
+    Raises:
+        InputError: a set that cannot be opened, or a picture that two of them share: it would count twice.
+    """
+    datasets = []
+    seen: set[Path] = set()
+    for spec in specs:
+        dataset = open_dataset(spec, min_area_px=min_area_px, limit=limit)
+        images = {image.resolve() for image, _ in dataset.pairs}
+        if not seen.isdisjoint(images):
+            raise InputError(f"{spec} has pictures of a set named before it: name each set once")
+        seen |= images
+        datasets.append(dataset)
+    return datasets
 
 
 def _annotations(path: Path) -> Mapping[str, Any]:

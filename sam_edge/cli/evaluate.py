@@ -7,20 +7,22 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from sam_edge.cli.options import runtime_option
+from sam_edge.cli.options import FiniteRange, runtime_option
 from sam_edge.errors import InputError
-from sam_edge.files import write_bytes
+from sam_edge.files import check_outputs, write_bytes
+from sam_edge.image import check_picture_name
 from sam_edge.lazy import load as find
-from sam_edge.segmenter import load
+from sam_edge.segmenter import Segmenter, load
 
 BENCHMARKS = "sam_edge.benchmarks"
 CHOICES = ("grabcut", "slic", "floodfill", "disc")
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Setup:
     """What every evaluation is told."""
 
     datasets: Sequence[Any]
-    candidates: dict[str, Any]
-    """Name -> the model, or a baseline."""
+    open_model: Callable[[], Segmenter]
+    baselines: dict[str, Any]
+    """By name."""
     group_by: str | None
     json_to: str | None
     pictures: Path | None
@@ -69,13 +72,15 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
         pictures: Path | None,
         **options: Any,
     ) -> None:
-        open_dataset = find(f"{BENCHMARKS}.labelled:open_dataset")
-        datasets = [open_dataset(spec, min_area_px=min_area, limit=limit) for spec in data]
+        # Measuring takes hours: whatever can be refused is refused before it.
+        check_outputs([*data, options.get("detections")], (json_to, pictures))
+        if pictures is not None:
+            check_picture_name(pictures)
         simple = find(f"{BENCHMARKS}.candidates:Baseline")
-        with load(model, runtime=runtime, threads=threads) as segmenter:
-            name = segmenter.manifest.model_id
-            candidates = {name: segmenter} | {other: simple(other) for other in baseline}
-            command(Setup(datasets, candidates, group_by, json_to, pictures), **options)
+        baselines = {name: simple(name) for name in baseline}
+        datasets = find(f"{BENCHMARKS}.labelled:open_datasets")(data, min_area_px=min_area, limit=limit)
+        open_model = partial(load, model, runtime=runtime, threads=threads)
+        command(Setup(datasets, open_model, baselines, group_by, json_to, pictures), **options)
 
     made: Callable[..., Any] = prepared
     for option in (
@@ -89,7 +94,13 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
             "--baseline", multiple=True, type=click.Choice(CHOICES), help="Measured beside the model."
         ),
         click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly."),
-        click.option("--min-area", default=1024, show_default=True, help="Smaller objects are left out, px."),
+        click.option(
+            "--min-area",
+            type=click.IntRange(1),
+            default=1024,
+            show_default=True,
+            help="Smaller objects are left out, px.",
+        ),
         click.option(
             "--group-by", metavar="FIELD", help="Such as size, category, split: results of each group."
         ),
@@ -100,14 +111,38 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def _listed(kind: Callable[[str], Number], words: str, least: Number) -> Callable[..., tuple[Number, ...]]:
+    """An option's callback: numbers of a kind from `least`, separated by commas."""
+
+    def parsed(ctx: click.Context, param: click.Parameter, text: str) -> tuple[Number, ...]:
+        try:
+            numbers = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(least <= number < float("inf") for number in numbers):
+            raise InputError(f"{param.opts[0]} {text!r}: give {words} from {least:g}, separated by commas")
+        return numbers
+
+    return parsed
+
+
+_seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+
+
 @evaluate.command()
 @_common
-@click.option("--counts", default="1,2,3,5,9", show_default=True, help="Numbers of points.")
+@click.option(
+    "--counts",
+    callback=_listed(int, "whole numbers", 1),
+    default="1,2,3,5,9",
+    show_default=True,
+    help="Numbers of points.",
+)
 @click.option("--first", type=click.Choice(["centre", "random"]), default="centre", show_default=True)
 @click.option("--feedback/--no-feedback", default=True, show_default=True, help="Logits go back in.")
 @click.option("--noc", is_flag=True, help="Count the clicks to IoU 0.80, 0.85, 0.90; 20 at most.")
-@click.option("--seed", default=0, show_default=True)
-def points(setup: Setup, counts: str, first: str, feedback: bool, noc: bool, seed: int) -> None:
+@_seed
+def points(setup: Setup, counts: tuple[int, ...], first: str, feedback: bool, noc: bool, seed: int) -> None:
     """IoU after 1, 2, 3, ... points, each where the answer before it was most wrong.
 
     \b
@@ -115,32 +150,35 @@ def points(setup: Setup, counts: str, first: str, feedback: bool, noc: bool, see
       sam-edge eval points coco:val
       sam-edge eval points coco:val --counts 1 --first random --group-by size
     """
-    protocol = find(f"{BENCHMARKS}.points:PointProtocol")(
-        tuple(int(number) for number in _numbers(counts, "--counts", least=1)), first, feedback, noc, seed
-    )
+    protocol = find(f"{BENCHMARKS}.points:PointProtocol")(counts, first, feedback, noc, seed)
     measure = find(f"{BENCHMARKS}.points:evaluate_points")
     _run(setup, lambda candidate, each: measure(candidate, setup.datasets, protocol, each), "1_point")
 
 
 @evaluate.command("gaze-noise")
 @_common
-@click.option("--degrees", default="0,0.5,1,2,3", show_default=True, help="Pointing errors.")
-@click.option("--px-per-degree", type=click.FloatRange(0, min_open=True), help="[default: long side / 103]")
-@click.option("--seed", default=0, show_default=True)
-def gaze_noise(setup: Setup, degrees: str, px_per_degree: float | None, seed: int) -> None:
+@click.option(
+    "--degrees",
+    callback=_listed(float, "numbers", 0.0),
+    default="0,0.5,1,2,3",
+    show_default=True,
+    help="Pointing errors.",
+)
+@click.option("--px-per-degree", type=FiniteRange(0, min_open=True), help="[default: long side / 103]")
+@_seed
+def gaze_noise(setup: Setup, degrees: tuple[float, ...], px_per_degree: float | None, seed: int) -> None:
     """IoU of one point that is off by some degrees, as eye trackers are.
 
     \b
     Examples:
       sam-edge eval gaze-noise coco:val davis2016
     """
-    errors = tuple(_numbers(degrees, "--degrees", least=0))
     measure = find(f"{BENCHMARKS}.gaze_noise:evaluate_gaze_noise")
 
     def rows(candidate: Any, each: Callable[[], None]) -> Any:
-        return measure(candidate, setup.datasets, each, degrees=errors, px_per_degree=px_per_degree, seed=seed)
+        return measure(candidate, setup.datasets, each, degrees=degrees, px_per_degree=px_per_degree, seed=seed)
 
-    _run(setup, rows, f"{errors[0]:g}_deg")
+    _run(setup, rows, f"{degrees[0]:g}_deg")
 
 
 @evaluate.command()
@@ -175,8 +213,8 @@ def boxes(setup: Setup, ap: bool, detections: Path | None) -> None:
 
 @evaluate.command()
 @_common
-@click.option("--error", default=0.5, show_default=True, help="Pointing error, degrees.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--error", type=FiniteRange(0), default=0.5, show_default=True, help="Pointing error, degrees.")
+@_seed
 def video(setup: Setup, error: float, seed: int) -> None:
     """IoU of every frame of a video that a simulated gaze follows, and flicker.
 
@@ -198,28 +236,41 @@ def _run(
     sort_by: str,
     extra: Callable[[Any], dict[str, Any]] = lambda candidate: {},
 ) -> None:
-    """Measure every candidate, and print, write and draw what came out."""
-    report, table = find(f"{BENCHMARKS}.scores:report"), find(f"{BENCHMARKS}.scores:table")
+    """Measure the model and every baseline, and print, write and draw what came out."""
+    report = find(f"{BENCHMARKS}.scores:report")
+    write_sheet = find(f"{BENCHMARKS}.sheet:write_sheet")
     total = sum(len(dataset) for dataset in setup.datasets)
     document: dict[str, Any] = {}
-    for index, (name, candidate) in enumerate(setup.candidates.items()):
-        with _progress(name, total) as each:
-            rows = measure(candidate, each)
-        document[name] = report(rows, setup.group_by) | extra(candidate)
-        if setup.json_to != "-":
-            click.echo(f"{name}\n{table(document[name])}")
-            for dataset, scores in document[name].get("coco_ap", {}).items():
-                click.echo(
-                    f"COCO mask AP on {dataset}: " + "  ".join(f"{k} {v:.3f}" for k, v in scores.items())
-                )
-        if setup.pictures and index == 0:
-            write_sheet = find(f"{BENCHMARKS}.sheet:write_sheet")
-            write_sheet(setup.pictures, candidate, setup.datasets, rows, sort_by)
+    rows: dict[str, Any] = {}
+    with setup.open_model() as segmenter:
+        model = segmenter.manifest.model_id
+        for name, candidate in {model: segmenter, **setup.baselines}.items():
+            with _progress(name, total) as each:
+                rows[name] = measure(candidate, each)
+            document[name] = report(rows[name], setup.group_by) | extra(candidate)
+            if setup.json_to != "-":
+                click.echo(_text(name, document[name]))
+        _write(document, setup.json_to)
+        # Last: the numbers took hours, and are safe by now.
+        if setup.pictures:
+            write_sheet(setup.pictures, segmenter, setup.datasets, rows[model], sort_by)
+
+
+def _text(name: str, results: dict[str, Any]) -> str:
+    """The results of a candidate for people to read."""
+    lines = [name, find(f"{BENCHMARKS}.scores:table")(results)]
+    for dataset, scores in results.get("coco_ap", {}).items():
+        numbers = "  ".join(f"{score} {value:.3f}" for score, value in scores.items())
+        lines.append(f"COCO mask AP on {dataset}: {numbers}")
+    return "\n".join(lines)
+
+
+def _write(document: dict[str, Any], json_to: str | None) -> None:
     text = json.dumps(document, indent=2) + "\n"
-    if setup.json_to == "-":
+    if json_to == "-":
         click.echo(text, nl=False)
-    elif setup.json_to:
-        write_bytes(setup.json_to, text.encode())
+    elif json_to:
+        write_bytes(json_to, text.encode())
 
 
 @contextmanager
@@ -227,13 +278,3 @@ def _progress(label: str, length: int) -> Iterator[Callable[[], None]]:
     bar = click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
     with bar:
         yield lambda: bar.update(1)
-
-
-def _numbers(text: str, option: str, least: float) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(least <= number < float("inf") for number in numbers):
-        raise InputError(f"{option} {text!r}: give numbers from {least:g}, separated by commas")
-    return numbers

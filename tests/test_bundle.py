@@ -65,6 +65,21 @@ def test_truncated_file(tmp_path: Path) -> None:
         bundle.graph("encoder")
 
 
+def test_edited_external_weights(tmp_path: Path) -> None:
+    manifest = disc_manifest()
+    contents = tmp_path / "contents"
+    contents.mkdir()
+    for name in ("encoder.onnx", "encoder.onnx.data", "decoder.onnx"):
+        (contents / name).write_bytes(b"content of " + name.encode())
+    bundle = write_bundle(tmp_path / "large", manifest, contents)
+    assert bundle.graph("encoder").is_file()
+    (bundle.path / "encoder.onnx.data").write_bytes(b"edited")
+    with pytest.raises(BundleError, match=r"encoder\.onnx\.data was edited or damaged"):
+        bundle.graph("encoder")
+    # It is no file of this one.
+    assert bundle.graph("decoder").is_file()
+
+
 def test_missing_file(tmp_path: Path) -> None:
     bundle = disc_bundle(tmp_path)
     (bundle.path / "decoder.onnx").unlink()

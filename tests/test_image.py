@@ -152,3 +152,13 @@ def test_a_shrunk_picture_is_what_a_smaller_input_would_hold() -> None:
     small = encoder_input(image, InputSize(64, 64, True).view((640, 333)), PREPROCESS)
     assert half.shape == (1, 3, 64, 64)
     np.testing.assert_array_equal(half, small)
+
+
+def test_a_small_picture_is_enlarged_without_blocks() -> None:
+    ramp = np.repeat(np.linspace(0, 255, 8).round().astype(np.uint8)[None], 8, axis=0)
+    preprocess = replace(PREPROCESS, resize="area")
+    blob = encoder_input(np.dstack([ramp] * 3), InputSize(64, 32, False).view((8, 8)), preprocess)
+    assert blob.shape == (1, 3, 64, 64)
+    row = blob[0, 0, 32, 8:-8]
+    # Blocks would hold one value for eight pixels.
+    assert (np.diff(row) > 0).all()

@@ -29,6 +29,13 @@ def nothing() -> None:
     pass
 
 
+def half_of(number: int) -> np.ndarray:
+    """Everything of an object that lies left of its middle."""
+    truth: np.ndarray = labels() == number
+    truth &= np.arange(truth.shape[1]) < np.mean(np.nonzero(truth)[1])
+    return truth
+
+
 class Oracle:
     """Knows the labels: the object under the last point, or a chosen share of it until enough are given."""
 
@@ -45,8 +52,7 @@ class Oracle:
         xy = prompt.points_px[0] if prompt.box_px is None else prompt.box_px.reshape(2, 2).mean(axis=0)
         truth = labels() == labels()[int(xy[1]), int(xy[0])]
         if prompt.tokens - 1 < self.needs:
-            # Half of the object: everything left of its middle.
-            truth &= np.arange(truth.shape[1]) < np.mean(np.nonzero(truth)[1])
+            truth = half_of(int(labels()[int(xy[1]), int(xy[0])]))
         count = 1 if multimask is False or (multimask is None and prompt.tokens > 2) else 3
         planes = [truth, ~truth, truth & False][:count]
         logits = np.stack(planes).astype(np.float32) * 2 - 1
@@ -59,6 +65,29 @@ def test_points_of_an_oracle_are_all_right(labelled_set: Path) -> None:
     assert [row.number for row in rows] == [DISC, BOX, DISC, BOX]
     assert all(set(row.scores) == {"1_point", "1_point_oracle", "3_point"} for row in rows)
     assert all(value == 1 for row in rows for value in row.scores.values())
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+def test_the_answer_goes_back_in_with_the_next_click(labelled_set: Path, feedback: bool) -> None:
+    prompts: list[Prompt] = []
+
+    class Listening(Oracle):
+        def decode(self, embedding: Embedding, prompt: Prompt, *, multimask: bool | None = None) -> Masks:
+            prompts.append(prompt)
+            return super().decode(embedding, prompt, multimask=multimask)
+
+    protocol = PointProtocol((3,), feedback=feedback)
+    evaluate_points(Listening(needs=2), [open_dataset(str(labelled_set), limit=1)], protocol, nothing)
+    first, second, third = prompts[:3]
+    assert first.mask_logits is None
+    if not feedback:
+        assert second.mask_logits is None
+        return
+    # Half of the object, then all of it.
+    assert second.mask_logits is not None
+    assert third.mask_logits is not None
+    np.testing.assert_array_equal(second.mask_logits > 0, half_of(DISC))
+    np.testing.assert_array_equal(third.mask_logits > 0, labels() == DISC)
 
 
 def test_clicks_are_counted_until_the_target(labelled_set: Path) -> None:
@@ -85,6 +114,13 @@ def test_gaze_noise_moves_the_point(labelled_set: Path) -> None:
     (disc, *_) = rows
     assert disc.scores["0_deg"] == 1
     assert disc.scores["10_deg"] == 0
+
+
+def test_a_photo_is_as_wide_as_a_scene_camera_sees(labelled_set: Path) -> None:
+    rows = evaluate_gaze_noise(Oracle(), [open_dataset(str(labelled_set))], nothing, degrees=(6, 16))
+    # 256 px are 103 degrees: 15 px off is inside the disc, whose radius is 20; 40 px are outside.
+    assert rows[0].scores["6_deg"] == 1
+    assert rows[0].scores["16_deg"] == 0
 
 
 def test_boxes(labelled_set: Path) -> None:
@@ -129,6 +165,14 @@ def test_video_flicker_is_what_motion_does_not_explain(labelled_set: Path) -> No
 
     _, flickers = evaluate_video(Flickering(), [dataset], nothing, error_deg=0)
     assert flickers.scores["flicker"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_frames_that_do_not_follow_have_no_flicker(labelled_set: Path) -> None:
+    for kind in ("images", "labels"):
+        folder = labelled_set / kind / "val"
+        (folder / "00001.png").rename(folder / "00005.png")
+    rows = evaluate_video(Oracle(), [open_dataset(str(labelled_set))], nothing, error_deg=0)
+    assert [np.isnan(row.scores["flicker"]) for row in rows] == [True, True]
 
 
 def test_flow_carries_a_mask_along() -> None:

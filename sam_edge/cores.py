@@ -34,13 +34,13 @@ def _affinity() -> frozenset[int]:
 def _siblings(root: Path, number: int) -> str:
     """What all processors of one physical core have in common."""
     topology = root / f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list"
-    return _read(topology) or str(number)
+    return read_text(topology) or str(number)
 
 
 def _quota(root: Path) -> float | None:
     """Cores granted by the tightest control group above this process (cgroup v2, then v1), or None."""
     quotas = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read_text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if number == "0":
@@ -59,12 +59,12 @@ def _up(base: Path, group: str) -> list[Path]:
 
 
 def _quota_v2(folder: Path) -> float | None:
-    quota, _, period = _read(folder / "cpu.max").partition(" ")
+    quota, _, period = read_text(folder / "cpu.max").partition(" ")
     return _ratio(quota, period)
 
 
 def _quota_v1(folder: Path) -> float | None:
-    return _ratio(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+    return _ratio(read_text(folder / "cpu.cfs_quota_us"), read_text(folder / "cpu.cfs_period_us"))
 
 
 def _ratio(quota: str, period: str) -> float | None:
@@ -72,7 +72,8 @@ def _ratio(quota: str, period: str) -> float | None:
     return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A small file's text without the white space around it; "" if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

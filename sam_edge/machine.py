@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sam_edge.cores import ROOT, usable_cores
+from sam_edge.cores import ROOT, read_text, usable_cores
 
 LIBRARY_FOLDERS = (
     "usr/lib/{arch}-linux-gnu",
@@ -95,19 +95,19 @@ def read_machine(
         allowed: numbers of the processors that may be used; None asks this machine's kernel.
     """
     architecture = architecture or platform.machine()
-    cpu = _read(root / "proc/cpuinfo")
+    cpu = read_text(root / "proc/cpuinfo")
     return Machine(
         architecture=architecture,
         cpu_name=_field(cpu, "model name") or _field(cpu, "Model") or architecture,
         cpu_flags=frozenset((_field(cpu, "flags") or _field(cpu, "Features")).split()),
         cores=usable_cores(root, allowed),
-        memory_mb=_memory_mb(_read(root / "proc/meminfo")),
+        memory_mb=_memory_mb(read_text(root / "proc/meminfo")),
         cuda_nodes=_cuda_nodes(root),
         cuda_names=_cuda_names(root),
         cuda_driver=_cuda_driver(root),
         libcuda=_find_libcuda(root, architecture),
-        l4t=_l4t(_read(root / "etc/nv_tegra_release")),
-        module=_read(root / "proc/device-tree/model").rstrip("\0").strip() or None,
+        l4t=_l4t(read_text(root / "etc/nv_tegra_release")),
+        module=read_text(root / "proc/device-tree/model").rstrip("\0").strip() or None,
         npus=_devices(root, "dev/accel", "accel[0-9]*", "sys/class/accel"),
         gpus=_devices(root, "dev/dri", "renderD[0-9]*", "sys/class/drm"),
     )
@@ -121,13 +121,13 @@ def _cuda_nodes(root: Path) -> tuple[str, ...]:
 
 def _cuda_names(root: Path) -> tuple[str, ...]:
     files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
-    return tuple(name for name in (_field(_read(file), "Model") for file in files) if name)
+    return tuple(name for name in (_field(read_text(file), "Model") for file in files) if name)
 
 
 def _cuda_driver(root: Path) -> str | None:
-    text = _read(root / "proc/driver/nvidia/version")
+    text = read_text(root / "proc/driver/nvidia/version")
     found = re.search(r"NVRM version:.*?\s(\d+\.\d+(?:\.\d+)?)\s", text)
-    return found[1] if found else _read(root / "sys/module/nvidia/version") or None
+    return found[1] if found else read_text(root / "sys/module/nvidia/version") or None
 
 
 def _find_libcuda(root: Path, architecture: str) -> str | None:
@@ -155,8 +155,8 @@ def _devices(root: Path, nodes: str, pattern: str, classes: str) -> tuple[Device
 
 def _vendor(device: Path) -> str:
     """A PCI device has a vendor's number; what sits on a chip's own bus only names its driver."""
-    number = _read(device / "vendor")
-    driver = re.search(r"^DRIVER=(.+)$", _read(device / "uevent"), re.MULTILINE)
+    number = read_text(device / "vendor")
+    driver = re.search(r"^DRIVER=(.+)$", read_text(device / "uevent"), re.MULTILINE)
     return VENDORS.get(number, number) or (driver[1] if driver else "")
 
 
@@ -169,10 +169,3 @@ def _field(text: str, name: str) -> str:
     """The value of the first `name : value` line, or ""."""
     found = re.search(rf"^{name}\s*:[ \t]*(.*)$", text, re.MULTILINE)
     return found[1].strip() if found else ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

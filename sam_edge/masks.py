@@ -20,7 +20,7 @@ OUTSIDE = -32.0
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """One or more masks of one prompt, best first only after `ranked`."""
+    """One or more masks of one prompt, in the decoder's order; `best` picks by predicted IoU."""
 
     logits: NDArray[np.float32]
     """(k, h, w), low resolution, covering the encoder's whole input."""

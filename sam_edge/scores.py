@@ -20,7 +20,6 @@ from sam_edge.machine import Machine
 TENSORRT_FLOOR_L4T = (36, 4)
 """JetPack 6.1, the first with TensorRT 10."""
 ONNXRUNTIME_CUDA = "capi/libonnxruntime_providers_cuda.so"
-ONNXRUNTIME_TENSORRT = "capi/libonnxruntime_providers_tensorrt.so"
 
 
 def onnxruntime(machine: Machine) -> int:

@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Mode = Literal["bilinear", "bicubic"]
 Matrix = Sequence[Sequence[float]]
 
 KEYS_A = -0.75
 """Of Keys's cubic, "Cubic Convolution Interpolation for Digital Image Processing" (1981), as PyTorch has it."""
 
 
-def interpolation(source: int, target: int, mode: Mode) -> list[list[float]]:
-    """Interpolation of `source` samples to `target` as a matrix (target, source).
+def interpolation(source: int, target: int) -> list[list[float]]:
+    """Cubic interpolation of `source` samples to `target` as a matrix (target, source).
 
     Half-pixel centres, the border's samples repeated, no antialiasing: what PyTorch's
-    `interpolate(mode=mode, align_corners=False)` does along each axis. Plain numbers, so that an exported
+    `interpolate(mode="bicubic", align_corners=False)` does along each axis. Plain numbers, so that an exported
     graph holds the matrix and not how it was made.
     """
     matrix = [[0.0] * source for _ in range(target)]
     for index, row in enumerate(matrix):
         place = (index + 0.5) * source / target - 0.5
         before = math.floor(place)
-        for tap, weight in enumerate(_weights(place - before, mode), before - 1):
+        for tap, weight in enumerate(_weights(place - before), before - 1):
             row[min(max(tap, 0), source - 1)] += weight
     return matrix
 
@@ -42,10 +40,8 @@ def resampled(x: Tensor, rows: Matrix, columns: Matrix) -> Tensor:
     return along_y @ (x @ along_x.T)
 
 
-def _weights(after: float, mode: Mode) -> tuple[float, float, float, float]:
+def _weights(after: float) -> tuple[float, float, float, float]:
     """Of the four samples around a place that lies `after` (0..1) behind the second."""
-    if mode == "bilinear":
-        return 0.0, 1 - after, after, 0.0
     return _far(1 + after), _near(after), _near(1 - after), _far(2 - after)
 
 

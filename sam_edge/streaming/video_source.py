@@ -33,7 +33,7 @@ class VideoSource:
         self.length = count if count > 0 else None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Every frame, once; a second pass over the same source begins where the first ended."""
+        """Every frame, in one pass: open the file anew for another one."""
         image: NDArray[np.uint8] | None = self._first
         index, capture_ns = 0, 0
         while image is not None:

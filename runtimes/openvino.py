@@ -67,8 +67,9 @@ class OpenVinoRuntime:
         self._any: _Engine | None = None
         # Asked once: OpenVINO looks through the whole graph for it.
         self._has_free_shapes = bool(self._model.is_dynamic())
-        if not self._has_free_shapes or self.device in ("CPU", "AUTO"):
-            self._any = _Engine(self._compiler.compile(self._model))
+        self._takes_any = not self._has_free_shapes or self.device in ("CPU", "AUTO")
+        if self._takes_any:
+            self._any = self._any_shape()
 
     def run(self, feeds: Arrays) -> Arrays:
         arrays = check_feeds(self.inputs, feeds)
@@ -84,9 +85,7 @@ class OpenVinoRuntime:
         engine = self._engine(
             folded, lambda: fold_preprocess(self._model.clone(), preprocess, view, pixels.dtype)
         )
-        given = (
-            normalised(pixels, view, preprocess) if engine is self._any else np.ascontiguousarray(pixels)[None]
-        )
+        given = normalised(pixels, view, preprocess) if engine.takes_any else np.ascontiguousarray(pixels)[None]
         return self._named(engine.run([given]))
 
     def close(self) -> None:
@@ -99,22 +98,28 @@ class OpenVinoRuntime:
         """An engine for inputs of one kind, which `make` prepares the model for.
 
         The one that takes any shape serves until a kind comes twice in a row: pictures of a camera stay as
-        they are, those of a folder may all differ. A graph without free dimensions has no other.
+        they are, those of a folder may all differ. A graph without free dimensions has no other. Where the
+        sizes stay, it is given up: beside the engine that took over it would hold the weights once more.
         """
         with self._choosing:
             if self._closed:
                 raise InputError("the engine was closed: open the graph again")
-            if not self._has_free_shapes or (kind != self._last and kind not in self._by_kind):
-                self._last = kind
-                if self._any is not None:
-                    return self._any
+            again = self._has_free_shapes and (kind == self._last or kind in self._by_kind)
             self._last = kind
+            if self._takes_any and not again:
+                self._any = self._any or self._any_shape()
+                return self._any
             if kind not in self._by_kind:
-                self._by_kind[kind] = _Engine(self._compiler.compile(make(), str(kind)))
+                model = make()
+                self._any = None
+                self._by_kind[kind] = _Engine(self._compiler.compile(model, str(kind)))
                 if len(self._by_kind) > KEPT_KINDS:
                     self._by_kind.popitem(last=False)
             self._by_kind.move_to_end(kind)
             return self._by_kind[kind]
+
+    def _any_shape(self) -> _Engine:
+        return _Engine(self._compiler.compile(self._model), takes_any=True)
 
     def _named(self, answer: Sequence[NDArray[Any]]) -> Arrays:
         return {spec.name: value for spec, value in zip(self.outputs, answer, strict=True)}
@@ -131,7 +136,9 @@ class OpenVinoRuntime:
 class _Engine:
     """Compiled code, and requests that nobody is waiting for."""
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
+    def __init__(self, compiled: ov.CompiledModel, *, takes_any: bool = False) -> None:
+        self.takes_any = takes_any
+        """Whether it takes what the graph takes; the others take one kind of input."""
         self._compiled = compiled
         self._idle: list[ov.InferRequest] = []
         self._outputs = [

@@ -126,6 +126,16 @@ def test_shapes_that_never_come_twice_in_a_row_compile_nothing(
         engine.run({"x": rows(count)})
 
 
+def test_the_engine_for_any_shape_is_given_up_where_sizes_stay(tmp_path: Path, weight: np.ndarray) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight), device="CPU")
+    held = []
+    for count in (1, 2, 2, 2, 3, 2, 3, 4, 4, 1):
+        np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
+        held.append(engine._any is not None)
+    # A size that is new brings it back until the next one stays.
+    assert held == [True, True, False, False, True, True, True, True, False, True]
+
+
 def test_the_second_start_compiles_nothing(
     tmp_path: Path, weight: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from .half_precision import save
+
 SMALL = 64
 """Weights with fewer elements stay as they are: they weigh nothing."""
 
@@ -35,7 +37,8 @@ def halve_weights(path: Path) -> None:
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(kept)
     graph.node.extend(nodes)
-    onnx.save(model, path)
+    # A file beside it would be read by nobody any more, or hold more than the graph.
+    save(model, path)
 
 
 def _fits(values: NDArray[np.float32]) -> bool:

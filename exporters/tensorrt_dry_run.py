@@ -26,13 +26,17 @@ def describe(
 ) -> dict[str, Any]:
     """The whole dry run as JSON values, for `cuda` or `cuda.N`.
 
-    `device` is null with `no_device` saying why, where plans cannot be built; a graph's `findings` are null
-    where onnx, which the lint needs, is not installed.
+    `device` is null with `no_device` saying why, where plans cannot be built; `linted` is false and there are
+    no `findings` where onnx, which the lint needs, is not installed.
     """
     device, why = _device(machine, device_name)
     folder = plan_folder()
-    graphs = [_graph(bundle, job, device, folder) for job in jobs]
-    found = [finding for graph in graphs for finding in graph["findings"] or ()]
+    lints = [lint_job(job) for job in jobs]
+    graphs = [
+        _graph(bundle, job, device, folder) | {"findings": [asdict(finding) for finding in findings or ()]}
+        for job, findings in zip(jobs, lints, strict=True)
+    ]
+    found = [finding for graph in graphs for finding in graph["findings"]]
     settings = {key: value for key, value in jobs[0].settings.document().items() if key != "shapes"}
     return {
         "model": str(bundle.path),
@@ -44,7 +48,7 @@ def describe(
         "cache": str(folder),
         "timing_cache": None if device is None else str(BlobCache(folder).path(timing_key(device))),
         "graphs": graphs,
-        "linted": all(graph["findings"] is not None for graph in graphs),
+        "linted": None not in lints,
         "errors": sum(finding["severity"] == "error" for finding in found),
         "warnings": sum(finding["severity"] == "warning" for finding in found),
     }
@@ -92,7 +96,6 @@ def _graph(bundle: Bundle, job: Job, device: PlanDevice | None, folder: Path) ->
     else:
         found = find_job_plan(job, device, folder)
         state = "ready" if isinstance(found, Path) else f"to be built: {found}"
-    findings = lint_job(job)
     parts = [job.graph, *job.graph.parent.glob(f"{job.graph.name}.*")]
     return {
         "name": job.name,
@@ -104,7 +107,6 @@ def _graph(bundle: Bundle, job: Job, device: PlanDevice | None, folder: Path) ->
         },
         "plan": plan,
         "state": state,
-        "findings": None if findings is None else [asdict(finding) for finding in findings],
     }
 
 

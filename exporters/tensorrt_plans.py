@@ -153,6 +153,9 @@ def graph_job(
     return Job(name, graph, replace(settings, shapes=shapes), named_shapes(manifest, name, shapes))
 
 
+NO_GPU = "no NVIDIA GPU with its driver is here, and a plan is built on the device that runs it: do this there"
+
+
 def find_device(machine: Machine, device: str | None = None) -> PlanDevice:
     """This machine's `cuda` or `cuda.N`, as plans depend on it. TensorRT is not touched before a GPU is seen.
 
@@ -161,10 +164,7 @@ def find_device(machine: Machine, device: str | None = None) -> PlanDevice:
         MissingExtraError: TensorRT or a binding of CUDA is not installed.
     """
     if not machine.has_cuda:
-        raise EngineError(
-            "no NVIDIA GPU with its driver is here, and a plan is built on the device that runs it: "
-            "do this there (sam-edge build --dry-run shows here what would be built)"
-        )
+        raise EngineError(NO_GPU)
     return this_device(device)
 
 
@@ -175,6 +175,8 @@ def find_workshop(machine: Machine, device: str | None = None) -> Workshop:
         EngineError: no device here, or no driver that is new enough.
         MissingExtraError: TensorRT or a binding of CUDA is not installed.
     """
+    if not machine.has_cuda:
+        raise EngineError(f"{NO_GPU} (sam-edge build --dry-run shows here what would be built)")
     described = find_device(machine, device)
     index = load("sam_edge.runtimes.tensorrt:device_index")(device)
     cuda: Cuda = load("sam_edge.runtimes.cuda:find_cuda")(index)

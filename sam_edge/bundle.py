@@ -109,11 +109,15 @@ def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bund
 
 
 def check_target(target: str | Path) -> None:
-    """Raise OutputError unless `target` is free, an empty folder, or an older model.
+    """Raise OutputError unless `target` is free, an empty folder, or an older model, and not where we are.
 
     Called before an export begins, so that nobody waits minutes for a refusal.
     """
     target = Path(target)
+    if target.resolve() == Path.cwd():
+        raise OutputError(
+            f"{target} is the folder you are in, which cannot be replaced: cd .. and name it from there"
+        )
     if target.is_dir():
         if any(target.iterdir()) and not (target / MANIFEST).is_file():
             raise OutputError(f"{target} holds files that are no model; choose another --out")

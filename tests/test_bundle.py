@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sam_edge.bundle import find_bundle, write_bundle
+from sam_edge.bundle import check_target, find_bundle, write_bundle
 from sam_edge.errors import BundleError, OutputError
 from sam_edge.manifest import dump, parse
 from tests.disc_model import disc_bundle, disc_manifest
@@ -136,3 +136,12 @@ def test_interrupted_replacement_keeps_the_old_model(tmp_path: Path, monkeypatch
         write_bundle(tmp_path / "disc", disc_manifest(), contents)
     assert find_bundle(tmp_path / "disc").manifest == old.manifest
     assert find_bundle(tmp_path / "disc").graph("decoder").is_file()
+
+
+@pytest.mark.parametrize("name", [".", "", "../disc"])
+def test_the_folder_one_is_in_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(disc_bundle(tmp_path).path)
+    with pytest.raises(OutputError, match=r"is the folder you are in, .* cd \.\. and name it"):
+        check_target(name)

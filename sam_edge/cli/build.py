@@ -22,11 +22,17 @@ STEPS = 100
 """The bar counts per cent."""
 LINT_ERRORS = 1
 """Exit code of a dry run that found what TensorRT would refuse."""
+NOT_LINTED = 3
+"""Exit code of a dry run that could not look."""
 
 
 @click.command()
 @click.argument("model", metavar="DIR")
-@click.option("--dry-run", is_flag=True, help="Print what would be built, and the lint; needs no GPU.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be built, and the lint (pip install 'sam-edge[export]'); needs no GPU.",
+)
 @click.option(
     "--input",
     "input_text",
@@ -61,7 +67,7 @@ def build(
     A plan is machine code for one TensorRT, driver and device. Plans are kept in ~/.cache/sam_edge/tensorrt
     (or $SAM_EDGE_CACHE/tensorrt), those that still fit are used again, and of several for one graph the one
     that was built last is run. Exit code 0: all plans are there; 2: one cannot be built. With --dry-run 0: the
-    lint found no error; 1: it did; 2: bad input.
+    lint found no error; 1: it did; 2: bad input; 3: it was left out, because onnx is not installed.
 
     \b
     Examples:
@@ -83,6 +89,8 @@ def build(
             bundle, engine, jobs, this_machine(), device
         )
         click.echo(json.dumps(document, indent=2) if as_json else _planned(document))
+        if not document["linted"]:
+            return NOT_LINTED
         return LINT_ERRORS if document["errors"] else 0
     workshop = load(f"{plans}:find_workshop")(this_machine(), device)
     for warning in load("sam_edge.exporters.tensorrt_dry_run:check_jobs")(jobs):
@@ -147,7 +155,7 @@ def _planned(document: dict[str, Any]) -> str:
         lines.append(f"{graph['name']}: {graph['file']}, {graph['size_bytes'] / 1e6:.1f} MB, {graph['state']}")
         lines.append(f"  plan {Path(graph['plan']).name}")
         lines += [f"  {name} {_shape(sides)}" for name, sides in graph["inputs"].items()]
-        lines += [f"  {_finding(finding)}" for finding in graph["findings"] or ()]
+        lines += [f"  {_finding(finding)}" for finding in graph["findings"]]
     if document["linted"]:
         lines.append(f"lint: {document['errors']} errors, {document['warnings']} warnings")
     else:

@@ -77,6 +77,7 @@ def test_a_dry_run_needs_no_gpu(build: Callable[..., Answer], tmp_path: Path) ->
     assert answer.err == ""
     assert "tensorrt:cuda fp32" in answer.out
     assert "device: none (no NVIDIA GPU" in answer.out
+    assert "sam-edge build --dry-run shows" not in answer.out
     assert f"cache: {tmp_path / 'cache' / 'tensorrt'}" in answer.out
     assert "  image 1x3x32..512x32..512, best 1x3x288x512\n" in answer.out
     assert "-DEVICE.plan" in answer.out
@@ -186,15 +187,25 @@ WITHOUT_ONNX = """
 import sys
 sys.modules["onnx"] = sys.modules["torch"] = None
 from sam_edge.cli import main
-sys.exit(main(["build", "nano", "--dry-run"]))
+sys.exit(main(["build", "nano", "--dry-run", *sys.argv[1:]]))
 """
 
 
-def test_without_onnx_the_lint_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_without_onnx_the_lint_is_left_out(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_ONNX], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT_ONNX, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
+    if arguments:
+        document = json.loads(done.stdout)
+        assert not document["linted"]
+        assert [graph["findings"] for graph in document["graphs"]] == [[], [], []]
+        return
     assert done.stdout.endswith("lint: left out, onnx is not installed: pip install 'sam-edge[export]'\n")
 
 

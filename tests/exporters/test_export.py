@@ -174,6 +174,16 @@ def test_only_weights_that_float16_holds_are_halved(tmp_path: Path) -> None:
     assert np.abs(y - layer(x).numpy()).max() < 1e-5
 
 
+def test_weights_that_are_halved_leave_no_file_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = torch.nn.Linear(64, 64).requires_grad_(False)
+    layer.weight.copy_(layer.weight.half())
+    monkeypatch.setattr(onnx_graph, "INLINE_BYTES", 1000)
+    path = write_graph(GraphSource("decoder", layer, {"input": torch.randn(1, 64)}, ("y",)), tmp_path)
+    assert (tmp_path / "decoder.onnx.data").is_file()
+    halve_weights(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["decoder.onnx"]
+
+
 @pytest.mark.slow
 def test_nano_keeps_height_and_width_free(tmp_path: Path) -> None:
     torch.manual_seed(0)

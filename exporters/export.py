@@ -89,9 +89,10 @@ def export(
     settings = settings or ExportSettings()
     out = Path(out)
     check_target(out)
+    progress("reading weights", 0.0)
+    # Before the first folder is made.
+    family_name, model = load_model(checkpoint, family)
     with _folder_beside(out) as folder:
-        progress("reading weights", 0.0)
-        family_name, model = load_model(checkpoint, family)
         own = find_family(family_name)
         spec = shaped(family_name, own, settings.input_wh)
         if settings.interface:

@@ -146,7 +146,7 @@ def test_a_folder_of_something_else_is_left_alone(tiny_checkpoint: Path, tmp_pat
 def test_a_bad_checkpoint_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_text("no weights")
     with pytest.raises(CheckpointError):
-        export(tmp_path / "bad.pth", tmp_path / "out")
+        export(tmp_path / "bad.pth", tmp_path / "a" / "b" / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"]
 
 

@@ -7,6 +7,7 @@ Protocols: __array__ (numpy, copies to the host), __cuda_array_interface__ 3
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sam_edge.tensors import TensorSpec, fits
 
 from .cuda import CudaApi
 from .device_memory import Block, Staging
+from .device_release import wait_for_device
 from .dlpack import make_capsule
 
 
@@ -101,7 +103,8 @@ def device_address(array: Any, spec: TensorSpec, cuda: CudaApi) -> int | None:
     """Address of an array that is on the device already, ours or another library's; None if it is not.
 
     Raises:
-        InputError: it is on the device, but of another shape or type than `spec`, or not in one piece.
+        InputError: it is on the device, but of another shape or type than `spec`, not in one piece, or with a
+            stream that the protocol forbids.
     """
     described = getattr(array, "__cuda_array_interface__", None)
     if described is None:
@@ -113,9 +116,23 @@ def device_address(array: Any, spec: TensorSpec, cuda: CudaApi) -> int | None:
         raise InputError(f"input {spec.name} has shape {shape}, the graph takes {spec.shape}")
     if described.get("strides") not in {None, _strides(shape, dtype)}:
         raise InputError(f"input {spec.name} lies in pieces: make it contiguous")
-    if described.get("stream") is not None:
-        cuda.synchronize(described["stream"])
+    _wait_for_producer(described, spec, cuda)
     return int(described["data"][0])
+
+
+def _wait_for_producer(described: Mapping[str, Any], spec: TensorSpec, cuda: CudaApi) -> None:
+    """Wait for what still writes the array: our streams wait for no other.
+
+    Version 3 names the stream: None has nothing pending, 1 is the legacy default stream, 2 the calling
+    thread's own (CUDA's handles of them too). Before it there was none to name, as in PyTorch, whose work may
+    be on any.
+    """
+    if "stream" not in described:
+        wait_for_device(cuda)
+    elif described["stream"] == 0:
+        raise InputError(f"input {spec.name} names stream 0, which may be any: its library has to name 1 or 2")
+    elif described["stream"] is not None:
+        cuda.synchronize(described["stream"])
 
 
 def _strides(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:

@@ -117,12 +117,38 @@ def test_another_librarys_array_is_taken() -> None:
     assert cuda.log == ["theirs"]
 
 
+def test_an_array_without_a_stream_waits_for_the_whole_device() -> None:
+    cuda = SimulatedCuda()
+    for urgent in (False, True):
+        cuda.enqueue(cuda.stream(urgent), "theirs", lambda: None)
+    # So PyTorch describes its tensors, whatever stream computes them.
+    assert device_address(foreign(version=2), SPEC, cuda) == 4096
+    assert cuda.log == ["theirs", "theirs"]
+
+
+def test_an_array_that_is_complete_waits_for_nothing() -> None:
+    cuda = SimulatedCuda()
+    cuda.enqueue(cuda.stream(high_priority=False), "another's", lambda: None)
+    assert device_address(foreign(stream=None), SPEC, cuda) == 4096
+    assert cuda.log == []
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_default_streams_have_their_numbers(stream: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = SimulatedCuda()
+    waited: list[int] = []
+    monkeypatch.setattr(cuda, "synchronize", waited.append)
+    device_address(foreign(stream=stream), SPEC, cuda)
+    assert waited == [stream]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"typestr": "<f8"}, "embedding is float64, the graph takes float32"),
         ({"shape": (3, 3, 4)}, r"embedding has shape \(3, 3, 4\)"),
         ({"strides": (4, 8, 24)}, "embedding lies in pieces"),
+        ({"stream": 0}, "embedding names stream 0"),
     ],
 )
 def test_another_librarys_array_that_does_not_fit_is_named(changes: dict[str, Any], message: str) -> None:

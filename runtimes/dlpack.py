@@ -77,16 +77,26 @@ def make_capsule(
     return _new_capsule(place, _NAME, _destroy)
 
 
-def _let_go(place: int) -> None:
+# Consumers may let go when the names of this module are gone: the callbacks bring their own.
+def _let_go(place: int, held: dict[int, tuple[Any, ...]] = _held) -> None:
     """Called by the consumer when it is done."""
-    _held.pop(place, None)
+    held.pop(place, None)
 
 
-def _dying(capsule: int) -> None:
+def _dying(
+    capsule: int,
+    held: dict[int, tuple[Any, ...]] = _held,
+    name: bytes = _NAME,
+    is_valid: Any = _is_valid,
+    get_pointer: Any = _get_pointer,
+) -> None:
     """Called when the capsule dies. A consumer that took the tensor has renamed it."""
-    if _is_valid(capsule, _NAME):
-        _held.pop(_get_pointer(capsule, _NAME), None)
+    if is_valid(capsule, name):
+        held.pop(get_pointer(capsule, name), None)
 
 
 _delete = _Deleter(_let_go)
 _destroy = _CapsuleDestructor(_dying)
+for _callback in (_delete, _destroy):
+    # They are machine code that others call to the end: never freed.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_callback))

@@ -14,9 +14,11 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import Literal, NoReturn, Protocol, TypeAlias
 
-from sam_edge.driver import REASONS
+from sam_edge.driver import REASONS, probe
 from sam_edge.errors import EngineError, MissingExtraError
+from sam_edge.install import cure
 from sam_edge.lazy import load
+from sam_edge.machine import this_machine
 
 MIB = 1 << 20
 DLPACK_CUDA = 2
@@ -200,17 +202,19 @@ _opening = Lock()
 
 
 def find_cuda(index: int = 0) -> CudaApi:
-    """The device of that number; one object a process, whoever asks.
+    """The device of that number; one object a process, whoever asks. The driver is asked first.
 
     Raises:
-        MissingExtraError: neither cuda-python nor pycuda is installed.
         EngineError: no device, a driver that is missing or too old, or a binding that cannot be loaded.
+        MissingExtraError: neither cuda-python nor pycuda is installed.
     """
     with _opening:
         if index not in _opened:
+            # The bindings tell a missing driver as an old one.
+            probe()
             library = next((name for name in BACKENDS if _is_installed(name)), None)
             if library is None:
-                raise MissingExtraError("cuda-python", "tensorrt")
+                raise MissingExtraError("cuda-python", "tensorrt", system=cure("cuda", this_machine()))
             try:
                 open_cuda: OpenCuda = load(BACKENDS[library])
                 _opened[index] = open_cuda(index)

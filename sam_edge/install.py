@@ -11,11 +11,18 @@ JETSON_TENSORRT = (
     "python3 -m venv --system-site-packages"
 )
 
+JETPACK_6 = 36
+"""The L4T of JetPack 6, whose driver speaks CUDA 12.6 at most."""
+JETPACK_6_CUDA = "pip install 'cuda-python==12.6.*'"
+
 
 def cure(library: str, machine: Machine) -> str:
-    """The command that brings `library`, an engine's Python package, to this machine."""
+    """The command that brings `library`, an engine's Python package or its CUDA binding, to this machine."""
+    is_jetpack_6 = machine.l4t is not None and machine.l4t[0] == JETPACK_6
+    if library == "cuda" and is_jetpack_6:
+        return JETPACK_6_CUDA
     if library == "tensorrt" and machine.is_jetson:
-        return JETSON_TENSORRT
+        return f"{JETSON_TENSORRT}; in it {JETPACK_6_CUDA}" if is_jetpack_6 else JETSON_TENSORRT
     return f"pip install 'sam-edge[{EXTRA_OF[library]}]'"
 
 

@@ -89,6 +89,12 @@ def test_cures_fit_the_machine(tmp_path: Path) -> None:
     desktop, board = nvidia_desktop(tmp_path / "desktop"), jetson(tmp_path / "jetson")
     assert cure("tensorrt", desktop) == "pip install 'sam-edge[tensorrt]'"
     assert "python3-libnvinfer" in cure("tensorrt", board)
+    # The newest cuda-python needs a newer driver than JetPack 6 has.
+    assert cure("tensorrt", board).endswith("; in it pip install 'cuda-python==12.6.*'")
+    assert cure("cuda", board) == "pip install 'cuda-python==12.6.*'"
+    assert cure("cuda", desktop) == "pip install 'sam-edge[tensorrt]'"
+    thor = replace(board, l4t=(38, 2, 0))
+    assert "cuda-python" not in cure("tensorrt", thor) + cure("cuda", thor)
     assert cure("openvino", board) == "pip install 'sam-edge[openvino]'"
     assert hindrance("tensorrt", board) is None
     assert "JetPack 6.1" in (hindrance("tensorrt", old_jetson(tmp_path / "old")) or "")

@@ -8,13 +8,22 @@ import pytest
 
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.runtimes import cuda
-from sam_edge.runtimes.cuda import BACKENDS, check_index, fail, fail_memory, find_cuda, version_text
+from sam_edge.runtimes.cuda import (
+    BACKENDS,
+    CompilerError,
+    check_index,
+    fail,
+    fail_memory,
+    find_cuda,
+    version_text,
+)
 from tests.runtimes.simulated_cuda import SimulatedCuda
 
 
 @pytest.fixture(autouse=True)
 def _nothing_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "_opened", {})
+    monkeypatch.setattr(cuda, "probe", lambda: None)
 
 
 @pytest.mark.parametrize(("number", "text"), [(12060, "12.6"), (13000, "13.0"), (11040, "11.4")])
@@ -52,6 +61,23 @@ def test_no_binding_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "_is_installed", lambda name: False)
     with pytest.raises(MissingExtraError, match=r"pip install 'sam-edge\[tensorrt\]'"):
         find_cuda()
+
+
+def test_a_missing_driver_is_said_before_a_binding_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_driver() -> None:
+        raise EngineError("no NVIDIA GPU here, or no driver for it")
+
+    monkeypatch.setattr(cuda, "probe", no_driver)
+    monkeypatch.setattr(cuda, "_is_installed", lambda name: True)
+    monkeypatch.setattr(cuda, "load", lambda where: pytest.fail("the binding was asked"))
+    with pytest.raises(EngineError, match="no NVIDIA GPU here, or no driver for it"):
+        find_cuda()
+
+
+@pytest.mark.parametrize("code", [200, 209, 218, 222])
+def test_a_kernel_that_does_not_fit_is_the_compilers_fault(code: int) -> None:
+    with pytest.raises(CompilerError):
+        fail(code, "cudaErrorX", "loading a kernel")
 
 
 @pytest.mark.parametrize("error", [ImportError("libcuda.so.1: cannot open\nshared object"), OSError("bad ELF")])

@@ -231,7 +231,7 @@ def test_what_cuda_reports_becomes_one_line(cuda: cuda_module.CudaApi) -> None:
         cuda.host_malloc(1 << 22, mapped=True)
     with pytest.raises(EngineError, match=r"waiting for the device \(CUDA_ERROR_ILLEGAL_ADDRESS, 700\)"):
         cuda.synchronize(1)
-    with pytest.raises(EngineError, match="nvcc cannot compile a kernel"):
+    with pytest.raises(cuda_module.CompilerError, match="nvcc cannot compile a kernel"):
         cuda.compile("wrong", "letterbox")
 
 

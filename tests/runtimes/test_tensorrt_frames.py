@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from sam_edge.bundle import find_bundle
-from sam_edge.errors import InputError
-from sam_edge.image import encoder_input
+from sam_edge.errors import EngineError, InputError
+from sam_edge.image import Layout, encoder_input, to_rgb
 from sam_edge.runtimes.cuda import CompilerError
+from sam_edge.runtimes.letterbox import LAYOUTS
 from sam_edge.runtimes.tensorrt import TensorRtRuntime
 from tests.runtimes.simulated_tensorrt import Simulation
 from tests.runtimes.tensorrt_graphs import write_encoder
@@ -67,3 +68,39 @@ def test_without_cudas_compiler_the_processor_prepares_frames(
         np.testing.assert_array_equal(embedding, expected)
     assert len(asked) == 1
     assert "kernel" not in simulation.cuda.log
+
+
+@pytest.mark.parametrize("compiler", [True, False], ids=["kernel", "processor"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_make_the_same_picture(
+    simulation: Simulation,
+    engine: TensorRtRuntime,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: Layout,
+    compiler: bool,
+) -> None:
+    def missing(source: str, function: str) -> int:
+        raise CompilerError("it is not installed")
+
+    if not compiler:
+        monkeypatch.setattr(simulation.cuda, "compile", missing)
+    view = MANIFEST.input_size.view((64, 40))
+    level = 2 / min(MANIFEST.preprocess.std)
+    for seed in range(2):
+        rgb = frame(seed)
+        image = {"rgb": rgb, "bgr": rgb[..., ::-1], "nv12": rgb.reshape(-1)[: 60 * 64].reshape(60, 64)}[layout]
+        embedding = engine.run_frame(image, view, MANIFEST.preprocess, layout)["embedding"]
+        expected = 2 * encoder_input(to_rgb(np.ascontiguousarray(image), layout), view, MANIFEST.preprocess)
+        np.testing.assert_allclose(embedding, expected, atol=1.01 * level)
+    assert ("kernel" in simulation.cuda.log) == compiler
+
+
+def test_memory_that_is_out_is_no_missing_compiler(
+    simulation: Simulation, engine: TensorRtRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out(source: str, function: str) -> int:
+        raise EngineError("out of device memory")
+
+    monkeypatch.setattr(simulation.cuda, "compile", out)
+    with pytest.raises(EngineError, match="out of device memory"):
+        engine.run_frame(frame(), MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)

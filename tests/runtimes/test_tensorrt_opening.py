@@ -53,6 +53,7 @@ def test_a_damaged_plan_is_removed_and_never_loaded(simulate: Simulate, encoder:
 def test_without_a_cuda_binding_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_module, "_is_installed", lambda name: False)
     monkeypatch.setattr(cuda_module, "_opened", {})
+    monkeypatch.setattr(cuda_module, "probe", lambda: None)
     with pytest.raises(MissingExtraError, match=r"cuda-python is not installed: .*sam-edge\[tensorrt\]"):
         plan_device()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 ROUNDS = 6
 """Raising doubles from round to round: at most 63 nodes in the end."""
@@ -11,6 +12,20 @@ Node = tuple[str, str]
 """Graph and node."""
 Islands = Mapping[str, frozenset[str]]
 """Graph -> names of the nodes that stay in float32."""
+WHOLE = "*"
+"""All nodes of a graph, where nodes are named."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What came of raising nodes to float32."""
+
+    islands: Islands
+    nodes: Sequence[Node]
+    """What was raised; (graph, WHOLE) for all of a graph."""
+    passes: bool
+    why: str = ""
+    """What else was found out, where it does not pass."""
 
 
 def raise_culprits(
@@ -18,12 +33,14 @@ def raise_culprits(
     islands: Islands,
     passes: Callable[[Islands], bool],
     rounds: int = ROUNDS,
-) -> tuple[Islands, list[Node]] | None:
+) -> Raised:
     """Add nodes to the islands until the model passes.
 
     Every round finds, by halving, the shortest beginning of the model that fails when it alone is in
     float16. Its last node did it, and is raised; if that was not enough, the next round's is raised with the
-    nodes after it, twice as many as in the round before, because a loss may be spread over many.
+    nodes after it, twice as many as in the round before, because a loss may be spread over many. A loss that
+    is spread wider is met at last by one half of the model in float32: all that follows the first graph, then
+    the first graph alone.
 
     Args:
         order: graph -> its nodes, as they run; graphs in the order of the model.
@@ -31,27 +48,32 @@ def raise_culprits(
         passes: whether the model passes with such islands.
 
     Returns:
-        The islands with which it passes, and what was raised; None if it does not pass even with all nodes
-        in float32, or after the last round.
+        The islands with which it passes; those of the last round if it does not.
     """
     everything: Islands = {graph: frozenset(nodes) for graph, nodes in order.items()}
     if not passes(everything):
-        return None
+        return Raised(islands, [], passes=False, why="it differs in float32, too")
+    given = islands
     raised: list[Node] = []
     for round_ in range(rounds):
         halves = [
             (graph, node) for graph, nodes in order.items() for node in nodes if node not in islands[graph]
         ]
         if not halves:
-            return None
+            break
         at = _first_failing(halves, everything, passes)
         graph = halves[at][0]
         found = [item for item in halves[at : at + 2**round_] if item[0] == graph]
         raised += found
         islands = {**islands, graph: islands[graph] | {node for _, node in found}}
         if passes(islands):
-            return islands, raised
-    return None
+            return Raised(islands, raised, passes=True)
+    first, *others = order
+    for whole in (others, [first]):
+        coarse = {**given, **{graph: everything[graph] for graph in whole}}
+        if passes(coarse):
+            return Raised(coarse, [(graph, WHOLE) for graph in whole], passes=True)
+    return Raised(islands, raised, passes=False, why=f"{first} and the rest each differ alone in float16")
 
 
 def _first_failing(halves: Sequence[Node], everything: Islands, passes: Callable[[Islands], bool]) -> int:

@@ -34,6 +34,8 @@ TRUSTED = "onnxruntime:cpu"
 are: all others are made from its graphs."""
 PROCESSOR_OF = {"onnxruntime": TRUSTED, "openvino": "openvino:CPU"}
 """Target -> where an export is checked, the same on every machine; devices are checked by `verify`."""
+NAMED = 3
+"""Layers that an error names."""
 CALIBRATION_RUNS = 12
 """Of each graph, at most: a decoder's ranges change little from prompt to prompt."""
 
@@ -141,18 +143,21 @@ def _mend(
         say(f"finding the layers that {engine} spoils")
         return not judge(attempt(replace(halved, islands=islands), shown), engine.precision)
 
-    mended = raise_culprits(halved.order(), halved.islands, passes)
-    if mended is not None:
-        islands, raised = mended
-        names = [*halved.raised, *(f"{graph}/{node}" for graph, node in raised)]
-        halved = replace(halved, islands=islands, raised=names)
+    raised = raise_culprits(halved.order(), halved.islands, passes)
+    names = [f"{graph}/{node}" for graph, node in raised.nodes]
+    why = raised.why
+    if raised.passes:
+        halved = replace(halved, islands=raised.islands, raised=[*halved.raised, *names])
         found = attempt(halved, expected)
         beyond = judge(found, engine.precision)
         if not beyond:
             return halved, found
+        why = "it then passes with one picture and not with all"
+    shown_names = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    tried = f"; raising {len(names)} layers to float32 ({shown_names}) did not mend it" if names else ""
     raise FidelityError(
-        f"{engine} differs from the model: {', '.join(beyond)}; raising layers to float32 did not mend it, "
-        "nothing was written: use --precision fp32 for it"
+        f"{engine} differs from the model: {', '.join(beyond)}{tried}; {why}; nothing was written: "
+        "use --precision fp32 for it"
     )
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sam_edge.bundle import Bundle, check_target, write_bundle
 from sam_edge.errors import OutputError
 from sam_edge.files import sha256
@@ -50,6 +53,9 @@ class ExportSettings:
     precisions: tuple[Precision, ...] = ("fp32",)
     images: Path | None = None
     """Folder of pictures to calibrate and to check with; None: generated ones."""
+    limit: int | None = None
+    """How many of them to check with, at most; float16's ranges are found on as many others, where there are
+    enough. None: as `PICTURES` says."""
     input_wh: tuple[int, int] | None = None
     """Width and height of a rectangular encoder input; None: the family's own."""
     interface: str | None = None
@@ -100,7 +106,7 @@ def export(
         exportable = as_exportable(model, spec)
         sources = exportable.graphs()
         progress("computing the reference", 0.05)
-        images = pictures(settings.images, max(PICTURES[precision] for precision in settings.precisions))
+        ranging, images = _pictures(settings)
         expected = references(exportable, spec, images, _max_points(sources))
         exam = examined(exportable, spec, _max_points(sources))
         write_exam(exam, folder)
@@ -142,11 +148,20 @@ def export(
             progress(f"comparing {engine} with PyTorch", 0.6)
             bundle = _accept(bundle, engine, measure_engine(bundle, engine, [exam, *expected]))
         if "fp16" in settings.precisions:
-            bundle = _with_halves(bundle, settings, expected, progress, warn)
+            bundle = _with_halves(bundle, settings, ranging, expected, progress, warn)
         progress("writing", 0.95)
         write_bundle(out, bundle.manifest, folder)
     progress("done", 1.0)
     return out
+
+
+def _pictures(settings: ExportSettings) -> tuple[Sequence[NDArray[np.uint8]], Sequence[NDArray[np.uint8]]]:
+    """What ranges are found on, and what engines are checked with: others, if there are two or more."""
+    count = settings.limit or max(PICTURES[precision] for precision in settings.precisions)
+    if "fp16" not in settings.precisions:
+        return [], pictures(settings.images, count)
+    shown = pictures(settings.images, 2 * count)
+    return shown[1::2] or shown, shown[::2]
 
 
 def _max_points(sources: list[GraphSource]) -> int:
@@ -163,7 +178,12 @@ def _engines(settings: ExportSettings, precision: Precision) -> list[Engine]:
 
 
 def _with_halves(
-    bundle: Bundle, settings: ExportSettings, expected: Sequence[Expected], progress: Progress, warn: Warn
+    bundle: Bundle,
+    settings: ExportSettings,
+    ranging: Sequence[NDArray[np.uint8]],
+    expected: Sequence[Expected],
+    progress: Progress,
+    warn: Warn,
 ) -> Bundle:
     """Add an fp16 engine for every target; those of this machine are checked in it, all in the emulation."""
 
@@ -171,7 +191,7 @@ def _with_halves(
         progress(step, 0.75)
 
     progress("finding what float16 can hold", 0.65)
-    halved = find_halves(bundle, [one.image for one in expected])
+    halved = find_halves(bundle, ranging)
     progress("comparing emulated fp16 with PyTorch", 0.75)
     halved, found = mend(halved, bundle, EMULATION, expected, say)
     for name in halved.write(EMULATION, bundle.path).values():

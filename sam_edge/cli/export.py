@@ -61,6 +61,11 @@ class FamilyOption(click.Option):
     help="Folder of pictures to find the ranges and to check with.  [default: generated ones]",
 )
 @click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    help="Pictures to check with, at most; as many others for the ranges of fp16.  [default: 1, for fp16 3]",
+)
+@click.option(
     "--input",
     "input_wh",
     metavar="WxH",
@@ -81,6 +86,7 @@ def export(
     targets: str,
     precisions: str,
     images: Path | None,
+    limit: int | None,
     input_wh: str | None,
     interface: str | None,
     as_json: bool,
@@ -104,6 +110,7 @@ def export(
         "targets": _names(targets, "--target", TARGETS),
         "precisions": _names(precisions, "--precision", PRECISIONS),
         "images": images,
+        "limit": limit,
         "input_wh": _size(input_wh) if input_wh else None,
         "interface": interface,
     }
@@ -160,7 +167,7 @@ def _summary(bundle: Bundle) -> str:
         line = engine_line(manifest, engine)
         lines.append(
             f"{line}; embedding {found['embedding_max']:.1g}, logits {found['logits_max']:.1g}, "
-            f"predicted IoU {found['iou_max']:.1g} away at most"
+            f"predicted IoU {found['iou_max']:.1g} away at most; pictures: {found['pictures']:.0f}"
         )
         if raised := manifest.raised.get(engine.graphs_key):
             lines.append(f"  raised to float32: {', '.join(raised)}")

@@ -56,8 +56,7 @@ class Upsampled(nn.Module):
         """`size` is (H, W): twice (h, w), or one less where that was odd."""
         x = self.op_list[0](x)
         rows, columns = (
-            interpolation(half, 2 * half)[:count]
-            for half, count in zip(x.shape[2:], size, strict=True)
+            interpolation(half, 2 * half)[:count] for half, count in zip(x.shape[2:], size, strict=True)
         )
         return resampled(x, rows, columns)
 

@@ -146,9 +146,7 @@ class Neck(nn.Module):
 
 
 def _enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
-    rows, columns = (
-        interpolation(count, larger) for count, larger in zip(x.shape[2:], size, strict=True)
-    )
+    rows, columns = (interpolation(count, larger) for count, larger in zip(x.shape[2:], size, strict=True))
     return resampled(x, rows, columns)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from sam_edge.bundle import find_bundle
+from sam_edge.bundle import Bundle, find_bundle
 from sam_edge.errors import CheckpointError, FidelityError, OutputError
 from sam_edge.exporters import engines, onnx_graph
 from sam_edge.exporters import export as export_module
+from sam_edge.exporters.engines import Halved
 from sam_edge.exporters.export import ExportSettings, export
 from sam_edge.exporters.fidelity import references
 from sam_edge.exporters.gate import LIMITS
@@ -101,11 +103,19 @@ def test_half_precision_for_every_target(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "photos").mkdir()
-    for index in range(2):
+    for index in range(4):
         write_image(tmp_path / "photos" / f"{index}.png", picture((96 + 32 * index, 96)))
     settings = ExportSettings(
-        targets=("onnxruntime", "tensorrt"), precisions=("fp32", "fp16"), images=tmp_path / "photos"
+        targets=("onnxruntime", "tensorrt"), precisions=("fp32", "fp16"), images=tmp_path / "photos", limit=2
     )
+    ranged: list[int] = []
+
+    def find_halves(bundle: Bundle, images: Sequence[np.ndarray]) -> Halved:
+        ranged.extend(image.shape[1] for image in images)
+        halved: Halved = engines.find_halves(bundle, images)
+        return halved
+
+    monkeypatch.setattr(export_module, "find_halves", find_halves)
     # A machine without TensorRT.
     monkeypatch.setattr(engines, "is_here", lambda runtime: runtime == "onnxruntime")
     monkeypatch.setattr(export_module, "is_here", lambda runtime: runtime == "onnxruntime")
@@ -113,6 +123,8 @@ def test_half_precision_for_every_target(
     monkeypatch.setattr(export_module, "check_engine", lambda bundle, engine: [f"{engine} has been seen"])
     folder = export(tiny_checkpoint, tmp_path / "half", settings=settings, warn=linted.append)
     assert linted == ["tensorrt fp32 has been seen", "tensorrt fp16 has been seen"]
+    # The ranges are found on pictures that the engines are not checked with: 96 and 160 wide.
+    assert ranged == [128, 192]
     manifest = find_bundle(folder).manifest
     assert set(manifest.engines) == {"onnxruntime-fp16", "tensorrt-fp16"}
     assert manifest.engines["tensorrt-fp16"]["decoder"] == "decoder.tensorrt.fp16.onnx"

@@ -147,9 +147,6 @@ def test_another_failure_ends_in_its_last_error(graph: Path) -> None:
         FakeTrt(),
         FakeTrt(builds=False),
         FakeTrt(parse_errors=[ParserError(why="no", name="n", operator="Foo")]),
-        FakeTrt(
-            inputs=("image",), builds=False, logs=[(Severity.ERROR, "requested 500000000 bytes: out of memory")]
-        ),
     ],
 )
 def test_no_builder_is_left_to_the_garbage_collector(trt: FakeTrt, graph: Path) -> None:

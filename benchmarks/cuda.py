@@ -22,6 +22,7 @@ import click
 import numpy as np
 
 from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.cli.options import parse_size
 from sam_edge.errors import SamEdgeError
 from sam_edge.manifest import Precision
 from sam_edge.prompt import Prompt
@@ -30,7 +31,7 @@ from sam_edge.segmenter import Segmenter, choose_engine
 from sam_edge.tensors import Arrays
 from sam_edge.wrapped import Wrapped
 
-from .options import Benchmark, json_option, parse_size, size_option
+from .options import Benchmark, json_option, size_option
 
 WARMUP = 3
 """Rounds before the clock counts: algorithms are searched and graphs recorded in them."""
@@ -177,7 +178,7 @@ def main(model: str, precision: Precision | None, size: str, rounds: int, device
       python -m sam_edge.benchmarks.cuda
       python -m sam_edge.benchmarks.cuda --model mobile_sam/ --precision fp16 --json
     """
-    timings, refused = measure(find_bundle(model), parse_size(size), rounds, device, precision)
+    timings, refused = measure(find_bundle(model), parse_size(size, "--size"), rounds, device, precision)
     if as_json:
         document = {"timings": {name: asdict(timing) for name, timing in timings.items()}, "refused": refused}
         click.echo(json.dumps({"model": model, "size": size, "device": device, "rounds": rounds} | document))

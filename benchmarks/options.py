@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sam_edge.errors import InputError, SamEdgeError
+from sam_edge.errors import SamEdgeError
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 size_option = click.option(
@@ -35,15 +35,3 @@ class Benchmark(click.Command):
         except SamEdgeError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(2)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of --size WxH.
-
-    Raises:
-        InputError: it is not of that form.
-    """
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise InputError(f"--size {text!r} is not of the form WxH, such as 1280x720")
-    return int(width), int(height)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.cli.options import parse_size
 from sam_edge.cores import usable_cores
 from sam_edge.image import encoder_input
 from sam_edge.prompt import Prompt
@@ -26,7 +27,7 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.tensors import Arrays
 from sam_edge.wrapped import Wrapped
 
-from .options import Benchmark, json_option, parse_size, size_option, threads_option
+from .options import Benchmark, json_option, size_option, threads_option
 from .timing import interleaved_ms
 
 Direct = Callable[[Arrays], Any]
@@ -154,7 +155,7 @@ def main(
       python -m sam_edge.benchmarks.overhead
       python -m sam_edge.benchmarks.overhead --runtime onnxruntime --threads 2 --json
     """
-    frame_wh = parse_size(size)
+    frame_wh = parse_size(size, "--size")
     report = {
         runtime: measure(model, runtime, frame_wh, threads or usable_cores(), rounds) for runtime in runtimes
     }

@@ -11,12 +11,12 @@ from typing import Any
 import click
 import numpy as np
 
-from sam_edge.cli.options import model_options
+from sam_edge.cli.options import model_options, parse_size
 from sam_edge.manifest import Precision
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter, load
 
-from .options import Benchmark, json_option, parse_size, size_option
+from .options import Benchmark, json_option, size_option
 from .timing import gemm_call, gemm_gflops, interleaved_ms
 
 
@@ -66,7 +66,7 @@ def main(
       python -m sam_edge.benchmarks.stages --runtime onnxruntime
       python -m sam_edge.benchmarks.stages --runtime openvino --size 640x480 --json
     """
-    frame_wh = parse_size(size)
+    frame_wh = parse_size(size, "--size")
     with load(model, runtime=runtime, precision=precision, threads=threads) as segmenter:
         numbers = measure(segmenter, frame_wh, rounds)
     click.echo(

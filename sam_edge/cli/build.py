@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sam_edge.bundle import find_bundle
-from sam_edge.errors import InputError
+from sam_edge.cli.options import parse_size
+from sam_edge.cli.progress import progress
 from sam_edge.lazy import load
 from sam_edge.machine import this_machine
 from sam_edge.manifest import PRECISIONS, Precision
 from sam_edge.runtime import split_name
 
-STEPS = 100
-"""The bar counts per cent."""
 LINT_ERRORS = 1
 """Exit code of a dry run that found what TensorRT would refuse."""
 NOT_LINTED = 3
@@ -79,7 +75,7 @@ def build(
     """
     plans = "sam_edge.exporters.tensorrt_plans"
     device = device and split_name(f"tensorrt:{device}")[1]
-    input_wh = None if input_text is None else _size(input_text)
+    input_wh = None if input_text is None else parse_size(input_text, "--input")
     bundle = find_bundle(model)
     engine = load(f"{plans}:choose_engine")(bundle, precision, device)
     settings = load("sam_edge.exporters.tensorrt_settings:BuilderSettings")(workspace_mb=workspace_mb)
@@ -95,41 +91,10 @@ def build(
     workshop = load(f"{plans}:find_workshop")(this_machine(), device)
     for warning in load("sam_edge.exporters.tensorrt_dry_run:check_jobs")(jobs):
         click.echo(warning, err=True)
-    with _progress() as show:
-        outcomes = list(load(f"{plans}:build_jobs")(workshop, jobs, show))
+    with progress() as shown:
+        outcomes = list(load(f"{plans}:build_jobs")(workshop, jobs, shown.show))
     click.echo(json.dumps([_outcome(item) for item in outcomes], indent=2) if as_json else _done(outcomes))
     return 0
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on a terminal, and one line a step elsewhere."""
-    if not sys.stderr.isatty():
-        said: list[str] = []
-
-        def say(step: str, done: float) -> None:
-            if [step] != said[-1:]:
-                said.append(step)
-                click.echo(step, err=True)
-
-        yield say
-        return
-    bar = click.progressbar(
-        length=STEPS, file=sys.stderr, item_show_func=lambda step: step, show_eta=False, update_min_steps=0
-    )
-
-    def show(step: str, done: float) -> None:
-        bar.update(round(done * STEPS) - bar.pos, step)
-
-    with bar:
-        yield show
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise InputError(f"--input {text!r} is not of the form WxH, such as 512x288")
-    return int(width), int(height)
 
 
 def _planned(document: dict[str, Any]) -> str:

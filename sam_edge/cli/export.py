@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ import click
 
 from sam_edge.bundle import Bundle, find_bundle
 from sam_edge.cli.fidelity import engine_line
+from sam_edge.cli.options import parse_size
+from sam_edge.cli.progress import progress
 from sam_edge.errors import InputError, MissingExtraError
 from sam_edge.lazy import load
 from sam_edge.manifest import PRECISIONS, Engine, Manifest
 
-STEPS = 100
-"""The bar counts per cent."""
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
 INTERFACES = ("samexporter", "official")
 NOT_FREE = "non-commercial"
@@ -111,25 +110,14 @@ def export(
         "precisions": _names(precisions, "--precision", PRECISIONS),
         "images": images,
         "limit": limit,
-        "input_wh": _size(input_wh) if input_wh else None,
+        "input_wh": parse_size(input_wh, "--input") if input_wh else None,
         "interface": interface,
     }
     write = load("sam_edge.exporters.export:export")
     settings = load("sam_edge.exporters.export:ExportSettings")(**choices)
-    bar = click.progressbar(
-        length=STEPS,
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-        item_show_func=lambda step: step,
-        show_eta=False,
-    )
-
-    def show(step: str, done: float) -> None:
-        bar.update(round(done * STEPS) - bar.pos, step)
-
     warnings: list[str] = []
-    with bar:
-        write(checkpoint, out, family, name, show, settings, warnings.append)
+    with progress(lines=False) as bar:
+        write(checkpoint, out, family, name, bar.show, settings, warnings.append)
     bundle = find_bundle(out)
     click.echo((bundle.path / "manifest.json").read_text() if as_json else _summary(bundle), nl=not as_json)
     for text in warnings:
@@ -145,13 +133,6 @@ def _names(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
         if name not in known:
             raise InputError(f"{option} {name!r}: choose of {', '.join(known)}, separated by commas")
     return names
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise InputError(f"--input {text!r} is not of the form WxH, such as 1024x576")
-    return int(width), int(height)
 
 
 def _summary(bundle: Bundle) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sam_edge.errors import InputError
 from sam_edge.manifest import PRECISIONS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,6 +22,18 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)
         return number
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """Width and height of WxH, which `option` was given.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InputError(f"{option} {text!r} is not of the form WxH, such as 1024x576")
+    return int(width), int(height)
 
 
 runtime_option = click.option(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.cli.progress import progress
 from sam_edge.errors import OutputError
 from sam_edge.lazy import load
 from sam_edge.manifest import PRECISIONS
@@ -75,34 +73,20 @@ def verify(
     bundle = find_bundle(model)
     engines = load(f"{where}.verify:engines_of")(bundle, runtimes, precisions)
     shown = load(f"{where}.pictures:pictures")(images, limit)
-    with _progress(len(shown) * (1 + len(engines))) as (say, each):
+    with progress(len(shown) * (1 + len(engines))) as bar:
         verdicts, found = load(f"{where}.verify:verify")(
-            bundle, engines, shown, repair=repair and not dry_run, threads=threads, say=say, each=each
+            bundle,
+            engines,
+            shown,
+            repair=repair and not dry_run,
+            threads=threads,
+            say=bar.say,
+            each=bar.advance,
         )
     stored = not dry_run and _store(found)
     document = _document(bundle.manifest.name, verdicts, stored)
     click.echo(json.dumps(document, indent=2) if as_json else _table(document))
     return 0 if all(verdict.passed for verdict in verdicts) else 1
-
-
-@contextmanager
-def _progress(pictures: int) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
-    """What is told of every step, and what is called after every picture: a bar, or lines off a terminal."""
-    if not sys.stderr.isatty():
-        said: list[str] = []
-
-        def say(step: str) -> None:
-            if [step] != said[-1:]:
-                said.append(step)
-                click.echo(step, err=True)
-
-        yield say, lambda: None
-        return
-    bar = click.progressbar(
-        length=pictures, file=sys.stderr, item_show_func=lambda step: step, show_eta=False, update_min_steps=0
-    )
-    with bar:
-        yield lambda step: bar.update(0, step), lambda: bar.update(1, bar.current_item)
 
 
 def _store(bundle: Bundle) -> bool:

@@ -10,7 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sam_edge.benchmarks.options import Benchmark, json_option, parse_size, size_option
+from sam_edge.benchmarks.options import Benchmark, json_option, size_option
+from sam_edge.cli.options import parse_size
 from sam_edge.errors import EngineError, InputError
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -39,7 +40,7 @@ def test_help_has_an_example_that_is_taken(name: str) -> None:
 
 
 def fail(size: str, as_json: bool) -> None:
-    raise EngineError(f"{parse_size(size)} {as_json}: no such engine")
+    raise EngineError(f"{parse_size(size, '--size')} {as_json}: no such engine")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def fail(size: str, as_json: bool) -> None:
     [
         ([], "error: (1280, 720) False: no such engine\n"),
         (["--size", "64x48", "--json"], "error: (64, 48) True: no such engine\n"),
-        (["--size", "64x"], "error: --size '64x' is not of the form WxH, such as 1280x720\n"),
+        (["--size", "64x"], "error: --size '64x' is not of the form WxH, such as 1024x576\n"),
     ],
 )
 def test_errors_are_one_line_and_code_2(arguments: list[str], line: str) -> None:
@@ -59,4 +60,4 @@ def test_errors_are_one_line_and_code_2(arguments: list[str], line: str) -> None
 @pytest.mark.parametrize("text", ["", "x", "12", "1x2x3", "-4x5", "0x9", "9x0", "4.5x2"])
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="is not of the form WxH"):
-        parse_size(text)
+        parse_size(text, "--size")

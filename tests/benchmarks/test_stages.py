@@ -21,7 +21,7 @@ def test_every_stage_is_timed() -> None:
     answer = CliRunner().invoke(main, [*QUICKLY, "--json"])
     assert answer.exit_code == 0
     numbers = json.loads(answer.output)
-    assert numbers.pop("engine") == "onnxruntime fp32"
+    assert numbers.pop("engine") == "onnxruntime:cpu fp32"
     assert set(numbers) == {
         *("encode_ms", "decode_ms", "full_size_ms", "gemm_ms"),
         *("encode_per_s", "decode_per_s", "gemm_gflops"),
@@ -33,7 +33,7 @@ def test_every_stage_is_timed() -> None:
 @pytest.mark.usefixtures("quick_gemm")
 def test_table() -> None:
     lines = CliRunner().invoke(main, QUICKLY).output.splitlines()
-    assert lines[0].split() == ["engine", "onnxruntime", "fp32"]
+    assert lines[0].split() == ["engine", "onnxruntime:cpu", "fp32"]
 
 
 def test_no_other_runtime_is_imported() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +17,7 @@ from sam_edge.image import encoder_input, read_image
 from sam_edge.manifest import Preprocess
 from sam_edge.runtimes.device_array import DeviceArray
 from sam_edge.runtimes.letterbox import LAYOUTS, Layout, Letterbox
+from tests.layouts import laid_out
 from tests.runtimes.simulated_cuda import SimulatedCuda
 
 SAM = Preprocess((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "antialias")
@@ -33,23 +33,6 @@ def picture(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
     waves = [127 + 160 * np.sin(xs / 9 + k) * np.cos(ys / 7 - k) for k in range(3)]
     noise = rng.integers(-60, 61, (height, width, 3))
     return np.clip(np.stack(waves, axis=2) + noise, 0, 255).astype(np.uint8)
-
-
-def to_nv12(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (H * 3 / 2, W), by way of OpenCV's planar I420."""
-    height, width, _ = rgb.shape
-    planar = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).reshape(-1)
-    luma, chroma = planar[: height * width], planar[height * width :]
-    pairs = np.stack([chroma[: chroma.size // 2], chroma[chroma.size // 2 :]], axis=1)
-    return np.concatenate([luma, pairs.reshape(-1)]).reshape(height * 3 // 2, width)
-
-
-def laid_out(rgb: NDArray[np.uint8], layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A picture in a layout, and what of its colours is left in RGB."""
-    if layout == "nv12":
-        frame = to_nv12(rgb)
-        return frame, np.asarray(cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_NV12), np.uint8)
-    return (rgb if layout == "rgb" else rgb[..., ::-1]), rgb
 
 
 def computed(

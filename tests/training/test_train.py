@@ -121,8 +121,7 @@ def test_shipped_weights_equal_the_averaged_model(tmp_path: Path) -> None:
         about = stored.metadata()
         assert about["family"] == "nano"
         assert about["steps"] == "3"
-        # safe_open has keys() but is no mapping to iterate over.
-        assert all(stored.get_tensor(key).dtype == torch.float16 for key in stored.keys())  # noqa: SIM118
+        assert all(stored.get_tensor(key).dtype == torch.float16 for key in stored.keys())  # noqa: SIM118 - no mapping, cannot be iterated over
     plain = load_weights(file)
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():

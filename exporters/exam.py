@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle import Bundle
-from sam_edge.errors import BundleError
+from sam_edge.errors import BundleError, FidelityError
 from sam_edge.geometry import InputSize
-from sam_edge.manifest import Precision
+from sam_edge.manifest import Engine, Precision
 from sam_edge.prompt import Prompt
+from sam_edge.runtime import OpenRuntime
 from sam_edge.segmenter import MASK_STRIDE, Segmenter
 
-from .gate import LIMITS, Answer, Expected, Limits
+from .frames import Frames
+from .gate import LIMITS, Answer, Expected, Limits, judge, measure
 
 ANSWERS = "pytorch.npz"
 """The file in a model folder."""
@@ -51,6 +53,12 @@ def exam_picture(size: InputSize) -> NDArray[np.uint8]:
     image[disc] = image[disc] // 4 + (180, 40, 20)
     image[block] = image[block] // 4 + (10, 90, 190)
     return image.astype(np.uint8)
+
+
+def exam_input_wh(size: InputSize) -> tuple[int, int]:
+    """What the encoder sees of the picture: (width, height)."""
+    height, width = exam_picture(size).shape[:2]
+    return size.view((width, height)).input_wh
 
 
 def exam_questions(size: InputSize, max_points: int, *, takes_masks: bool) -> list[tuple[Prompt, bool | None]]:
@@ -130,3 +138,20 @@ def read_exam(bundle: Bundle, segmenter: Segmenter) -> Expected | None:
             return Expected(exam_picture(size), stored["embedding"], answers, stride, step)
     except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
         raise BundleError(f"{path} holds no answers of PyTorch ({error}); export the model again") from error
+
+
+def sit_exam(bundle: Bundle, engine: Engine, opener: OpenRuntime) -> dict[str, float] | None:
+    """Measure an engine in the exam; None where the folder has no answers.
+
+    Raises:
+        FidelityError: it does not pass.
+    """
+    frames = Frames(opener)
+    with Segmenter(bundle, frames, engine=engine) as segmenter:
+        exam = read_exam(bundle, segmenter)
+        if exam is None:
+            return None
+        found = measure(segmenter, [exam], frames_rms=frames.rms)
+    if beyond := judge(found, engine.precision, exam_limits(engine.precision)):
+        raise FidelityError(f"{engine} answers otherwise than PyTorch did at export: {', '.join(beyond)}")
+    return found

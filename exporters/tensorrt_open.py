@@ -1,26 +1,103 @@
-"""Opening graphs in TensorRT that have no plan here yet: it is built first, as `sam-edge build` would."""
+"""Opening what has no TensorRT plan here yet: it is built first, as `sam-edge build` would."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sam_edge.errors import BundleError
+from sam_edge.bundle import Bundle
+from sam_edge.errors import BundleError, FidelityError
 from sam_edge.machine import this_machine
-from sam_edge.manifest import Manifest
+from sam_edge.manifest import Engine, Manifest
 from sam_edge.plans import discard_plan, graph_sha256
-from sam_edge.runtime import Runtime
+from sam_edge.runtime import OpenRuntime, Runtime, find_runtime, split_name
 
+from .exam import exam_input_wh, sit_exam
 from .openers import Say
-from .tensorrt_plans import Job, Workshop, build_job, find_workshop, graph_job, keep_plan, ready_plan
+from .tensorrt_plans import (
+    Job,
+    Outcome,
+    Workshop,
+    build_job,
+    build_jobs,
+    find_workshop,
+    graph_job,
+    keep_plan,
+    plan_jobs,
+    ready_plan,
+)
 from .tensorrt_settings import BuilderSettings
 
 KEPT_TRIALS = 16
 """Plans of tried graphs that stay at hand. A search asks for most of them once and for a few again and again;
 all of them would fill a small disk."""
+
+
+def prepare(bundle: Bundle, engine: Engine, opener: OpenRuntime, say: Say) -> None:
+    """Build all plans that an engine lacks here, and compare it with PyTorch before it is used.
+
+    Args:
+        opener: TensorRT's, for the engine's device.
+        say: told every step once, and why it is taken.
+
+    Raises:
+        FidelityError: what was built computes something else; it has been removed.
+        EngineError, MissingExtraError: nothing can be built here.
+    """
+    workshop = find_workshop(this_machine(), split_name(engine.runtime)[1])
+    missing = [
+        job
+        for job in plan_jobs(bundle, engine, BuilderSettings())
+        if ready_plan(job.graph, workshop.device, workshop.folder) is None
+    ]
+    said: set[str] = set()
+
+    def say_once(step: str, done: float) -> None:
+        if step not in said:
+            said.add(step)
+            say(step)
+
+    outcomes = list(build_jobs(workshop, missing, say_once))
+    say(compare(bundle, engine, outcomes, opener))
+
+
+def compare(
+    bundle: Bundle,
+    engine: Engine,
+    outcomes: Sequence[Outcome],
+    opener: OpenRuntime | None = None,
+    input_wh: tuple[int, int] | None = None,
+) -> str:
+    """Hold an engine whose plans were built against PyTorch's answers that its folder brings along.
+
+    Args:
+        opener: TensorRT's, for the engine's device; None finds it.
+        input_wh: the one encoder input that the plans take; None: every one that the model takes.
+
+    Returns:
+        What was found, in a line.
+
+    Raises:
+        FidelityError: it computes something else; what was built has been removed.
+    """
+    asked_wh = exam_input_wh(bundle.manifest.input_size)
+    if input_wh not in {None, asked_wh}:
+        return "{} was not compared: PyTorch's answers are for an input of {}x{}".format(engine, *asked_wh)
+    try:
+        found = sit_exam(bundle, engine, opener or find_runtime(engine.runtime)[1])
+    except FidelityError as error:
+        for outcome in outcomes:
+            discard_plan(outcome.plan)
+        raise FidelityError(
+            f"{error}; its plans were removed: run sam-edge verify {bundle.path} --runtime {engine.runtime} "
+            f"--precision {engine.precision}, which mends what it can"
+        ) from error
+    if found is None:
+        return f"{engine} was not compared: {bundle.path} has no answers of PyTorch, export the model again"
+    return f"{engine}: mask IoU {found['mask_iou_mean']:.4f} against PyTorch"
 
 
 class PlanOpener:

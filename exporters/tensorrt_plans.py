@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from sam_edge.bundle import Bundle
 from sam_edge.cache import BlobCache
-from sam_edge.errors import BundleError, EngineError, InputError
+from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.files import naming
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
@@ -43,8 +43,6 @@ from .tensorrt_settings import BuilderSettings, graph_shapes, named_shapes, work
 RUNTIME = "tensorrt"
 Progress = Callable[[str, float], None]
 """Called with what begins now, and the share of the work that is done, 0..1."""
-_CURE = "; run sam-edge build"
-"""What `find_plan` advises is just what happens next."""
 
 
 @dataclass(frozen=True)
@@ -233,8 +231,8 @@ def find_job_plan(job: Job, device: PlanDevice, folder: Path) -> Path | str:
     try:
         path = find_plan(job.graph, device, job.settings.document(), folder)
         read_plan(path)
-    except BundleError as error:
-        return str(error).partition(_CURE)[0]
+    except PlanError as error:
+        return error.without_cure
     return path
 
 
@@ -243,7 +241,7 @@ def ready_plan(graph: Path, device: PlanDevice, folder: Path) -> Path | None:
     try:
         path = find_plan(graph, device, None, folder)
         read_plan(path)
-    except BundleError:
+    except PlanError:
         return None
     return path
 

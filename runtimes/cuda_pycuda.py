@@ -58,6 +58,7 @@ class PyCuda:
         except pycuda.driver.Error as error:
             line = " ".join(str(error).split())
             raise EngineError(f"pycuda finds no usable CUDA device ({line}): check nvidia-smi") from error
+        self._kernels: dict[tuple[str, str], int] = {}
         device = pycuda.driver.Device(index)
         attribute = pycuda.driver.device_attribute
         self.device = CudaDevice(
@@ -157,6 +158,13 @@ class PyCuda:
         self._driver.call("freeing a graph", "cuGraphExecDestroy", graph)
 
     def compile(self, source: str, function: str) -> int:
+        # Kept for good, and so loaded once: who made it first may be gone before who uses it last.
+        key = (source, function)
+        if key not in self._kernels:
+            self._kernels[key] = self._compile(source, function)
+        return self._kernels[key]
+
+    def _compile(self, source: str, function: str) -> int:
         from pycuda.compiler import compile as nvcc
 
         major, minor = self.device.compute_capability

@@ -66,6 +66,7 @@ class CudaPython:
         self._priorities = {False: int(lowest), True: int(highest)}
         # cuda-python before 12.9.2 waits with the interpreter locked: no decoder could overtake an encoder.
         self._driver = LibCuda()
+        self._kernels: dict[tuple[str, str], int] = {}
 
     def enter(self) -> None:
         _call("choosing the device", cudart.cudaSetDevice, self.device.index)
@@ -160,6 +161,13 @@ class CudaPython:
         _call("freeing a graph", cudart.cudaGraphExecDestroy, graph)
 
     def compile(self, source: str, function: str) -> int:
+        # Kept for good, and so loaded once: who made it first may be gone before who uses it last.
+        key = (source, function)
+        if key not in self._kernels:
+            self._kernels[key] = self._compile(source, function)
+        return self._kernels[key]
+
+    def _compile(self, source: str, function: str) -> int:
         cubin = compile_cubin(source, self.device.compute_capability)
         image = ctypes.create_string_buffer(cubin, len(cubin))
         module = _call("loading a kernel", driver.cuModuleLoadData, ctypes.addressof(image))

@@ -7,6 +7,7 @@ and are taken from there without a copy.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -15,20 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.errors import InputError, SamEdgeError
+from sam_edge.errors import InputError, PlanError, SamEdgeError
 from sam_edge.geometry import View
 from sam_edge.image import Layout, check_image, encoder_input, to_rgb
 from sam_edge.machine import this_machine
 from sam_edge.manifest import Preprocess
-from sam_edge.plans import PlanDevice, find_plan, read_plan
+from sam_edge.plans import PlanDevice, discard_plan, find_plan, read_plan
 from sam_edge.runtime import OpenRuntime
 from sam_edge.tensors import Arrays
 
 from .cuda import CompilerError, CudaApi, find_cuda
 from .device_release import when_dropped
 from .letterbox import Letterbox
+from .letterbox_kernel import FUNCTION, KERNEL
 from .tensorrt_api import RuntimeModule, load_tensorrt
 from .tensorrt_plan import ENCODER_INPUT, LoadedPlan
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,22 @@ class TensorRtRuntime:
             folder: the cache of plans; None takes this user's.
 
         Raises:
-            BundleError: there is no plan of this graph for this device; it says why, and how to build one.
+            PlanError: there is no plan of this graph for this device; it says why, and how to build one. A
+                damaged one, or one that TensorRT refuses, is removed.
             EngineError: no device, driver or memory.
             MissingExtraError: TensorRT or a CUDA binding is not installed.
         """
         gpu = gpu or find_gpu(device_index(device))
-        plan, key = read_plan(find_plan(graph, describe(gpu), None, folder))
+        path = find_plan(graph, describe(gpu), None, folder)
+        plan, key = read_plan(path)
         self.cuda = gpu.cuda
         """The device; a `Letterbox` on it makes inputs that need no copy."""
-        self._plan = LoadedPlan(gpu.cuda, gpu.trt, plan, graph, key.shapes)
+        try:
+            self._plan = LoadedPlan(gpu.cuda, gpu.trt, plan, graph, key.shapes)
+        except PlanError:
+            # By its key it fits: as long as it is there, nothing would build another.
+            discard_plan(path)
+            raise
         self._dropped = when_dropped(self, self._plan.close)
         self.inputs, self.outputs = self._plan.inputs, self._plan.outputs
         self._letterboxes: dict[tuple[Preprocess, Layout], Letterbox | None] = {}
@@ -117,17 +128,26 @@ class TensorRtRuntime:
             if key not in self._letterboxes:
                 try:
                     self._letterboxes[key] = Letterbox(self.cuda, preprocess, layout)
-                except CompilerError:
+                except CompilerError as error:
+                    _log.warning("frames are prepared on the processor, which is slower: %s", error)
                     self._letterboxes[key] = None
             return self._letterboxes[key]
 
 
 def usable_devices() -> dict[str, str | None]:
-    """The first GPU, with None where TensorRT can use it, and why not in one line where it cannot."""
+    """The first GPU, with None where TensorRT can use it, and why not in one line where it cannot.
+
+    Where the kernel that prepares frames cannot be compiled, that is said as `letterbox`.
+    """
     try:
-        find_gpu()
+        gpu = find_gpu()
     except SamEdgeError as error:
         return {"cuda": str(error)}
+    try:
+        gpu.cuda.enter()
+        gpu.cuda.compile(KERNEL, FUNCTION)
+    except CompilerError as error:
+        return {"cuda": None, "letterbox": f"frames are prepared on the processor: {error}"}
     return {"cuda": None}
 
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from sam_edge.errors import EngineError, InputError
+from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.tensors import Arrays, TensorSpec
 
 from .cuda import CudaApi, fail_memory
@@ -55,7 +55,8 @@ class LoadedPlan:
         """Load the plan of `graph`, whose tensors have `free_shapes` in it.
 
         Raises:
-            EngineError: TensorRT refuses the plan, or memory is out; nothing is left on the device.
+            PlanError: TensorRT refuses the plan.
+            EngineError: memory is out. In both cases nothing is left on the device.
         """
         self._cuda = cuda
         self._complaints = Complaints()
@@ -122,7 +123,7 @@ class LoadedPlan:
             reason = self._complaints.take()
             if "memory" in reason.lower():
                 fail_memory(len(plan), cuda)
-            raise EngineError(f"TensorRT cannot load the plan of {graph}: {reason}; run sam-edge build")
+            raise PlanError(f"TensorRT cannot load the plan of {graph}: {reason}; run sam-edge build")
         self.inputs, self.outputs = _specs(engine, trt, free_shapes)
         self._workspace = self._pool.take(engine.device_memory_size_v2)
         urgent = all(spec.name != ENCODER_INPUT for spec in self.inputs)

@@ -4,6 +4,7 @@
     ├── InputError          an image, point, gaze file or option that cannot be used
     ├── CheckpointError     PyTorch weights that do not fit the family, or are no weights
     ├── BundleError         a model folder that is damaged, edited or foreign
+    │   └── PlanError       a TensorRT plan that is missing, damaged or made for something else
     ├── OutputError         a file or folder that cannot be written
     ├── MissingExtraError   a library that an extra of this package would have installed
     ├── EngineError         a library, driver, device or device memory that an engine needs and lacks
@@ -30,6 +31,18 @@ class CheckpointError(SamEdgeError):
 
 class BundleError(SamEdgeError):
     """A model folder that is damaged, edited or made for something else."""
+
+
+class PlanError(BundleError):
+    """A TensorRT plan that is missing, damaged or made for something else: building it anew is the cure."""
+
+    CURE = "; run sam-edge build"
+    """How every message goes on after it has said what is wrong."""
+
+    @property
+    def without_cure(self) -> str:
+        """The message for where building is what happens next."""
+        return str(self).partition(self.CURE)[0]
 
 
 class OutputError(SamEdgeError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sam_edge.cache import cache_folder
-from sam_edge.errors import BundleError
+from sam_edge.errors import BundleError, PlanError
 from sam_edge.files import naming, sha256, write_bytes
 from sam_edge.lazy import load
 
@@ -110,7 +110,7 @@ def parse(data: bytes, where: str) -> PlanKey:
     """Read what `dump` wrote; `where` names the file in messages.
 
     Raises:
-        BundleError: no JSON, missing, unknown or mistyped entries.
+        PlanError: no JSON, missing, unknown or mistyped entries.
     """
     try:
         document = json.loads(data)
@@ -120,7 +120,7 @@ def parse(data: bytes, where: str) -> PlanKey:
         for value in (key, device):
             _check_types(value)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BundleError(f"{where} is damaged ({error}): delete it and run sam-edge build") from error
+        raise PlanError(f"{where} is damaged ({error}); run sam-edge build") from error
     return key
 
 
@@ -193,8 +193,8 @@ def find_plan(
         folder: None takes `plan_folder()`.
 
     Raises:
-        BundleError: the graph cannot be read; there is no plan of it, or none that may be loaded: the
-            message says why and how to build one.
+        PlanError: there is no plan of it, or none that may be loaded: it says why, and how to build one.
+        BundleError: the graph cannot be read.
     """
     try:
         wanted = graph_sha256(graph)
@@ -206,14 +206,14 @@ def find_plan(
     for path in _plans(graph, wanted, folder or plan_folder()):
         try:
             reason = mismatch(_read_key(path), wanted, device, wanted_settings)
-        except BundleError:
+        except PlanError:
             reason = "its key was damaged and has been removed"
         if reason is None:
             return path
         reasons.append(reason)
     if reasons:
-        raise BundleError(f"the TensorRT plan of {graph} does not fit: {reasons[0]}; {cure}")
-    raise BundleError(f"{graph} has no TensorRT plan for this device yet; {cure}")
+        raise PlanError(f"the TensorRT plan of {graph} does not fit: {reasons[0]}; {cure}")
+    raise PlanError(f"{graph} has no TensorRT plan for this device yet; {cure}")
 
 
 def read_plan(path: Path) -> tuple[bytes, PlanKey]:
@@ -222,7 +222,7 @@ def read_plan(path: Path) -> tuple[bytes, PlanKey]:
     A damaged plan is removed together with its key, so that the next build makes it anew.
 
     Raises:
-        BundleError: the plan is missing or damaged, or somebody else may have written it.
+        PlanError: the plan is missing or damaged, or somebody else may have written it.
     """
     try:
         for file in (path, key_path(path)):
@@ -230,10 +230,10 @@ def read_plan(path: Path) -> tuple[bytes, PlanKey]:
         key = _read_key(path)
         plan = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"cannot read {error.filename}: {error.strerror}; run sam-edge build") from error
+        raise PlanError(f"cannot read {error.filename}: {error.strerror}; run sam-edge build") from error
     if hashlib.sha256(plan).hexdigest() != key.plan_sha256:
         discard_plan(path)
-        raise BundleError(f"{path} was damaged and has been removed; run sam-edge build")
+        raise PlanError(f"{path} was damaged and has been removed; run sam-edge build")
     return plan, key
 
 
@@ -265,19 +265,17 @@ def _read_key(path: Path) -> PlanKey:
     """The key of a plan; one that cannot be understood is removed with its plan."""
     try:
         return parse(key_path(path).read_bytes(), str(key_path(path)))
-    except BundleError:
+    except PlanError:
         discard_plan(path)
         raise
     except FileNotFoundError as error:
-        raise BundleError(f"{key_path(path)} is missing; run sam-edge build") from error
+        raise PlanError(f"{key_path(path)} is missing; run sam-edge build") from error
 
 
 def _check_owner(path: Path) -> None:
     status = path.stat()
     if status.st_uid not in {0, os.geteuid()} or status.st_mode & stat.S_IWOTH:
-        raise BundleError(
-            f"{path} can be written by other users, and a plan is a program: delete it and run sam-edge build"
-        )
+        raise PlanError(f"{path} can be written by other users, and a plan is a program; run sam-edge build")
 
 
 def _check_types(value: PlanKey | PlanDevice) -> None:

@@ -97,6 +97,9 @@ class Entry:
     """"module:function" that takes the machine and names the device that runs if none is; None: the first."""
     probe: str | None = None
     """"module:function" that says of each device why it cannot be had, or None where it can."""
+    prepare: str | None = None
+    """"module:function" that makes, on this machine, what opening an engine lacks (PlanError); it takes the
+    bundle, the engine, its opener and what is told of every step."""
     on_request: bool = False
     """Never chosen unasked."""
 
@@ -126,6 +129,7 @@ RUNTIMES: Mapping[str, Entry] = {
         ("cuda",),
         numbered=("cuda",),
         probe="sam_edge.runtimes.tensorrt:usable_devices",
+        prepare="sam_edge.exporters.tensorrt_open:prepare",
     ),
     # Right, but so slow that nobody should get it unasked.
     "reference": Entry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle import Bundle, find_bundle
-from sam_edge.errors import FidelityError, InputError
+from sam_edge.errors import FidelityError, InputError, PlanError
 from sam_edge.geometry import View
 from sam_edge.image import Layout, check_image, encoder_input, image_wh, to_rgb
+from sam_edge.lazy import load as find
 from sam_edge.manifest import Engine, Manifest, Precision, Preprocess
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
-from sam_edge.runtime import FrameRuntime, OpenRuntime, Runtime, find_runtime
+from sam_edge.runtime import RUNTIMES, FrameRuntime, OpenRuntime, Runtime, find_runtime, split_name
 from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4
 """Input pixels per logit, in every model of the family."""
 MAX_THREADS = 1024
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +211,9 @@ def load(
 ) -> Segmenter:
     """Open a shipped model by name, or an exported model folder.
 
+    TensorRT plans that are missing, or no longer fit, are built first, which takes minutes: why, and every
+    step, is logged as a warning. `sam-edge build` does it beforehand.
+
     Args:
         model: a name such as "nano", or the folder that `sam-edge export` wrote.
         runtime: such as "onnxruntime" or "openvino:GPU"; None takes the best one this machine has.
@@ -219,13 +225,22 @@ def load(
         BundleError: no such model, or it is damaged.
         InputError: no such runtime, or the folder has no engine of that precision for it.
         MissingExtraError: the runtime's library is not installed.
-        FidelityError: `sam-edge verify` found that this engine computes something else on this runtime.
+        FidelityError: this engine computes something else on this runtime: `sam-edge verify` found it, or
+            the comparison with PyTorch's answers that follows a build.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise InputError(f"threads is {threads}: give 1 to {MAX_THREADS}")
     bundle = find_bundle(model)
     name, opener = find_runtime(runtime)
     engine = choose_engine(bundle, name, precision)
+    try:
+        return Segmenter(bundle, opener, threads=threads, engine=engine)
+    except PlanError as error:
+        prepare = RUNTIMES[split_name(name)[0]].prepare
+        if prepare is None:
+            raise
+        _log.warning("%s", error.without_cure)
+        find(prepare)(bundle, engine, opener, _log.warning)
     return Segmenter(bundle, opener, threads=threads, engine=engine)
 
 

@@ -62,8 +62,10 @@ def build(
 
     A plan is machine code for one TensorRT, driver and device. Plans are kept in ~/.cache/sam_edge/tensorrt
     (or $SAM_EDGE_CACHE/tensorrt), those that still fit are used again, and of several for one graph the one
-    that was built last is run. Exit code 0: all plans are there; 2: one cannot be built. With --dry-run 0: the
-    lint found no error; 1: it did; 2: bad input; 3: it was left out, because onnx is not installed.
+    that was built last is run. What is built is compared with the answers of PyTorch that the folder brings
+    along. Exit code 0: all plans are there; 1: they compute something else, and are removed; 2: one cannot be
+    built. With --dry-run 0: the lint found no error; 1: it did; 2: bad input; 3: it was left out, because onnx
+    is not installed.
 
     \b
     Examples:
@@ -93,6 +95,10 @@ def build(
         click.echo(warning, err=True)
     with progress() as shown:
         outcomes = list(load(f"{plans}:build_jobs")(workshop, jobs, shown.show))
+    if any(item.why for item in outcomes):
+        click.echo(
+            load("sam_edge.exporters.tensorrt_open:compare")(bundle, engine, outcomes, None, input_wh), err=True
+        )
     click.echo(json.dumps([_outcome(item) for item in outcomes], indent=2) if as_json else _done(outcomes))
     return 0
 

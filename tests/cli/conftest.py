@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +12,10 @@ import pytest
 
 from sam_edge import runtime, scores
 from sam_edge.cli import main
+from sam_edge.exporters import tensorrt_open
+from sam_edge.runtimes import tensorrt
 from tests.disc_model import disc_bundle
+from tests.exporters.simulated_device import Device
 
 
 class Answer(NamedTuple):
@@ -38,3 +43,21 @@ def sam_edge(
         return Answer(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT, as far as the table of runtimes looks, an empty cache, and a place for temporary files."""
+    entry = replace(runtime.RUNTIMES["tensorrt"], library="onnxruntime")
+    monkeypatch.setattr(runtime, "RUNTIMES", {**runtime.RUNTIMES, "tensorrt": entry})
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+
+@pytest.fixture
+def device(installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+    device = Device(tmp_path / "cache" / "tensorrt")
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda index=0: device.simulation.gpu)
+    monkeypatch.setattr(tensorrt_open, "find_workshop", device.workshop)
+    return device

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from sam_edge.exporters.tensorrt_settings import BuilderSettings
 from sam_edge.image import write_image
 from sam_edge.machine import Machine, read_machine
 from sam_edge.manifest import Engine
-from sam_edge.runtimes import tensorrt
 from sam_edge.segmenter import load
 from tests.cli.conftest import Answer
 from tests.exporters.simulated_device import Device
@@ -50,24 +47,6 @@ def broken(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     made: Bundle = with_engine(toy, HALF, naive.write(HALF, toy.path))
     verify.store(made)
     return made
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorRT, as far as the table of runtimes looks, an empty cache, and a place for temporary files."""
-    entry = replace(runtime.RUNTIMES["tensorrt"], library="onnxruntime")
-    monkeypatch.setattr(runtime, "RUNTIMES", {**runtime.RUNTIMES, "tensorrt": entry})
-    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-
-
-@pytest.fixture
-def device(installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    device = Device(tmp_path / "cache" / "tensorrt")
-    monkeypatch.setattr(tensorrt, "find_gpu", lambda index=0: device.simulation.gpu)
-    monkeypatch.setattr(tensorrt_open, "find_workshop", device.workshop)
-    return device
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge.errors import BundleError, EngineError, MissingExtraError
+from sam_edge.errors import BundleError, EngineError, MissingExtraError, PlanError
 from sam_edge.plans import find_plan
 from sam_edge.runtimes import cuda as cuda_module
 from sam_edge.runtimes import tensorrt as tensorrt_module
@@ -36,8 +36,11 @@ def test_a_plan_that_tensorrt_refuses_is_an_error_with_its_reason(
     monkeypatch.setattr("tests.runtimes.simulated_tensorrt.MARK", b"strange:")
     simulation.build(encoder)
     monkeypatch.undo()
-    with pytest.raises(EngineError, match=r"encoder\.onnx: Magic tag does not match; run sam-edge build"):
+    plan = find_plan(encoder, describe(simulation.gpu), None, simulation.folder)
+    with pytest.raises(PlanError, match=r"encoder\.onnx: Magic tag does not match; run sam-edge build"):
         TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+    # Its key says that it fits: kept, it would never be built anew.
+    assert not plan.exists()
 
 
 def test_a_damaged_plan_is_removed_and_never_loaded(simulate: Simulate, encoder: Path) -> None:

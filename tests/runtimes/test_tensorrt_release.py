@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sam_edge.bundle import find_bundle
-from sam_edge.errors import EngineError, InputError
+from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.runtimes.tensorrt import TensorRtRuntime
 from tests.runtimes import simulated_tensorrt
 from tests.runtimes.simulated_tensorrt import Simulation
@@ -67,7 +67,7 @@ def test_an_engine_that_fails_to_open_leaves_nothing(
         monkeypatch.setattr(simulated_tensorrt.SimulatedEngine, "get_tensor_mode", fail)
     else:
         monkeypatch.setattr(simulation.cuda, step, fail)
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises((EngineError, PlanError)) as caught:
         TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
     # The error and its frames are still held here.
     assert caught.value.__traceback__ is not None

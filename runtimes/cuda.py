@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from threading import Lock
 from typing import Literal, NoReturn, Protocol, TypeAlias
 
@@ -19,6 +18,7 @@ from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.install import cure
 from sam_edge.lazy import load
 from sam_edge.machine import this_machine
+from sam_edge.scores import is_installed as _is_installed
 
 MIB = 1 << 20
 DLPACK_CUDA = 2
@@ -224,13 +224,6 @@ def find_cuda(index: int = 0) -> CudaApi:
                     f"{library} is installed but cannot be loaded ({line}): is the NVIDIA driver there?"
                 ) from error
         return _opened[index]
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package it would lie in is missing
-        return False
 
 
 def check_index(index: int, count: int) -> None:

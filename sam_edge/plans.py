@@ -14,13 +14,14 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from sam_edge.cache import cache_folder
-from sam_edge.errors import BundleError, PlanError
+from sam_edge.errors import BundleError, OutputError, PlanError
 from sam_edge.files import naming, sha256, write_bytes
 from sam_edge.lazy import load
 
@@ -119,7 +120,7 @@ def parse(data: bytes, where: str) -> PlanKey:
         key = PlanKey(**document, device=device, shapes=shapes)
         for value in (key, device):
             _check_types(value)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PlanError(f"{where} is damaged ({error}); run sam-edge build") from error
     return key
 
@@ -206,8 +207,8 @@ def find_plan(
     for path in _plans(graph, wanted, folder or plan_folder()):
         try:
             reason = mismatch(_read_key(path), wanted, device, wanted_settings)
-        except PlanError:
-            reason = "its key was damaged and has been removed"
+        except PlanError as error:
+            reason = error.without_cure
         if reason is None:
             return path
         reasons.append(reason)
@@ -231,10 +232,13 @@ def read_plan(path: Path) -> tuple[bytes, PlanKey]:
         plan = path.read_bytes()
     except OSError as error:
         raise PlanError(f"cannot read {error.filename}: {error.strerror}; run sam-edge build") from error
-    if hashlib.sha256(plan).hexdigest() != key.plan_sha256:
-        discard_plan(path)
-        raise PlanError(f"{path} was damaged and has been removed; run sam-edge build")
-    return plan, key
+    if hashlib.sha256(plan).hexdigest() == key.plan_sha256:
+        return plan, key
+    if _read_key(path) != key:
+        # Another process has written both meanwhile.
+        return read_plan(path)
+    discard_plan(path)
+    raise PlanError(f"{path} was damaged and has been removed; run sam-edge build")
 
 
 def discard_plan(path: Path) -> None:
@@ -265,11 +269,15 @@ def _read_key(path: Path) -> PlanKey:
     """The key of a plan; one that cannot be understood is removed with its plan."""
     try:
         return parse(key_path(path).read_bytes(), str(key_path(path)))
-    except PlanError:
-        discard_plan(path)
-        raise
+    except PlanError as error:
+        # Where it cannot be removed it is still not loaded.
+        with suppress(OutputError):
+            discard_plan(path)
+        raise PlanError(f"{key_path(path)} was damaged and has been removed; run sam-edge build") from error
     except FileNotFoundError as error:
         raise PlanError(f"{key_path(path)} is missing; run sam-edge build") from error
+    except OSError as error:
+        raise PlanError(f"cannot read {key_path(path)}: {error.strerror}; run sam-edge build") from error
 
 
 def _check_owner(path: Path) -> None:

@@ -102,6 +102,8 @@ class Entry:
     bundle, the engine, its opener and what is told of every step."""
     on_request: bool = False
     """Never chosen unasked."""
+    complete: Callable[[], bool] = lambda: True
+    """Whether what it needs beside its library is installed; told by files alone."""
 
 
 RUNTIMES: Mapping[str, Entry] = {
@@ -130,6 +132,7 @@ RUNTIMES: Mapping[str, Entry] = {
         numbered=("cuda",),
         probe="sam_edge.runtimes.tensorrt:usable_devices",
         prepare="sam_edge.exporters.tensorrt_open:prepare",
+        complete=scores.has_cuda_binding,
     ),
     # Right, but so slow that nobody should get it unasked.
     "reference": Entry(
@@ -204,7 +207,7 @@ def best_runtime(machine: Machine) -> str:
     usable = {
         name: entry.score(machine)
         for name, entry in RUNTIMES.items()
-        if not entry.on_request and find_spec(entry.library)
+        if not entry.on_request and find_spec(entry.library) and entry.complete()
     }
     best = max(usable, key=lambda name: usable[name], default=None)
     return best if best and usable[best] else next(iter(RUNTIMES))

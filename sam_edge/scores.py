@@ -19,6 +19,7 @@ from sam_edge.machine import Machine
 
 TENSORRT_FLOOR_L4T = (36, 4)
 """JetPack 6.1, the first with TensorRT 10."""
+CUDA_BINDINGS = ("cuda.bindings", "cuda.cudart", "pycuda")
 ONNXRUNTIME_CUDA = "capi/libonnxruntime_providers_cuda.so"
 
 
@@ -44,6 +45,19 @@ def tensorrt(machine: Machine) -> int:
 def anywhere(machine: Machine) -> int:
     """Runs on every machine, slowly."""
     return 1
+
+
+def has_cuda_binding() -> bool:
+    """Whether one of the Python packages is installed through which CUDA is spoken to."""
+    return any(is_installed(module) for module in CUDA_BINDINGS)
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module, such as cuda.bindings, could be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package it would lie in is missing
+        return False
 
 
 def library_has(library: str, file: str) -> bool:

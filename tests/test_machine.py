@@ -68,6 +68,17 @@ def test_scores(tmp_path: Path, name: str, expected: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bindings", "found"),
+    [(("numpy.nothing", "numpy.linalg"), True), (("numpy.nothing", "no_such_package.module"), False)],
+)
+def test_a_cuda_binding_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, bindings: tuple[str, ...], found: bool
+) -> None:
+    monkeypatch.setattr(scores, "CUDA_BINDINGS", bindings)
+    assert scores.has_cuda_binding() is found
+
+
+@pytest.mark.parametrize(
     ("build_has_cuda", "on_desktop", "on_laptop"),
     [(True, 60, 20), (False, 20, 20)],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_edge.errors import BundleError, OutputError
+from sam_edge import plans
+from sam_edge.errors import BundleError, OutputError, PlanError
 from sam_edge.plans import (
     PlanDevice,
     PlanKey,
@@ -161,9 +163,78 @@ def test_a_damaged_plan_is_removed(graph: Path, tmp_path: Path) -> None:
 def test_a_damaged_key_is_removed_with_its_plan(graph: Path, tmp_path: Path) -> None:
     written = write_plan(graph, PLAN, key_of(graph), tmp_path)
     key_path(written).write_bytes(b"{")
-    with pytest.raises(BundleError, match="key was damaged and has been removed; run sam-edge build"):
+    with pytest.raises(BundleError, match="json was damaged and has been removed; run sam-edge build"):
         find_plan(graph, DEVICE, SETTINGS, tmp_path)
     assert not written.exists()
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[]", b'{"device": 1}', b"\xff"])
+def test_whatever_a_key_holds_is_damage(graph: Path, tmp_path: Path, content: bytes) -> None:
+    written = write_plan(graph, PLAN, key_of(graph), tmp_path)
+    key_path(written).write_bytes(content)
+    with pytest.raises(PlanError, match="damaged"):
+        find_plan(graph, DEVICE, SETTINGS, tmp_path)
+
+
+def test_a_key_that_cannot_be_read_is_no_traceback(graph: Path, tmp_path: Path) -> None:
+    written = write_plan(graph, PLAN, key_of(graph), tmp_path)
+    key_path(written).unlink()
+    key_path(written).mkdir()
+    with pytest.raises(PlanError, match=r"cannot read .*json: Is a directory; run sam-edge build"):
+        find_plan(graph, DEVICE, SETTINGS, tmp_path)
+
+
+def test_damage_that_cannot_be_removed_is_not_loaded_either(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_plan(graph, PLAN, key_of(graph), tmp_path)
+    key_path(written).write_bytes(b"{")
+
+    def refuse(path: Path) -> None:
+        raise OutputError(f"cannot write {path}")
+
+    monkeypatch.setattr(plans, "discard_plan", refuse)
+    with pytest.raises(PlanError, match="was damaged"):
+        find_plan(graph, DEVICE, SETTINGS, tmp_path)
+
+
+def test_a_plan_that_is_replaced_while_it_is_read_stays(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_plan(graph, PLAN, key_of(graph), tmp_path)
+    newer = b"newer code"
+    key = replace(key_of(graph), plan_sha256=hashlib.sha256(newer).hexdigest())
+    read = Path.read_bytes
+
+    def replaced(path: Path) -> bytes:
+        if path == written and read(path) == PLAN:
+            write_plan(graph, newer, key, tmp_path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", replaced)
+    assert read_plan(written) == (newer, key)
+    assert written.exists()
+
+
+def test_a_write_that_breaks_off_leaves_nothing_to_load(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_plan(graph, PLAN, key_of(graph), tmp_path)
+    write = plans.write_bytes
+    monkeypatch.setattr(plans, "write_bytes", lambda path, data: path == written and write(path, data))
+    write_plan(graph, PLAN, key_of(graph), tmp_path)
+    with pytest.raises(PlanError, match="no TensorRT plan"):
+        find_plan(graph, DEVICE, SETTINGS, tmp_path)
+
+
+def test_of_several_plans_the_newest_is_taken(graph: Path, tmp_path: Path) -> None:
+    written = [
+        write_plan(graph, PLAN, replace(key_of(graph), settings_sha256=str(number) * 64), tmp_path)
+        for number in range(3)
+    ]
+    for age, path in enumerate((written[1], written[0], written[2])):
+        os.utime(key_path(path), (1000 - age, 1000 - age))
+    assert find_plan(graph, DEVICE, None, tmp_path) == written[1]
 
 
 def test_a_plan_that_others_may_write_is_refused(graph: Path, tmp_path: Path) -> None:

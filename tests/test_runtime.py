@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_edge import runtime
+from sam_edge import runtime, scores
 from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.machine import Machine
 from sam_edge.runtime import RUNTIMES, Entry, best_runtime, find_runtime, split_name
@@ -35,10 +35,21 @@ def test_the_best_score_wins_of_those_installed(machine: Machine, monkeypatch: p
         "good": entry(7),
         "better_but_missing": entry(9, library="no_such_library"),
         "best_but_slow": entry(99, on_request=True),
+        "best_but_half_of_it_is_missing": replace(entry(98), complete=lambda: False),
         "not_here": entry(0),
     }
     monkeypatch.setattr(runtime, "RUNTIMES", table)
     assert best_runtime(machine) == "good"
+
+
+def test_tensorrt_without_a_cuda_binding_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JetPack brings TensorRT into every environment that sees the system's packages."""
+    board = jetson(tmp_path)
+    monkeypatch.setattr(runtime, "find_spec", lambda name: name in {"tensorrt", "onnxruntime"})
+    monkeypatch.setattr(scores, "CUDA_BINDINGS", ("no_such_package.module",))
+    assert best_runtime(board) == "onnxruntime"
+    monkeypatch.setattr(scores, "CUDA_BINDINGS", ("numpy.linalg",))
+    assert best_runtime(board) == "tensorrt"
 
 
 def test_nothing_usable_names_the_first_of_the_table(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

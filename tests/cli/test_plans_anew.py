@@ -98,7 +98,7 @@ def test_the_first_opening_builds_compares_and_says_so(
     [
         (outgrow, "it was built for driver old-", 2),
         (damage_plan, "was damaged and has been removed", 1),
-        (damage_key, "its key was damaged and has been removed", 1),
+        (damage_key, "json was damaged and has been removed", 1),
         (spoil_magic, "Magic tag does not match", 1),
     ],
 )

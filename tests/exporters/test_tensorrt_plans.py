@@ -119,7 +119,7 @@ def test_damage_is_removed_and_built_anew(tmp_path: Path) -> None:
     plan.write_bytes(PLAN[:-1])
     assert "was damaged and has been removed" in build(workshop(tmp_path, trt), job).why
     key_path(plan).write_text("{")
-    assert "key was damaged" in build(workshop(tmp_path, trt), job).why
+    assert "json was damaged" in build(workshop(tmp_path, trt), job).why
     plan.unlink()
     assert build(workshop(tmp_path, trt), job).why
     assert plan.read_bytes() == PLAN

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, Protocol
 from sam_edge.bundle import Bundle
 from sam_edge.cache import BlobCache
 from sam_edge.errors import EngineError, InputError, PlanError
-from sam_edge.files import naming
+from sam_edge.files import locked
 from sam_edge.lazy import load
 from sam_edge.machine import Machine
 from sam_edge.manifest import Engine, Manifest, Precision
@@ -201,7 +199,9 @@ def build_job(workshop: Workshop, job: Job, progress: Progress) -> Outcome:
     progress(f"looking for a plan of {job.name}", 0.0)
     key = job_key(job, workshop.device)
     path = plan_path(job.graph, key, workshop.folder)
-    with _locked(path, lambda: progress(f"another process builds {job.name}: waiting", 0.0)):
+    with locked(
+        path.with_suffix(".lock"), lambda: progress(f"another process builds {job.name}: waiting", 0.0)
+    ):
         found = find_job_plan(job, workshop.device, workshop.folder)
         if isinstance(found, Path):
             return Outcome(job.name, found, found.stat().st_size, 0.0, "")
@@ -250,7 +250,7 @@ def keep_plan(graph: Path, plan: Path, folder: Path) -> Path:
     """Put a plan of a graph that lies elsewhere into a folder, with its key."""
     data, key = read_plan(plan)
     path = plan_path(graph, key, folder)
-    with _locked(path, lambda: None):
+    with locked(path.with_suffix(".lock"), lambda: None):
         return write_plan(graph, data, key, folder)
 
 
@@ -269,21 +269,6 @@ def _build(workshop: Workshop, job: Job, progress: Callable[[float], None]) -> B
     if built.timing is not None:
         cache.write(key, built.timing)
     return built
-
-
-@contextmanager
-def _locked(plan: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of a plan; the system lets go of it also when the process dies."""
-    with naming(plan.parent):
-        plan.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = plan.with_suffix(".lock").open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _memory(cuda: Cuda, machine: Machine) -> Memory:

@@ -17,6 +17,7 @@ from sam_edge.tensors import Arrays, TensorSpec, check_feeds, fits
 
 from .onnxruntime_binding import NUMPY_TYPE, Bound, DeviceArray
 from .onnxruntime_errors import load_error, run_error
+from .onnxruntime_plans import KeptPlans, plan_folder
 from .onnxruntime_providers import check_device, default_device, start
 from .onnxruntime_recordings import RECORDINGS
 
@@ -57,7 +58,8 @@ class OnnxRuntime:
         self.device = device or default_device(this_machine())
         self._memory = "cpu" if self.device == "cpu" else "cuda"
         check_device(self.device)
-        session = _open(graph, threads, self.device, replay=replay)
+        self._kept = KeptPlans(plan_folder(graph)) if self.device == "tensorrt" else None
+        session = _open(graph, threads, self.device, replay=replay, kept=self._kept)
         self._session: ort.InferenceSession | None = session
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
@@ -83,6 +85,8 @@ class OnnxRuntime:
                 answer = dict(zip(self._names, session.run(self._names, placed), strict=True))
         except Exception as error:  # onnxruntime's own errors share no base class
             raise run_error(error, self._memory) from error
+        if self._kept is not None:
+            self._kept.after_run({name: tuple(feed.shape) for name, feed in placed.items()})
         # What stays on the device is only passed on to another graph.
         return cast(Arrays, {name: _readable(value) for name, value in answer.items()})
 
@@ -104,7 +108,9 @@ class OnnxRuntime:
         return feed.on_cpu == (self._memory == "cpu")
 
 
-def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort.InferenceSession:
+def _open(
+    graph: Path, threads: int | None, device: str, *, replay: bool, kept: KeptPlans | None
+) -> ort.InferenceSession:
     """A session that really runs on the device."""
     options = ort.SessionOptions()
     options.inter_op_num_threads = 1
@@ -115,7 +121,7 @@ def _open(graph: Path, threads: int | None, device: str, *, replay: bool) -> ort
     # The arena keeps its largest size for ever; a wearable shares its memory.
     options.enable_cpu_mem_arena = False
     try:
-        return start(graph, options, device, replay=replay)
+        return start(graph, options, device, replay=replay, kept=kept)
     except SamEdgeError:
         raise
     except Exception as error:  # onnxruntime's own errors share no base class

@@ -43,7 +43,7 @@ def load_error(error: Exception, graph: Path, memory: str) -> SamEdgeError:
     failure = CUDA_FAILURE.search(text)
     if failure:
         return EngineError(f"CUDA fails to load {graph}: {failure['reason'].strip()}; see sam-edge doctor")
-    return BundleError(f"onnxruntime cannot load {graph}: {_line(text)}")
+    return BundleError(f"onnxruntime cannot load {graph}: {one_line(text)}")
 
 
 def run_error(error: Exception, memory: str) -> SamEdgeError:
@@ -55,14 +55,19 @@ def run_error(error: Exception, memory: str) -> SamEdgeError:
         return shortage
     if failure:
         return EngineError(f"CUDA fails while the graph runs: {failure['reason'].strip()}; see sam-edge doctor")
-    return InputError(f"onnxruntime refuses the input: {_line(text)}")
+    return InputError(f"onnxruntime refuses the input: {one_line(text)}")
+
+
+def is_shortage(text: str) -> bool:
+    """Whether an error's text says that memory was too small."""
+    return bool(ASKED.search(text) or OUT_OF_MEMORY.search(text))
 
 
 def _shortage(text: str, memory: str, purpose: str) -> EngineError | None:
     """How much memory was asked for and how much there is, if that is what went wrong."""
-    asked = ASKED.search(text)
-    if not asked and not OUT_OF_MEMORY.search(text):
+    if not is_shortage(text):
         return None
+    asked = ASKED.search(text)
     where, free_mb = ("device memory", free_memory_mb()) if memory == "cuda" else ("memory", _available_mb())
     wanted = f"{_mb(int(asked[1]) >> 20)} were asked for" if asked else "more was asked for than there is"
     had = f", {_mb(free_mb)} are free" if free_mb is not None else ""
@@ -84,5 +89,6 @@ def _available_mb() -> int | None:
     return int(found[1]) // 1024 if found else None
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text without line breaks."""
     return " ".join(text.split())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ from typing import Any
 import onnxruntime as ort
 
 from sam_edge import driver
-from sam_edge.cache import cache_folder
 from sam_edge.errors import EngineError
 from sam_edge.machine import Machine, this_machine
-from sam_edge.plans import graph_sha256
 
+from .onnxruntime_plans import TF32_OVERRIDE, KeptPlans, tf32_is_off
 from .onnxruntime_recordings import RECORDINGS
 
 PROVIDER_OF = {
@@ -35,8 +33,6 @@ CURES = {
     "libnv": "install that version of TensorRT and put its folder on LD_LIBRARY_PATH",
 }
 """Start of a library's name -> how to get it."""
-TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
-"""What NVIDIA's libraries read from the environment when they start: at 0 they compute float32 as float32."""
 FIRST_WITH_TF32 = 8
 """Major compute capability: Ampere."""
 SMALLEST_GRAPH = (
@@ -65,7 +61,6 @@ def providers(device: str, *, replay: bool, plans: Path | None = None) -> list[t
         return [(PROVIDER_OF["cuda"], cuda | {"enable_cuda_graph": int(replay)}), cpu]
     tensorrt: dict[str, Any] = {"device_id": 0, "trt_cuda_graph_enable": int(replay)}
     if plans is not None:
-        plans.mkdir(mode=0o700, parents=True, exist_ok=True)
         for kind in ("engine", "timing"):
             tensorrt |= {f"trt_{kind}_cache_enable": 1, f"trt_{kind}_cache_path": str(plans)}
     return [(PROVIDER_OF["tensorrt"], tensorrt), (PROVIDER_OF["cuda"], cuda), cpu]
@@ -105,39 +100,42 @@ def usable_devices() -> dict[str, str | None]:
     return answers
 
 
-def plan_folder(graph: Path) -> Path:
-    """Where the TensorRT plans of a graph are kept.
-
-    onnxruntime finds a plan by the names in a graph, which all models of a family share, and by the device;
-    so each graph's content and each onnxruntime has a folder of its own, and those with and without
-    TensorFloat-32 are apart.
-    """
-    exact = "-no-tf32" if _tf32_is_off() else ""
-    return cache_folder("onnxruntime") / f"{graph_sha256(graph)[:32]}-{ort.__version__}{exact}"
-
-
 def start(
-    model: Path | bytes, options: ort.SessionOptions, device: str, *, replay: bool
+    model: Path | bytes,
+    options: ort.SessionOptions,
+    device: str,
+    *,
+    replay: bool,
+    kept: KeptPlans | None = None,
 ) -> ort.InferenceSession:
-    """A session that really runs on the device.
+    """A session that really runs on the device; `kept` is where TensorRT's plans of the graph are.
 
     Raises:
         EngineError: the provider did not start; onnxruntime's own errors, if it is the graph.
     """
-    with _quietly(options, device), RECORDINGS.running():
-        try:
-            plans = plan_folder(model) if device == "tensorrt" and isinstance(model, Path) else None
-            session = ort.InferenceSession(
-                str(model) if isinstance(model, Path) else model,
-                options,
-                providers=providers(device, replay=replay, plans=plans),
-                enable_fallback=0,
-            )
-        except Exception as error:  # onnxruntime's own errors share no base class
-            reason = _missing_library(device)
-            if reason is None:
-                raise
-            raise EngineError(f"onnxruntime cannot start {device}: {reason}") from error
+
+    def make(plans: Path | None) -> ort.InferenceSession:
+        with _quietly(options, device), RECORDINGS.running():
+            return _start(model, options, device, providers(device, replay=replay, plans=plans))
+
+    return kept.open(make) if kept else make(None)
+
+
+def _start(
+    model: Path | bytes,
+    options: ort.SessionOptions,
+    device: str,
+    wanted: list[tuple[str, dict[str, Any]]],
+) -> ort.InferenceSession:
+    try:
+        session = ort.InferenceSession(
+            str(model) if isinstance(model, Path) else model, options, providers=wanted, enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime's own errors share no base class
+        reason = _missing_library(device)
+        if reason is None:
+            raise
+        raise EngineError(f"onnxruntime cannot start {device}: {reason}") from error
     if PROVIDER_OF[device] not in session.get_providers():
         reason = _missing_library(device) or "it does not say why; install onnxruntime-gpu anew"
         raise EngineError(f"onnxruntime cannot start {device}: {reason}")
@@ -153,15 +151,11 @@ def _check_tf32(found: driver.Driver) -> None:
     has_tf32 = any(
         int(device.compute_capability.partition(".")[0]) >= FIRST_WITH_TF32 for device in found.devices[:1]
     )
-    if has_tf32 and not _tf32_is_off():
+    if has_tf32 and not tf32_is_off():
         raise EngineError(
             "onnxruntime lets TensorRT compute float32 in TensorFloat-32, with 10 bits instead of 23: "
             f"start the program with {TF32_OVERRIDE}=0 in the environment, or use --runtime tensorrt"
         )
-
-
-def _tf32_is_off() -> bool:
-    return os.environ.get(TF32_OVERRIDE) == "0"
 
 
 @contextlib.contextmanager

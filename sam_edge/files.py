@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -54,6 +55,30 @@ def write_bytes(target: str | Path, data: bytes) -> None:
     """Write `data` to `target` atomically."""
     with atomic_path(target) as temporary, naming(target):
         temporary.write_bytes(data)
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
+    """Hold the lock that the file `path` stands for; the system lets go of it also when the process dies.
+
+    `waiting` is called before this waits for another process; None: it does not wait.
+
+    Raises:
+        OutputError: the file cannot be made. It stays, as does its folder, made for its owner alone.
+        BlockingIOError: another process has the lock, and `waiting` is None.
+    """
+    with naming(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = path.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is None:
+                raise
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def check_outputs(sources: Sequence[str | Path | None], outputs: Sequence[str | Path | None]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from sam_edge.errors import InputError, OutputError
-from sam_edge.files import atomic_path, check_outputs, sha256, write_bytes
+from sam_edge.files import atomic_path, check_outputs, locked, sha256, write_bytes
 
 
 def test_replaces_the_old_content(tmp_path: Path) -> None:
@@ -79,6 +80,28 @@ def test_sha256(tmp_path: Path) -> None:
     data = bytes(range(256)) * 9999
     (tmp_path / "data").write_bytes(data)
     assert sha256(tmp_path / "data") == hashlib.sha256(data).hexdigest()
+
+
+def test_a_lock_has_one_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "deep" / "lock"
+    waits, held = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with locked(lock, waits.set):
+            held.set()
+
+    thread = threading.Thread(target=second)
+    with locked(lock, None):
+        with pytest.raises(BlockingIOError), locked(lock, None):
+            pass
+        thread.start()
+        assert waits.wait(30)
+        assert not held.is_set()
+    thread.join(30)
+    assert held.is_set()
+    assert lock.parent.stat().st_mode & 0o77 == 0
+    with pytest.raises(OutputError, match="cannot write"), locked(lock / "file", None):
+        pass
 
 
 def test_outputs_must_differ_from_each_other_and_the_input() -> None:

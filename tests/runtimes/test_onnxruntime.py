@@ -63,14 +63,15 @@ def test_cuda_graphs_are_recorded_on_request_alone(
     real = module._open
     asked = []
 
-    def opened(graph: Path, threads: int | None, device: str, *, replay: bool) -> Any:
+    def opened(graph: Path, threads: int | None, device: str, *, replay: bool, kept: object) -> Any:
         asked.append(replay)
         if replay:
             raise BundleError("some nodes are on the CPU")
-        return real(graph, threads, "cpu", replay=False)
+        return real(graph, threads, "cpu", replay=False, kept=None)
 
     monkeypatch.setattr(module, "_open", opened)
     monkeypatch.setattr(module, "check_device", lambda device: None)
+    monkeypatch.setattr(module, "plan_folder", lambda graph: graph.parent / "plans")
     OnnxRuntime(encoder, device=device)
     # Who asks for them is told that they cannot be had.
     with pytest.raises(BundleError, match="some nodes"):

@@ -110,7 +110,7 @@ def mend(
             made = with_engine(bundle, engine, tried.write(engine, bundle.path))
             frames = Frames(trial)
             with Segmenter(made, frames, engine=engine) as segmenter:
-                return measure(segmenter, shown, frames_rms=frames.rms)
+                return measure(segmenter, shown, frames=frames)
 
         halved, found = _mend(halved, attempt, engine, expected, say)
         trial.keep(bundle.path / file for file in halved.write(engine, bundle.path).values())
@@ -185,7 +185,7 @@ def measure_engine(
     """Differences of an engine of a bundle to what is expected."""
     frames = Frames(opener_of(engine, bundle))
     with Segmenter(bundle, frames, engine=engine) as segmenter:
-        return measure(segmenter, expected, each, frames.rms)
+        return measure(segmenter, expected, each, frames)
 
 
 def is_here(runtime: str) -> bool:

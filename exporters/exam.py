@@ -23,8 +23,9 @@ from sam_edge.prompt import Prompt
 from sam_edge.runtime import OpenRuntime
 from sam_edge.segmenter import MASK_STRIDE, Segmenter
 
+from .differences import Answer
 from .frames import Frames
-from .gate import LIMITS, Answer, Expected, Limits, judge, measure
+from .gate import LIMITS, Expected, Limits, judge, measure
 
 ANSWERS = "pytorch.npz"
 """The file in a model folder."""
@@ -36,8 +37,15 @@ VALUES = 2048
 
 
 def exam_limits(precision: Precision) -> Limits:
-    """What an engine must keep in the exam; its masks have so few pixels that one weighs much."""
-    return replace(LIMITS[precision], mask_iou_mean=0.98)
+    """What an engine must keep in the exam; its masks have so few pixels that one weighs much.
+
+    Logits and embedding are judged as elsewhere, and are what shows a wrong engine here.
+    """
+    least = {"fp32": (0.995, 0.99, 0.9), "fp16": (0.98, 0.97, 0.7)}[precision]
+    mean, group, p1 = least
+    return replace(
+        LIMITS[precision], mask_iou_mean=mean, mask_iou_group=group, mask_iou_p1=p1, frame_mask_iou=group
+    )
 
 
 def exam_picture(size: InputSize) -> NDArray[np.uint8]:
@@ -151,7 +159,7 @@ def sit_exam(bundle: Bundle, engine: Engine, opener: OpenRuntime) -> dict[str, f
         exam = read_exam(bundle, segmenter)
         if exam is None:
             return None
-        found = measure(segmenter, [exam], frames_rms=frames.rms)
+        found = measure(segmenter, [exam], frames=frames)
     if beyond := judge(found, engine.precision, exam_limits(engine.precision)):
         raise FidelityError(f"{engine} answers otherwise than PyTorch did at export: {', '.join(beyond)}")
     return found

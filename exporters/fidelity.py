@@ -15,8 +15,9 @@ from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.families import Family
 from sam_edge.prompt import Prompt
 
+from .differences import Answer
 from .exam import exam_picture, exam_questions, thin
-from .gate import Answer, Expected, first_question, questions
+from .gate import Expected, first_question, questions
 
 
 def references(

@@ -110,7 +110,7 @@ def verify(
             frames = Frames(opener)
             fitting = Fitting(frames, bundle, engine)
             with Segmenter(work, fitting, engine=engine, threads=threads) as segmenter:
-                found = measure(segmenter, reference.expected, each, frames.rms)
+                found = measure(segmenter, reference.expected, each, frames)
             for _ in images[len(reference.expected) :]:
                 each()
             verdict, work = _judge(work, engine, opener, reference, found, repair, say)

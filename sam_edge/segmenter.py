@@ -93,6 +93,11 @@ class Segmenter:
         graphs = self.manifest.graphs
         return "refine" in graphs or any(spec.name == "mask_logits" for spec in graphs["decoder"].inputs)
 
+    def decoder_for(self, prompt: Prompt) -> tuple[int, str]:
+        """Slots and name of the graph that answers a prompt: the smallest that holds it."""
+        fitting = (decoder for decoder in self._decoders if decoder[0] >= prompt.tokens)
+        return next(fitting, self._decoders[-1])
+
     def view(self, frame_wh: tuple[int, int], window_xywh: tuple[int, int, int, int] | None = None) -> View:
         """How this model sees a frame of that size (width, height), or a window of it."""
         return self.manifest.input_size.view(frame_wh, window_xywh)
@@ -136,9 +141,7 @@ class Segmenter:
                 "encode the frame again"
             )
         prompt.check_inside(embedding.view)
-        slots, name = next(
-            (decoder for decoder in self._decoders if decoder[0] >= prompt.tokens), self._decoders[-1]
-        )
+        slots, name = self.decoder_for(prompt)
         feeds = dict(embedding.tensors)
         feeds["point_coords"], feeds["point_labels"] = prompt.slots(embedding.view, slots)
         feeds |= self._mask_feeds(embedding, prompt)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sam_edge import plans
 from sam_edge.errors import BundleError, OutputError, PlanError
+from sam_edge.files import write_bytes
 from sam_edge.plans import (
     PlanDevice,
     PlanKey,
@@ -220,8 +221,7 @@ def test_a_write_that_breaks_off_leaves_nothing_to_load(
     graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_plan(graph, PLAN, key_of(graph), tmp_path)
-    write = plans.write_bytes
-    monkeypatch.setattr(plans, "write_bytes", lambda path, data: path == written and write(path, data))
+    monkeypatch.setattr(plans, "write_bytes", lambda path, data: path == written and write_bytes(path, data))
     write_plan(graph, PLAN, key_of(graph), tmp_path)
     with pytest.raises(PlanError, match="no TensorRT plan"):
         find_plan(graph, DEVICE, SETTINGS, tmp_path)

@@ -17,7 +17,8 @@ from sam_edge.cli import main
 from sam_edge.errors import EngineError, FidelityError, PlanError
 from sam_edge.exporters import tensorrt_plans
 from sam_edge.exporters.exam import ANSWERS, exam_picture, exam_questions, thin, write_exam
-from sam_edge.exporters.gate import Answer, Expected
+from sam_edge.exporters.differences import Answer
+from sam_edge.exporters.gate import Expected
 from sam_edge.exporters.pictures import picture
 from sam_edge.files import sha256
 from sam_edge.image import write_image

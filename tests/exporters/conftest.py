@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.exporters import gate
 from sam_edge.exporters.export import export
+from sam_edge.exporters.gate import Expected
+from sam_edge.exporters.pictures import generated
 from sam_edge.modeling import families
+from sam_edge.runtime import OpenRuntime, find_runtime
+from sam_edge.segmenter import Segmenter
 from tests.modeling.tiny_sam import TINY, tiny_sam
 
 
@@ -41,3 +47,20 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_family: None)
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = export(tiny_checkpoint, tmp_path_factory.mktemp("models") / "tiny_model")
     return folder
+
+
+@pytest.fixture(scope="module")
+def nano() -> Bundle:
+    return find_bundle("nano")
+
+
+@pytest.fixture(scope="module")
+def opener() -> OpenRuntime:
+    return find_runtime("onnxruntime:cpu")[1]
+
+
+@pytest.fixture(scope="module")
+def expected(nano: Bundle, opener: OpenRuntime) -> list[Expected]:
+    with Segmenter(nano, opener) as segmenter:
+        answers: list[Expected] = gate.ask(segmenter, generated(3)[:2])
+    return answers

@@ -5,7 +5,6 @@ The numbers in the names of the broken engines' comments are those of the issues
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,40 +12,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from sam_edge.bundle import Bundle, find_bundle
-from sam_edge.errors import FidelityError
+from sam_edge.bundle import Bundle
 from sam_edge.exporters import gate
-from sam_edge.exporters.frames import Frames
 from sam_edge.exporters.gate import Expected
-from sam_edge.exporters.pictures import generated
-from sam_edge.geometry import View
-from sam_edge.image import Layout, encoder_input
-from sam_edge.manifest import Engine, Preprocess
-from sam_edge.runtime import OpenRuntime, Runtime, find_runtime
+from sam_edge.runtime import OpenRuntime, Runtime
 from sam_edge.segmenter import Segmenter
-from sam_edge.tensors import Arrays
-from sam_edge.wrapped import Wrapped
-
-Change = Callable[[dict[str, np.ndarray]], None]
-
-
-class Broken(Wrapped):
-    """An engine whose feeds and answers are spoilt on the way."""
-
-    def __init__(self, engine: Runtime, spoil_feeds: Change, spoil_answers: Change) -> None:
-        super().__init__(engine)
-        self._spoil_feeds, self._spoil_answers = spoil_feeds, spoil_answers
-
-    def run(self, feeds: Arrays) -> Arrays:
-        given = {name: np.array(value) for name, value in feeds.items()}
-        self._spoil_feeds(given)
-        answers = dict(super().run(given))
-        self._spoil_answers(answers)
-        return answers
-
-
-def nothing(arrays: dict[str, np.ndarray]) -> None:
-    pass
+from tests.exporters.broken import Broken, Change, judged, nothing
 
 
 def shifted(answers: dict[str, np.ndarray]) -> None:
@@ -122,35 +93,6 @@ def first_picture_for_ever() -> Change:
     return change
 
 
-@pytest.fixture(scope="module")
-def nano() -> Bundle:
-    return find_bundle("nano")
-
-
-@pytest.fixture(scope="module")
-def opener() -> OpenRuntime:
-    return find_runtime("onnxruntime:cpu")[1]
-
-
-@pytest.fixture(scope="module")
-def expected(nano: Bundle, opener: OpenRuntime) -> list[Expected]:
-    with Segmenter(nano, opener) as segmenter:
-        answers: list[Expected] = gate.ask(segmenter, generated(3)[:2])
-    return answers
-
-
-def judged(bundle: Bundle, opener: OpenRuntime, expected: Sequence[Expected]) -> list[str]:
-    """What fp16's limits, the wider ones, say against an engine."""
-    with Segmenter(bundle, opener) as segmenter:
-        found = gate.measure(segmenter, expected)
-    beyond: list[str] = gate.judge(found, "fp16")
-    if beyond:
-        with pytest.raises(FidelityError, match="differs from the model"):
-            gate.check(found, Engine("broken", "fp16"))
-        assert gate.result(found, "fp16", against_onnx=True)["passed"] == 0
-    return beyond
-
-
 def test_the_engine_itself_passes(nano: Bundle, opener: OpenRuntime, expected: list[Expected]) -> None:
     assert judged(nano, opener, expected) == []
     with Segmenter(nano, opener) as segmenter:
@@ -210,84 +152,3 @@ def test_the_shift_is_named(nano: Bundle, opener: OpenRuntime, expected: list[Ex
     assert 0.4 < found["shift_px"] < 0.6
     # Masks alone would have let it through.
     assert any(line.startswith("shift_px") for line in gate.judge(found, "fp16"))
-
-
-class Preparing(Wrapped):
-    """An engine that prepares frames itself, from a picture that differs."""
-
-    def __init__(self, engine: Runtime, change: Callable[[np.ndarray], np.ndarray]) -> None:
-        super().__init__(engine)
-        self._change = change
-
-    def run_frame(
-        self, image: np.ndarray, view: View, preprocess: Preprocess, layout: Layout = "rgb"
-    ) -> Arrays:
-        return self.run({"image": encoder_input(self._change(image), view, preprocess)})
-
-
-def prepared(
-    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, opener: OpenRuntime, expected: list[Expected]
-) -> dict[str, float]:
-    """What is measured of an engine that prepares frames so."""
-
-    def preparing(graph: Path, threads: int | None = None) -> Runtime:
-        return Preparing(opener(graph, threads), change)
-
-    frames = Frames(preparing)
-    with Segmenter(nano, frames) as segmenter:
-        found: dict[str, float] = gate.measure(segmenter, expected, frames_rms=frames.rms)
-    return found
-
-
-def test_a_grey_level_more_or_less_is_no_fault_of_the_graphs(
-    nano: Bundle, opener: OpenRuntime, expected: list[Expected]
-) -> None:
-    found = prepared(lambda image: image ^ np.uint8(1), nano, opener, expected)
-    assert gate.judge(found, "fp32") == []
-    assert found["embedding_rms"] == 0 < found["frame_rms"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda image: image[..., ::-1], id="swapped channels"),
-        pytest.param(lambda image: np.roll(image, 4, axis=1), id="shifted by four pixels"),
-        pytest.param(lambda image: image // 2, id="half as bright"),
-    ],
-)
-def test_frames_prepared_wrongly_are_refused(
-    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, opener: OpenRuntime, expected: list[Expected]
-) -> None:
-    beyond = gate.judge(prepared(change, nano, opener, expected), "fp16")
-    assert [line.split()[0] for line in beyond] == ["frame_rms"]
-
-
-def test_what_goes_wrong_only_when_a_size_comes_again_is_refused(
-    nano: Bundle, opener: OpenRuntime, expected: list[Expected]
-) -> None:
-    sizes: set[tuple[int, ...]] = set()
-
-    def change(image: np.ndarray) -> np.ndarray:
-        seen = image.shape in sizes
-        sizes.add(image.shape)
-        return image[..., ::-1] if seen else image
-
-    beyond = gate.judge(prepared(change, nano, opener, expected), "fp32")
-    assert [line.split()[0] for line in beyond] == ["frame_rms"]
-
-
-def test_engines_that_prepare_no_frames_are_left_as_they_are(opener: OpenRuntime, nano: Bundle) -> None:
-    frames = Frames(opener)
-    engine = frames(nano.graph("encoder"))
-    assert not hasattr(engine, "run_frame")
-    assert frames.rms == []
-
-
-def test_nan_is_no_pass() -> None:
-    limits = {**vars(gate.LIMITS["fp16"])}
-    assert gate.judge(limits, "fp16") == []
-    for name in limits:
-        assert gate.judge({**limits, name: float("nan")}, "fp16")
-        kept = gate.result({**limits, name: float("nan")}, "fp16", against_onnx=False)
-        assert name not in kept
-        assert kept["passed"] == 0

@@ -221,7 +221,12 @@ def test_a_write_that_breaks_off_leaves_nothing_to_load(
     graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_plan(graph, PLAN, key_of(graph), tmp_path)
-    monkeypatch.setattr(plans, "write_bytes", lambda path, data: path == written and write_bytes(path, data))
+
+    def full(path: Path, data: bytes) -> None:
+        if path == written:
+            write_bytes(path, data)
+
+    monkeypatch.setattr(plans, "write_bytes", full)
     write_plan(graph, PLAN, key_of(graph), tmp_path)
     with pytest.raises(PlanError, match="no TensorRT plan"):
         find_plan(graph, DEVICE, SETTINGS, tmp_path)

@@ -89,6 +89,6 @@ def test_answers_of_another_shape_are_refused_in_words(
 
     with (
         Segmenter(nano, spoilt(opener, "decoder", nothing, cropped)) as segmenter,
-        pytest.raises(FidelityError, match="the engine's logits has shape .*, the model's"),
+        pytest.raises(FidelityError, match=r"the engine's logits has shape .*, the model's"),
     ):
         gate.measure(segmenter, expected[:1])

@@ -47,14 +47,19 @@ def default_device(machine: Machine) -> str:
 
 
 def usable_devices() -> dict[str, str | None]:
-    """Each kind of device, with None where it can be had, and why not in one line where it cannot."""
+    """Each device, with None where it can be had, and why not in one line where it cannot.
+
+    Where there are several of a kind, its name alone is the first one: GPU, GPU.1, GPU.2.
+    """
     answers: dict[str, str | None] = {}
-    for device in DEVICES:
+    for kind in DEVICES:
         try:
-            find_device(device)
-            answers[device] = None
+            find_device(kind)
+            answers[kind] = None
         except EngineError as error:
-            answers[device] = str(error)
+            answers[kind] = str(error)
+        others = [name for name in core().available_devices if name.startswith(f"{kind}.")]
+        answers |= {name: None for name in others if name != f"{kind}.0"}
     return answers
 
 

@@ -207,6 +207,18 @@ def test_an_unknown_operation_is_named_with_its_node(tmp_path: Path) -> None:
         OpenVinoRuntime(tmp_path / "odd.onnx")
 
 
+def test_inputs_are_read_where_they_lie(tmp_path: Path, weight: np.ndarray) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight), device="CPU", cached=False)
+    given = rows(5)
+    engine.run({"x": given})
+    assert engine._any is not None
+    (request,) = engine._any._idle
+    assert np.shares_memory(request.get_input_tensor(0).data, given)
+    # OpenVINO takes no memory that it could not write.
+    given.flags.writeable = False
+    np.testing.assert_allclose(engine.run({"x": given})["y"], given @ weight, atol=1e-4)
+
+
 def test_closing_twice_is_closing_once(tmp_path: Path, weight: np.ndarray) -> None:
     engine = OpenVinoRuntime(product(tmp_path, weight))
     engine.close()

@@ -17,12 +17,11 @@ from sam_edge.errors import OutputError
 from sam_edge.files import sha256
 from sam_edge.manifest import Engine, Manifest, Precision
 from sam_edge.modeling.checkpoint import load_model
-from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.families import find_family
 
 from .engines import EMULATION, PROCESSOR_OF, TRUSTED, find_halves, is_here, measure_engine, mend, with_engine
 from .exam import write_exam
-from .fidelity import examined, references
+from .fidelity import examined, most_points, references
 from .foreign import check_interface, make_interface
 from .gate import Expected, check, result
 from .half_weights import halve_weights
@@ -107,8 +106,8 @@ def export(
         sources = exportable.graphs()
         progress("computing the reference", 0.05)
         ranging, images = _pictures(settings)
-        expected = references(exportable, spec, images, _max_points(sources))
-        exam = examined(exportable, spec, _max_points(sources))
+        expected = references(exportable, spec, images, most_points(sources))
+        exam = examined(exportable, spec, most_points(sources))
         write_exam(exam, folder)
         cost = {}
         if spec.input_size != own.input_size:
@@ -162,11 +161,6 @@ def _pictures(settings: ExportSettings) -> tuple[Sequence[NDArray[np.uint8]], Se
         return [], pictures(settings.images, count)
     shown = pictures(settings.images, 2 * count)
     return shown[1::2] or shown, shown[::2]
-
-
-def _max_points(sources: list[GraphSource]) -> int:
-    """How many points the exported decoders take beside a box."""
-    return max(source.inputs["point_labels"].shape[1] for source in sources if "decoder" in source.name) - 2
 
 
 def _engines(settings: ExportSettings, precision: Precision) -> list[Engine]:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sam_edge.errors import InputError
+from sam_edge.files import sha256
 from sam_edge.geometry import View
 from sam_edge.image import encoder_input
+from sam_edge.manifest import Manifest
 from sam_edge.masks import choose_multimask
-from sam_edge.modeling.exportable import Exportable
-from sam_edge.modeling.families import Family
+from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.exportable import Exportable, GraphSource
+from sam_edge.modeling.families import Family, find_family
 from sam_edge.prompt import Prompt
 
 from .differences import Answer
 from .exam import exam_picture, exam_questions, thin
-from .gate import Expected, first_question, questions
+from .gate import Expected, Steps, first_question, questions
+from .rectangular import as_exportable
 
 
 def references(
@@ -30,6 +37,35 @@ def references(
     """
     with torch.inference_mode():
         return [_expected(model, family, image, max_points) for image in images]
+
+
+def from_checkpoint(
+    checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps = lambda: None
+) -> list[Expected]:
+    """PyTorch's answers to pictures (H, W, 3) uint8 RGB, of the model that a folder was exported from.
+
+    Frames are prepared as the family says and not as the manifest does, which is judged as well.
+
+    Raises:
+        InputError: another checkpoint.
+        CheckpointError: it cannot be read.
+    """
+    name, model = load_model(checkpoint, manifest.family)
+    if sha256(checkpoint) != manifest.checkpoint_sha256:
+        raise InputError(f"{manifest.name} was not exported from {checkpoint}: give the checkpoint that it was")
+    family = replace(find_family(name), input_size=manifest.input_size)
+    exportable = as_exportable(model, family)
+    max_points = most_points(exportable.graphs())
+    found = []
+    for image in images:
+        found += references(exportable, family, [image], max_points)
+        each()
+    return found
+
+
+def most_points(sources: Sequence[GraphSource]) -> int:
+    """How many points the exported decoders take beside a box."""
+    return max(source.inputs["point_labels"].shape[1] for source in sources if "decoder" in source.name) - 2
 
 
 def examined(model: Exportable, family: Family, max_points: int) -> Expected:

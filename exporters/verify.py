@@ -1,10 +1,11 @@
-"""Holding the engines of a model folder against its FP32 graphs, on the device that will run them."""
+"""Holding the engines of a model folder against the model, on the device that will run them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sam_edge.bundle import ASSETS, MANIFEST, Bundle
 from sam_edge.errors import BundleError, EngineError, FidelityError, InputError, MissingExtraError
 from sam_edge.files import write_bytes
+from sam_edge.lazy import load
 from sam_edge.manifest import Engine, dump
 from sam_edge.runtime import OpenRuntime, find_runtime
 from sam_edge.segmenter import Segmenter, passed
@@ -26,6 +28,7 @@ TRUSTED = "onnxruntime:cpu"
 """Runs the FP32 graphs that the others are held against, after it was held against PyTorch's own answers."""
 TRUSTED_ENGINE = Engine(TRUSTED)
 PYTORCH, ONNX, ITSELF = "PyTorch", "FP32 ONNX", "itself"
+FROM_CHECKPOINT = "sam_edge.exporters.fidelity:from_checkpoint"
 UNKNOWN = "the folder has no answers of PyTorch to hold it against: export the model again with this version"
 
 
@@ -36,8 +39,8 @@ class Verdict:
     engine: Engine
     found: Mapping[str, float]
     against: str = ONNX
-    """What it was compared with: the FP32 graphs in TRUSTED, PyTorch's answers that the folder brings along,
-    or, for TRUSTED in a folder without them, itself."""
+    """What it was compared with: the FP32 graphs in TRUSTED, PyTorch or its answers that the folder brings
+    along, or, for TRUSTED in a folder without them, itself."""
     beyond: Sequence[str] = ()
     """Which limits it breaks, in words."""
     mended: bool = False
@@ -52,6 +55,11 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return passed(self.found)
+
+    @property
+    def verified(self) -> bool:
+        """Whether there was anything but itself to hold it against."""
+        return self.against != ITSELF
 
 
 def engines_of(bundle: Bundle, runtimes: Sequence[str], precisions: Sequence[str]) -> list[Engine]:
@@ -83,6 +91,7 @@ def verify(
     engines: Sequence[Engine],
     images: Sequence[NDArray[np.uint8]],
     *,
+    checkpoint: Path | None = None,
     repair: bool = True,
     threads: int | None = None,
     say: Say = lambda step: None,
@@ -91,18 +100,29 @@ def verify(
     """Measure engines on pictures, and mend the fp16 ones that fail.
 
     Args:
+        checkpoint: what the folder was exported from: PyTorch itself answers then, to every picture. None: the
+            FP32 graphs do, after they were held against PyTorch's answers that the folder brings along.
         say: told what begins, is being tried, or built.
         each: called after every picture, once for the FP32 graphs and once an engine.
 
     Returns:
         A verdict an engine, and the bundle with what was found; nothing of it is stored yet. Mended graphs
         lie in the bundle's folder, if that is a new one.
+
+    Raises:
+        InputError, CheckpointError: not the checkpoint that the folder was exported from.
+        MissingExtraError: a checkpoint is given, and torch is not installed.
     """
     with workplace(bundle) as place:
         work = place
         # Without a device there is nothing to wait for.
         openers = [find_opener(engine.runtime, bundle.manifest, say) for engine in engines]
-        trusted, others = _references(bundle, work, images, threads, say, each)
+        if checkpoint is not None:
+            say("running PyTorch")
+            asked = load(FROM_CHECKPOINT)(checkpoint, bundle.manifest, images, each)
+            trusted = others = _Reference(asked, PYTORCH)
+        else:
+            trusted, others = _references(bundle, work, images, threads, say, each)
         verdicts = []
         for engine, opener in zip(engines, openers, strict=True):
             say(f"running {engine}")
@@ -137,9 +157,11 @@ class _Reference:
     against: str
     """As in `Verdict`."""
     note: str | None = None
+    is_exam: bool = False
+    """Whether these are the few answers that the folder brings along."""
 
     def limits(self, engine: Engine) -> Limits:
-        return (exam_limits if self.against == PYTORCH else LIMITS.__getitem__)(engine.precision)
+        return (exam_limits if self.is_exam else LIMITS.__getitem__)(engine.precision)
 
 
 def _references(
@@ -160,12 +182,13 @@ def _references(
     if exam is None:
         return _Reference(asked, ITSELF, UNKNOWN), _Reference(asked, ONNX)
     if not wrong:
-        return _Reference([exam], PYTORCH), _Reference(asked, ONNX)
+        return _Reference([exam], PYTORCH, is_exam=True), _Reference(asked, ONNX)
     note = (
         f"{name} gives other answers here than PyTorch did at export ({wrong[0]}), and nothing can be held "
-        f"against it: install another {name.partition(':')[0]}"
+        f"against it: export the model again, or, if that changes nothing, install another {name.split(':')[0]}"
     )
-    return _Reference([exam], PYTORCH, note), _Reference([exam], PYTORCH, note)
+    known = _Reference([exam], PYTORCH, note, is_exam=True)
+    return known, known
 
 
 def _judge(
@@ -184,7 +207,7 @@ def _judge(
     departs = None
     mended = None
     # Both need onnx, which a device that only runs engines may not have, and a TRUSTED that is right.
-    if beyond and repair and reference.against == ONNX and find_spec("onnx"):
+    if beyond and repair and not reference.is_exam and find_spec("onnx"):
         if engine.precision == "fp32":
             say(f"finding where {engine} departs")
             departs = _first_departure(work, opener, reference.expected[0])
@@ -196,11 +219,10 @@ def _judge(
     kept: Mapping[str, float] = result(
         found, engine.precision, against_onnx=reference.against != PYTORCH, limits=limits
     )
-    stored = work.manifest.measured(engine)
-    # What agrees with itself is as good as PyTorch said at export.
-    keep = stored if not beyond and reference.against == ITSELF and stored is not None else kept
-    fidelity = {**work.manifest.fidelity, engine.key: keep}
-    work = Bundle(work.path, replace(work.manifest, fidelity=fidelity))
+    # What agrees with itself has shown nothing: it is as good as was known before.
+    if beyond or reference.against != ITSELF:
+        fidelity = {**work.manifest.fidelity, engine.key: kept}
+        work = Bundle(work.path, replace(work.manifest, fidelity=fidelity))
     verdict = Verdict(
         engine, kept, reference.against, beyond, mended is not None, raised, departs, reference.note
     )

@@ -6,16 +6,22 @@ Its distances in squared pixels overflow float16, which is what engines get wron
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sam_edge.bundle import Bundle, write_bundle
+from sam_edge.bundle import MANIFEST, Bundle, find_bundle, write_bundle
+from sam_edge.exporters.differences import Answer
+from sam_edge.exporters.exam import ANSWERS, exam_picture, exam_questions, thin, write_exam
+from sam_edge.exporters.gate import Expected
 from sam_edge.exporters.onnx_graph import describe_graph
+from sam_edge.files import sha256
 from sam_edge.geometry import InputSize
-from sam_edge.manifest import Manifest, Preprocess
+from sam_edge.manifest import Manifest, Preprocess, dump
+from sam_edge.segmenter import load
 
 SIDE_PX = 512
 SLOTS = 6
@@ -39,6 +45,22 @@ def toy_bundle(folder: Path, weight: float = 0.5) -> Bundle:
         graphs={name: describe_graph(contents / f"{name}.onnx") for name in ("encoder", "decoder")},
     )
     return write_bundle(folder / "toy", manifest, contents)
+
+
+def with_answers(toy: Bundle) -> Bundle:
+    """The folder with the answers of its own graphs in the place of PyTorch's."""
+    size = toy.manifest.input_size
+    image = exam_picture(size)
+    with load(toy.path, runtime="onnxruntime:cpu") as segmenter:
+        embedding = segmenter.encode(image)
+        answers = []
+        for prompt, several in exam_questions(size, segmenter.max_points, takes_masks=segmenter.takes_masks):
+            masks = segmenter.decode(embedding, prompt, multimask=several)
+            answers.append(Answer(prompt, several, masks.logits, masks.iou))
+    write_exam(thin(Expected(image, np.asarray(embedding.tensors["embedding"])[0], answers)), toy.path)
+    files = {**toy.manifest.files, ANSWERS: sha256(toy.path / ANSWERS)}
+    (toy.path / MANIFEST).write_bytes(dump(replace(toy.manifest, files=files)))
+    return find_bundle(toy.path)
 
 
 def _encoder(weight: float) -> onnx.ModelProto:

@@ -4,47 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from onnx import ModelProto
 
 from sam_edge import Prompt
-from sam_edge.bundle import MANIFEST, Bundle, find_bundle
+from sam_edge.bundle import Bundle
 from sam_edge.cli import main
 from sam_edge.errors import EngineError, FidelityError, PlanError
 from sam_edge.exporters import tensorrt_plans
-from sam_edge.exporters.exam import ANSWERS, exam_picture, exam_questions, thin, write_exam
-from sam_edge.exporters.differences import Answer
-from sam_edge.exporters.gate import Expected
 from sam_edge.exporters.pictures import picture
 from sam_edge.files import sha256
 from sam_edge.image import write_image
-from sam_edge.manifest import dump
 from sam_edge.plans import key_path
 from sam_edge.segmenter import load
 from tests.exporters.simulated_device import Device
-from tests.toy_model import toy_bundle
+from tests.toy_model import toy_bundle, with_answers
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Bundle:
-    """A folder with the answers of its own graphs in the place of PyTorch's."""
-    toy = toy_bundle(tmp_path)
-    size = toy.manifest.input_size
-    image = exam_picture(size)
-    with load(toy.path, runtime="onnxruntime:cpu") as segmenter:
-        embedding = segmenter.encode(image)
-        answers = []
-        for prompt, several in exam_questions(size, segmenter.max_points, takes_masks=segmenter.takes_masks):
-            masks = segmenter.decode(embedding, prompt, multimask=several)
-            answers.append(Answer(prompt, several, masks.logits, masks.iou))
-    write_exam(thin(Expected(image, np.asarray(embedding.tensors["embedding"])[0], answers)), toy.path)
-    files = {**toy.manifest.files, ANSWERS: sha256(toy.path / ANSWERS)}
-    (toy.path / MANIFEST).write_bytes(dump(replace(toy.manifest, files=files)))
-    return find_bundle(toy.path)
+    return with_answers(toy_bundle(tmp_path))
 
 
 def wrong_kernel(graph: ModelProto) -> None:

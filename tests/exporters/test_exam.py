@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sam_edge.bundle import MANIFEST, Bundle, find_bundle
 from sam_edge.cli import main
@@ -93,8 +94,65 @@ def test_a_folder_without_answers_says_that_nothing_was_learnt(
     (model / MANIFEST).write_bytes(dump(replace(bundle.manifest, files=files)))
     code, found = answer(capsys, str(model), "--runtime", ENGINE)
     verdict = found[f"{ENGINE} fp32"]
-    assert (code, verdict["against"]) == (0, "itself")
+    assert (code, verdict["against"], verdict["verified"]) == (3, "itself", False)
+    # Nothing was learnt, and nothing is forgotten.
+    assert find_bundle(model).manifest.fidelity == bundle.manifest.fidelity
     assert "export the model again" in str(verdict["note"])
+
+
+def test_answers_of_another_size_are_named(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sealed all the same: a model's answers in another's folder."""
+    with np.load(model / ANSWERS) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez_compressed(model / ANSWERS, **{**arrays, "embedding": arrays["embedding"][:100]})
+    reseal(model, **{ANSWERS: sha256(model / ANSWERS)})
+    assert main(["verify", str(model), "--runtime", ENGINE]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: the engine's embedding has shape")
+
+
+@pytest.mark.usefixtures("tiny_family")
+class TestCheckpoint:
+    """With the checkpoint PyTorch itself answers."""
+
+    def test_engines_are_held_against_it(
+        self, model: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, found = answer(capsys, str(model), "--runtime", ENGINE, "--checkpoint", str(tiny_checkpoint))
+        verdict = found[f"{ENGINE} fp32"]
+        assert (code, verdict["against"], verdict["verified"]) == (0, "PyTorch", True)
+        # Every question of the gate, not the exam's four.
+        assert find_bundle(model).manifest.fidelity[f"{ENGINE}-fp32"]["masks"] > 40
+
+    @pytest.mark.usefixtures("rolled")
+    def test_a_wrong_runtime_fails(
+        self, model: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, found = answer(capsys, str(model), "--runtime", ENGINE, "--checkpoint", str(tiny_checkpoint))
+        assert code == 1
+        assert "mask_iou_mean" in str(found[f"{ENGINE} fp32"]["beyond"])
+
+    def test_a_folder_that_resizes_otherwise_fails(
+        self, model: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        manifest = find_bundle(model).manifest
+        other = replace(manifest.preprocess, resize="area")
+        assert other != manifest.preprocess
+        (model / MANIFEST).write_bytes(dump(replace(manifest, preprocess=other)))
+        code, _ = answer(capsys, str(model), "--runtime", ENGINE, "--checkpoint", str(tiny_checkpoint))
+        assert code == 1
+
+    def test_another_checkpoint_is_refused(
+        self, model: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        weights = torch.load(tiny_checkpoint)
+        other = tmp_path / "other.pth"
+        torch.save({name: value * 1.5 for name, value in weights.items()}, other)
+        for file, message in ((other, "was not exported from"), (tmp_path / "none.pth", "none.pth")):
+            assert main(["verify", str(model), "--runtime", ENGINE, "--checkpoint", str(file)]) == 2
+            error = capsys.readouterr().err.splitlines()[-1]
+            assert error.startswith("error: ")
+            assert message in error
 
 
 def test_answers_that_are_none_are_named(model: Path) -> None:

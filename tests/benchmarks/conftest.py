@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -44,3 +45,16 @@ def quick_gemm(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's rate is read off a small product: it says nothing, and takes no second."""
     for module in (decoder, encoder, stages):
         monkeypatch.setattr(module, "gemm_call", partial(gemm_call, 64))
+
+
+@pytest.fixture
+def known_ms(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], None]:
+    """Makes benchmarks find these milliseconds, by name."""
+
+    def install(milliseconds: Mapping[str, float]) -> None:
+        for module in (decoder, encoder, stages):
+            monkeypatch.setattr(
+                module, "interleaved_ms", lambda calls, rounds: {name: milliseconds[name] for name in calls}
+            )
+
+    return install

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,24 @@ def test_report(measured: Callable[..., str]) -> None:
     assert (cut["flops_of_plain"], many["flops_of_plain"]) == (0.5, 0.75)
     assert {"faster_than_plain", "faster_than_official"} <= set(cut)
     assert not {"faster_than_plain", "faster_than_official"} & set(plain)
+
+
+GEMM_MS = 16384.0
+"""Of 2 * 2048^3 operations: 1,048,576 in a millisecond, two of the smallest graph's."""
+
+
+def test_ratios_of_known_times(
+    measured: Callable[..., str], known_ms: Callable[[Mapping[str, float]], None]
+) -> None:
+    times = {"decoder": 2, "decoder_many": 5, "plain_decoder": 6, "plain_decoder_many": 20}
+    ms = {f"{name} onnxruntime:cpu": value for name, value in times.items()}
+    known_ms({**ms, "official_decoder onnxruntime": 9, "gemm": GEMM_MS})
+    rows = json.loads(measured("--json"))["decoders"].values()
+    assert [row["ms"] for row in rows] == [2, 5, 6, 20, 9]
+    assert [row.get("faster_than_plain") for row in rows] == [3, 4, None, None, None]
+    assert [row.get("faster_than_official") for row in rows] == [4.5, None, None, None, None]
+    # As many operations take 0.5, 0.75 and 1 ms at the rate of the product.
+    assert [row.get("times_gemm") for row in rows] == [4, 6.67, 6, 20, None]
 
 
 def test_table(measured: Callable[..., str]) -> None:

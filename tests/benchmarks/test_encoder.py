@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
 
 from sam_edge.benchmarks.encoder import EAGER, main
+from sam_edge.benchmarks.flops import count_flops
 from sam_edge.exporters import encoders
 from sam_edge.modeling import families
 from tests.modeling.tiny_sam import TINY
@@ -45,6 +47,18 @@ def test_report() -> None:
     assert (report["family"], report["threads"], report["rounds"]) == ("tiny", 1, 1)
     assert min(row["ms"], report[EAGER]["ms"], report["gflop"], row["times_gemm"]) >= 0
     assert 0 < row["embedding_rms"] < 1e-4
+
+
+def test_ratios_of_known_times(
+    written: tuple[Path, object], known_ms: Callable[[Mapping[str, float]], None]
+) -> None:
+    gemm_ms = 1e6 * 2 * 2048**3 / count_flops(written[0]) / 1e6
+    # The graph's operations take 1 ms at that rate.
+    known_ms({"onnxruntime:cpu": 2, EAGER: 7, "gemm": gemm_ms})
+    report = json.loads(CliRunner().invoke(main, [*QUICKLY, "--json"]).output)
+    row = report["onnxruntime:cpu"]
+    assert (row["ms"], report[EAGER]["ms"], row["faster_than_eager"]) == (2, 7, 3.5)
+    assert row["times_gemm"] == pytest.approx(2)
 
 
 def test_table() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +29,12 @@ def test_every_stage_is_timed() -> None:
     }
     assert all(value > 0 for value in numbers.values())
     assert numbers["encode_per_s"] == pytest.approx(1e3 / numbers["encode_ms"], rel=0.1)
+
+
+def test_rates_of_known_times(known_ms: Callable[[Mapping[str, float]], None]) -> None:
+    known_ms({"encode": 20, "decode": 4, "full_size": 1, "gemm": 171.79869184})
+    numbers = json.loads(CliRunner().invoke(main, [*QUICKLY, "--json"]).output)
+    assert (numbers["encode_per_s"], numbers["decode_per_s"], numbers["gemm_gflops"]) == (50, 250, 100)
 
 
 @pytest.mark.usefixtures("quick_gemm")

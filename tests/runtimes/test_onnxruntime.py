@@ -53,6 +53,7 @@ def test_threads(
     assert engine._session is not None
     options = engine._session.get_session_options()
     assert options.intra_op_num_threads == expected
+    assert options.inter_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 

@@ -160,11 +160,17 @@ def test_cuda_is_taken_unasked_only_where_it_can_be_had(
     assert providers.default_device(desktop) == "cuda"
 
 
-def test_providers_of_each_device(tmp_path: Path) -> None:
-    assert [name for name, _ in providers.providers("cpu", replay=False)] == ["CPUExecutionProvider"]
-    (name, options), _ = providers.providers("cuda", replay=True)
-    assert (name, options["enable_cuda_graph"]) == ("CUDAExecutionProvider", 1)
-    found = providers.providers("tensorrt", replay=False, plans=tmp_path / "plans")
+@pytest.mark.parametrize("replay", [False, True])
+def test_providers_of_each_device(tmp_path: Path, replay: bool) -> None:
+    assert [name for name, _ in providers.providers("cpu", replay=replay)] == ["CPUExecutionProvider"]
+    (name, options), (beside, _) = providers.providers("cuda", replay=replay)
+    assert (name, beside) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert options == {"device_id": 0, "use_tf32": 0, "enable_cuda_graph": int(replay)}
+    found = providers.providers("tensorrt", replay=replay, plans=tmp_path / "plans")
     names = [name for name, _ in found]
     assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert found[0][1]["trt_engine_cache_path"] == str(tmp_path / "plans")
+    plans = {"trt_engine_cache_path": str(tmp_path / "plans"), "trt_timing_cache_path": str(tmp_path / "plans")}
+    kept = {"trt_engine_cache_enable": 1, "trt_timing_cache_enable": 1, **plans}
+    assert found[0][1] == {"device_id": 0, "trt_cuda_graph_enable": int(replay), **kept}
+    assert found[1][1] == {"device_id": 0, "use_tf32": 0}
+    assert not any("cache" in name for name in providers.providers("tensorrt", replay=replay)[0][1])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
 
 
 @pytest.fixture
@@ -17,3 +22,16 @@ def simulate(tmp_path: Path) -> Callable[..., Any]:
     from tests.runtimes.simulated_tensorrt import Simulation
 
     return partial(Simulation, tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """CUDA's driver library of our own, which tells what it is asked."""
+    if COMPILER is None:
+        pytest.skip("no C compiler (gcc, cc or clang) is here")
+    path = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
+    source = Path(__file__).with_name("fake_libcuda.c")
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", str(path), str(source)], check=True)
+    loaded = ctypes.CDLL(str(path))
+    loaded.fake_told.restype = ctypes.c_char_p
+    return loaded

@@ -123,13 +123,3 @@ def test_memory_that_is_out_is_counted() -> None:
     device.malloc(16 << 20)
     with pytest.raises(EngineError, match=r"100\.0 MiB were asked, 48 of 64 MiB are free on Simulated"):
         fail_memory(100 << 20, device)
-
-
-def test_cuda_python_without_a_gpu_is_one_line() -> None:
-    runtime = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
-    if int(runtime.cudaGetDeviceCount()[0]) == 0:
-        pytest.skip("a GPU is here")
-    from sam_edge.runtimes.cuda_python import CudaPython
-
-    with pytest.raises(EngineError, match="CUDA failed while looking for devices"):
-        CudaPython()

@@ -10,8 +10,8 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Condition
-from typing import TypeVar
+from threading import Condition, local
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,23 @@ from sam_edge.runtimes.cuda import (
 from tests.runtimes.host_kernels import compile_for_host
 
 GARBAGE = 0xCD
+INVALID_CONTEXT = 201
 ILLEGAL_ADDRESS = 700
 CAPTURE_BROKEN = 901
 Work = Callable[[], None]
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def on_device(method: Callable[Concatenate[SimulatedCuda, P], T]) -> Callable[Concatenate[SimulatedCuda, P], T]:
+    """Refuse threads that have not made the device their own: a real one fails there, or another answers."""
+
+    def checked(self: SimulatedCuda, /, *arguments: P.args, **named: P.kwargs) -> T:
+        if not getattr(self._thread, "entered", False):
+            fail(INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", f"calling {method.__name__}")
+        return method(self, *arguments, **named)
+
+    return checked
 
 
 @dataclass
@@ -56,7 +69,7 @@ class SimulatedCuda:
         self.dlpack_device = (1, 0)
         self.total = total
         self.log: list[str] = []
-        self.entered = 0
+        self._thread = local()
         self._device: dict[int, NDArray[np.uint8]] = {}
         self._host: dict[int, NDArray[np.uint8]] = {}
         self._streams: dict[int, Stream] = {}
@@ -65,6 +78,7 @@ class SimulatedCuda:
         self._kernels: dict[int, Callable[..., None]] = {}
         self._next = 1
         self._clock = Condition()
+        self.enter()
 
     # What tests ask
 
@@ -77,6 +91,11 @@ class SimulatedCuda:
     def handles(self) -> int:
         """Streams, events, graphs and pinned buffers that nobody gave back."""
         return len(self._streams) + len(self._happened) + len(self._graphs) + len(self._host)
+
+    @property
+    def kernels(self) -> int:
+        """How often a kernel was asked for; on a device it stays for good."""
+        return len(self._kernels)
 
     def streams(self, urgent: bool) -> list[int]:
         return [handle for handle, stream in self._streams.items() if stream.urgent == urgent]
@@ -117,21 +136,25 @@ class SimulatedCuda:
     # CudaApi
 
     def enter(self) -> None:
-        self.entered += 1
+        self._thread.entered = True
 
+    @on_device
     def memory(self) -> tuple[int, int]:
         return self.total - self.used, self.total
 
+    @on_device
     def malloc(self, size: int) -> int:
         self._refuse_recording()
         if self.used + size > self.total:
             fail_memory(size, self)
         return self._allocate(self._device, size)
 
+    @on_device
     def free(self, address: int) -> None:
         self._refuse_recording()
         self._device.pop(address)[:] = GARBAGE
 
+    @on_device
     def host_malloc(self, size: int, mapped: bool) -> HostMemory:
         self._refuse_recording()
         if size > self.total:
@@ -141,11 +164,13 @@ class SimulatedCuda:
             self._device[address] = self._host[address]
         return HostMemory(address, address if mapped else None, size)
 
+    @on_device
     def host_free(self, memory: HostMemory) -> None:
         self._refuse_recording()
         self._device.pop(memory.address, None)
         del self._host[memory.address]
 
+    @on_device
     def copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> None:
         places = {"to_device": ("device", "host"), "to_host": ("host", "device"), "on_device": ("device",) * 2}
         to, from_ = places[kind]
@@ -155,27 +180,34 @@ class SimulatedCuda:
 
         self.enqueue(stream, f"copy {kind}", work)
 
+    @on_device
     def stream(self, high_priority: bool) -> int:
         return self._handle(self._streams, Stream(high_priority))
 
+    @on_device
     def stream_free(self, stream: int) -> None:
         del self._streams[stream]
 
+    @on_device
     def synchronize(self, stream: int) -> None:
         with self._clock:
             self._work_until(lambda: not self._streams[stream].queue)
 
+    @on_device
     def synchronize_device(self) -> None:
         self._refuse_recording()
         with self._clock:
             self._work_until(lambda: not any(stream.queue for stream in self._streams.values()))
 
+    @on_device
     def event(self, timing: bool = False, sleeping: bool = False) -> int:
         return self._handle(self._happened, True)
 
+    @on_device
     def event_free(self, event: int) -> None:
         del self._happened[event]
 
+    @on_device
     def record(self, event: int, stream: int) -> None:
         self._happened[event] = False
 
@@ -184,24 +216,30 @@ class SimulatedCuda:
 
         self._streams[stream].queue.append(happen)
 
+    @on_device
     def happened(self, event: int) -> bool:
         return self._happened[event]
 
+    @on_device
     def wait_event(self, event: int) -> None:
         with self._clock:
             self._work_until(lambda: self._happened[event])
 
+    @on_device
     def stream_wait_event(self, stream: int, event: int) -> None:
         self._streams[stream].queue.append(lambda: self._work_until(lambda: self._happened[event]))
 
+    @on_device
     def elapsed_ms(self, start: int, end: int) -> float:
         return 0.0
 
+    @on_device
     def begin_capture(self, stream: int) -> None:
         self._streams[stream].recording = []
         self._streams[stream].broken = False
         self.log.append("capture")
 
+    @on_device
     def end_capture(self, stream: int) -> int:
         recording, self._streams[stream].recording = self._streams[stream].recording, None
         assert recording is not None
@@ -209,17 +247,21 @@ class SimulatedCuda:
             fail(CAPTURE_BROKEN, "cudaErrorStreamCaptureInvalidated", "ending a graph")
         return self._handle(self._graphs, recording)
 
+    @on_device
     def launch_graph(self, graph: int, stream: int) -> None:
         self.log.append("graph")
         with self._clock:
             self._streams[stream].queue.extend(self._graphs[graph])
 
+    @on_device
     def graph_free(self, graph: int) -> None:
         del self._graphs[graph]
 
+    @on_device
     def compile(self, source: str, function: str) -> int:
         return self._handle(self._kernels, compile_for_host(source, function))
 
+    @on_device
     def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
         run = self._kernels[kernel]
         self.enqueue(stream, "kernel", lambda: run(*grid[:2], *block[:2], *arguments))

@@ -72,7 +72,7 @@ def test_a_device_that_fails_does_not_disturb_who_drops() -> None:
 def test_nobody_waits_for_the_device_while_a_graph_is_recorded() -> None:
     cuda = SimulatedCuda()
     stream = cuda.stream(high_priority=False)
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1, initializer=cuda.enter) as pool:
         with recording():
             cuda.begin_capture(stream)
             waiting = pool.submit(wait_for_device, cuda)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from sam_edge.bundle import find_bundle
 from sam_edge.errors import EngineError, InputError
 from sam_edge.image import Layout, encoder_input, to_rgb
 from sam_edge.runtimes.cuda import CompilerError
-from sam_edge.runtimes.letterbox import LAYOUTS
+from sam_edge.runtimes.letterbox import LAYOUTS, Letterbox
 from sam_edge.runtimes.tensorrt import TensorRtRuntime
 from tests.runtimes.simulated_tensorrt import Simulation
 from tests.runtimes.tensorrt_graphs import write_encoder
@@ -44,6 +47,7 @@ def test_only_the_cameras_bytes_go_to_the_device(simulation: Simulation, engine:
         expected = 2 * encoder_input(frame(seed), view, MANIFEST.preprocess)
         level = 2 / min(MANIFEST.preprocess.std)
         np.testing.assert_allclose(embedding, expected, atol=1.01 * level)
+    assert simulation.cuda.kernels == 1
     del embedding
     engine.close()
     assert simulation.cuda.used == simulation.cuda.handles == 0
@@ -104,3 +108,21 @@ def test_memory_that_is_out_is_no_missing_compiler(
     monkeypatch.setattr(simulation.cuda, "compile", out)
     with pytest.raises(EngineError, match="out of device memory"):
         engine.run_frame(frame(), MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)
+
+
+def test_each_call_may_come_from_another_thread(simulation: Simulation, engine: TensorRtRuntime) -> None:
+    view = MANIFEST.input_size.view((64, 40))
+
+    def call(work: Callable[..., Any], *arguments: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work, *arguments).result()
+
+    for seed in range(2):
+        embedding = call(engine.run_frame, frame(seed), view, MANIFEST.preprocess)["embedding"]
+        call(np.asarray, embedding)
+    del embedding
+    letterbox = Letterbox(simulation.cuda, MANIFEST.preprocess)
+    call(letterbox, frame(), view)
+    call(letterbox.close)
+    call(engine.close)
+    assert simulation.cuda.used == simulation.cuda.handles == 0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.cache import BlobCache, cache_folder
-from sam_edge.errors import EngineError, InputError
+from sam_edge.errors import InputError
 from sam_edge.files import sha256
 from sam_edge.geometry import View
 from sam_edge.image import Layout, normalised, seen_pixels, to_rgb
@@ -21,7 +21,7 @@ from sam_edge.runtime import OpenRuntime
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds
 
 from .openvino_library import ov
-from .openvino_model import Compiler, find_device, one_line, out_of_memory, read_model, settings
+from .openvino_model import Compiler, find_device, is_shortage, one_line, out_of_memory, read_model, settings
 from .openvino_preprocess import fold_preprocess
 
 KEPT_KINDS = 4
@@ -112,14 +112,14 @@ class OpenVinoRuntime:
             if kind not in self._by_kind:
                 model = make()
                 self._any = None
-                self._by_kind[kind] = _Engine(self._compiler.compile(model, str(kind)))
+                self._by_kind[kind] = _Engine(self._compiler.compile(model, str(kind)), self.device)
                 if len(self._by_kind) > KEPT_KINDS:
                     self._by_kind.popitem(last=False)
             self._by_kind.move_to_end(kind)
             return self._by_kind[kind]
 
     def _any_shape(self) -> _Engine:
-        return _Engine(self._compiler.compile(self._model), takes_any=True)
+        return _Engine(self._compiler.compile(self._model), self.device, takes_any=True)
 
     def _named(self, answer: Sequence[NDArray[Any]]) -> Arrays:
         return {spec.name: value for spec, value in zip(self.outputs, answer, strict=True)}
@@ -136,10 +136,11 @@ class OpenVinoRuntime:
 class _Engine:
     """Compiled code, and requests that nobody is waiting for."""
 
-    def __init__(self, compiled: ov.CompiledModel, *, takes_any: bool = False) -> None:
+    def __init__(self, compiled: ov.CompiledModel, device: str, *, takes_any: bool = False) -> None:
         self.takes_any = takes_any
         """Whether it takes what the graph takes; the others take one kind of input."""
         self._compiled = compiled
+        self._device = device
         self._idle: list[ov.InferRequest] = []
         self._outputs = [
             (port.get_element_type(), ov.Shape([0 if side.is_dynamic else side.get_length() for side in shape]))
@@ -166,11 +167,8 @@ class _Engine:
                 request.set_input_tensor(index, ov.Tensor(array, shared_memory=array.flags.writeable))
             request.infer()
         except (RuntimeError, MemoryError) as error:
-            if out_of_memory(error):
-                raise EngineError(
-                    f"OpenVINO runs out of memory: {one_line(error)}; close other programs, or take a smaller "
-                    "model or input"
-                ) from error
+            if is_shortage(error):
+                raise out_of_memory(error, self._device, "to run the graph") from error
             raise InputError(f"OpenVINO refuses the input: {one_line(error)}") from error
         self._idle.append(request)
         return [tensor.data for tensor in answer]

@@ -13,6 +13,7 @@ from sam_edge.errors import BundleError, EngineError
 from sam_edge.machine import Machine
 
 from .openvino_library import core, onnx_frontend, ov
+from .shortage import available_mb, shortage
 
 DEVICES = ("CPU", "GPU", "NPU")
 PREFERRED = ("GPU", "CPU")
@@ -21,7 +22,9 @@ to be asked for."""
 
 
 _SOURCE_PLACES = re.compile(r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:")
-_SHORTAGE = re.compile(r"out of memory|bad_alloc|Exceeded max size of memory|OUT_OF_\w*MEMORY", re.IGNORECASE)
+_SHORTAGE = re.compile(
+    r"out of memory|bad_alloc|Exceeded max size of memory|OUT_OF_\w*MEMORY|ALLOCATION_FAILURE", re.IGNORECASE
+)
 
 
 def find_device(name: str | None) -> str:
@@ -141,9 +144,10 @@ class Compiler:
         try:
             return core().compile_model(model, self._device, self._config)
         except (RuntimeError, MemoryError) as error:
-            shortage = "out of memory: " if out_of_memory(error) else ""
+            if is_shortage(error):
+                raise out_of_memory(error, self._device, "to compile the graph") from error
             raise EngineError(
-                f"OpenVINO cannot compile the graph for {self._device}: {shortage}{one_line(error)}; "
+                f"OpenVINO cannot compile the graph for {self._device}: {one_line(error)}; "
                 "choose another device or --runtime"
             ) from error
 
@@ -164,9 +168,27 @@ def one_line(error: Exception) -> str:
     return " ".join(text.split()) or " ".join(str(error).split())
 
 
-def out_of_memory(error: Exception) -> bool:
+def is_shortage(error: Exception) -> bool:
     """Whether the device's or the host's memory was too small."""
     return isinstance(error, MemoryError) or bool(_SHORTAGE.search(str(error)))
+
+
+def out_of_memory(error: Exception, device: str, purpose: str) -> EngineError:
+    """What to raise where memory was too small for `purpose`, such as "to run the graph"."""
+    on_gpu = device.partition(".")[0] == "GPU"
+    free_mb = _gpu_free_mb(device) if on_gpu else available_mb()
+    text = one_line(error)
+    said = f" ({text})" if text else ""
+    return shortage(f"OpenVINO: out of memory {purpose} on {device}{said}", text, free_mb, at_most=on_gpu)
+
+
+def _gpu_free_mb(device: str) -> int | None:
+    """What this process has left of a GPU's memory: OpenVINO does not see what other programs take."""
+    try:
+        total, used = (_ask(device, name) for name in ("GPU_DEVICE_TOTAL_MEM_SIZE", "GPU_MEMORY_STATISTICS"))
+        return max(int(total) - sum(used.values() if used else ()), 0) >> 20
+    except (RuntimeError, ValueError):  # a device in trouble may answer nothing
+        return None
 
 
 def _matches(device: str, here: list[str]) -> bool:

@@ -49,9 +49,39 @@ def test_too_little_memory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixt
     inputs = [tensor("a", 1), tensor("shape", 2, kind=TensorProto.INT64)]
     path = save(tmp_path, "huge", [node], inputs, [tensor("b", "x", "y")])
     feeds: Any = {"a": np.zeros(1, np.float32), "shape": np.array([1 << 20, 1 << 24])}
-    with pytest.raises(EngineError, match=r"out of memory to run the graph: more was .* GB are free"):
+    with pytest.raises(EngineError, match=r"out of memory to run the graph: .* not told, .* GB are free"):
         OnnxRuntime(path, device="cpu", replay=replay).run(feeds)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("Available memory of 19968 is smaller than requested bytes of 1572864", "1 MB were asked for"),
+        ("Failed to allocate memory for requested buffer of size 300", "0.3 kB were asked for"),
+        ("TensorRT: OutOfMemory (Requested size was 5368709120 bytes.)", "5.0 GB were asked for"),
+        ("Requested amount of GPU memory (2097152 bytes): out of memory", "2 MB were asked for"),
+        ("CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc((void**)&p, size)", "is not told"),
+        ("std::bad_alloc", "is not told"),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", "is not told"),
+    ],
+)
+def test_what_was_asked_for_is_said_where_onnxruntime_says_it(
+    monkeypatch: pytest.MonkeyPatch, said: str, wanted: str
+) -> None:
+    monkeypatch.setattr(errors, "free_memory_mb", lambda: 300)
+    monkeypatch.setattr(errors, "available_mb", lambda: 5 << 10)
+    for memory, where, free in (("cuda", "out of device memory", "300 MB"), ("cpu", "out of memory", "5.0 GB")):
+        for found in (
+            errors.run_error(Exception(said), memory),
+            errors.load_error(Exception(said), Path("e.onnx"), memory),
+        ):
+            assert isinstance(found, EngineError)
+            assert str(found).startswith(f"{where} to ")
+            assert f"{wanted}, {free} are free; close other programs" in str(found)
+    # Nobody can say what is free.
+    monkeypatch.setattr(errors, "free_memory_mb", lambda: None)
+    assert f"{wanted}; close other programs" in str(errors.run_error(Exception(said), "cuda"))
 
 
 def test_errors_of_cuda_are_engine_errors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +96,7 @@ def test_errors_of_cuda_are_engine_errors(monkeypatch: pytest.MonkeyPatch) -> No
         Exception("CUDA failure 2: out of memory ; GPU=0 ; hostname=x"), Path("e.onnx"), "cuda"
     )
     assert isinstance(full, EngineError)
-    assert "to load e.onnx: more was asked for than there is, 300 MB are free" in str(full)
+    assert "out of device memory to load e.onnx: how much was asked for is not told" in str(full)
     text = "CUDNN failure\nCUDA failure 719: unspecified launch failure ; GPU=0 ; hostname=x ; file=y"
     failed = errors.run_error(Exception(text), "cuda")
     assert str(failed) == "CUDA fails while the graph runs: unspecified launch failure; see sam-edge doctor"

@@ -69,6 +69,7 @@ class SimulatedCuda:
         self.dlpack_device = (1, 0)
         self.total = total
         self.log: list[str] = []
+        self.sleeping: dict[int, bool] = {}
         self._thread = local()
         self._device: dict[int, NDArray[np.uint8]] = {}
         self._host: dict[int, NDArray[np.uint8]] = {}
@@ -201,7 +202,9 @@ class SimulatedCuda:
 
     @on_device
     def event(self, timing: bool = False, sleeping: bool = False) -> int:
-        return self._handle(self._happened, True)
+        handle = self._handle(self._happened, True)
+        self.sleeping[handle] = sleeping
+        return handle
 
     @on_device
     def event_free(self, event: int) -> None:

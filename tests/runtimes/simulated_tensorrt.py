@@ -70,13 +70,13 @@ class SimulatedTensorRt:
 class SimulatedRuntime:
     def __init__(self, trt: SimulatedTensorRt, logger: Any) -> None:
         self._trt = trt
-        self._logger = logger
+        self.logger = logger
         trt.alive.update({self, logger})
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> SimulatedEngine | None:
         if serialized_engine.startswith(MARK):
-            return SimulatedEngine(self._trt, serialized_engine.removeprefix(MARK), self._logger)
-        self._logger.log(Logger.ERROR, "Magic tag does not match")
+            return SimulatedEngine(self._trt, serialized_engine.removeprefix(MARK), self.logger)
+        self.logger.log(Logger.ERROR, "Magic tag does not match")
         return None
 
 

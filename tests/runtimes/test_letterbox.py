@@ -79,6 +79,15 @@ def test_area_differs_by_rounding_alone(size_wh: tuple[int, int]) -> None:
     assert np.mean(np.abs(got - expected) > 1e-3) < 1e-3
 
 
+def test_area_rounds_halves_to_even() -> None:
+    # A quarter of the size: means of 16 pixels, here all of them just between two levels.
+    view = InputSize(long_side=32, multiple=32, square=True).view((128, 128))
+    levels_of = np.arange(32 * 32).reshape(32, 32) % 255
+    rgb = np.repeat(np.repeat(levels_of, 4, axis=0), 4, axis=1)[..., None].repeat(3, axis=2).astype(np.uint8)
+    rgb[:, ::2] += 1
+    np.testing.assert_array_equal(computed(rgb, view, AREA), encoder_input(rgb, view, AREA))
+
+
 @pytest.mark.parametrize("size_wh", [(100, 50), (31, 255), (7, 3)])
 def test_enlarging_differs_by_rounding_alone(size_wh: tuple[int, int]) -> None:
     view = SQUARE.view(size_wh)

@@ -79,6 +79,8 @@ def test_only_what_a_prompt_waits_for_is_urgent(simulate: Simulate, encoder: Pat
     assert len(simulation.cuda.streams(urgent=True)) == 0
     decode = simulation.open(decoder)
     assert len(simulation.cuda.streams(urgent=True)) == 2
+    # Who waits for a frame leaves the core to others; a prompt's answer is worth a core that spins.
+    assert list(simulation.cuda.sleeping.values()) == [True, False]
     encode.close()
     decode.close()
 

@@ -12,7 +12,7 @@ from sam_edge.plans import find_plan
 from sam_edge.runtimes import cuda as cuda_module
 from sam_edge.runtimes import tensorrt as tensorrt_module
 from sam_edge.runtimes.tensorrt import TensorRtRuntime, describe, plan_device, usable_devices
-from tests.runtimes.simulated_tensorrt import Simulate
+from tests.runtimes.simulated_tensorrt import Logger, Simulate, SimulatedRuntime
 from tests.runtimes.tensorrt_graphs import write_encoder
 
 
@@ -41,6 +41,22 @@ def test_a_plan_that_tensorrt_refuses_is_an_error_with_its_reason(
         TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
     # Its key says that it fits: kept, it would never be built anew.
     assert not plan.exists()
+
+
+def test_a_plan_that_has_no_room_is_kept(
+    simulate: Simulate, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = simulate()
+    plan = simulation.build(encoder)
+    assert plan is not None
+
+    def refuse(runtime: SimulatedRuntime, serialized_engine: bytes) -> None:
+        runtime.logger.log(Logger.ERROR, "Requested amount of GPU memory (99 bytes) could not be allocated")
+
+    monkeypatch.setattr(SimulatedRuntime, "deserialize_cuda_engine", refuse)
+    with pytest.raises(EngineError, match=r"MiB were asked, 1024 of 1024 MiB are free on Simulated"):
+        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+    assert plan.exists()
 
 
 def test_a_damaged_plan_is_removed_and_never_loaded(simulate: Simulate, encoder: Path) -> None:

@@ -84,13 +84,16 @@ def test_a_shape_that_is_refused_leaves_no_context(simulation: Simulation, encod
     assert len(simulation.trt.alive) == before
 
 
-def test_an_engine_in_a_cycle_is_not_ended_while_another_is_recorded(
-    simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_engine_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
+    simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
     recorder, lost = simulation.open(encoder), [simulation.open(encoder)]
     lost[0].run(picture())
     lost.append(lost)
-    recorder.run(picture(1))
+    if recorded:
+        # The first run goes call by call, the next is recorded.
+        recorder.run(picture(1))
     del lost
     execute = simulated_tensorrt.SimulatedContext.execute_async_v3
     alive: list[int] = []
@@ -104,7 +107,7 @@ def test_an_engine_in_a_cycle_is_not_ended_while_another_is_recorded(
     embedding = recorder.run(picture(2))["embedding"]
     np.testing.assert_array_equal(embedding, 2 * picture(2)["image"])
     assert alive == [8]
-    assert "graph" in simulation.cuda.log
+    assert ("graph" in simulation.cuda.log) == recorded
     # Logger, runtime, engine and context of the other alone.
     assert len(simulation.trt.alive) == 4
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from sam_edge.cores import usable_cores
-from sam_edge.errors import InputError, SamEdgeError
+from sam_edge.errors import EngineError, InputError, SamEdgeError
 from sam_edge.machine import this_machine
 from sam_edge.runtime import READ_BY_HOST, OpenRuntime
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds, fits
@@ -84,6 +84,10 @@ class OnnxRuntime:
             else:
                 answer = dict(zip(self._names, session.run(self._names, placed), strict=True))
         except Exception as error:  # onnxruntime's own errors share no base class
+            if self._kept is not None and self._kept.discard_refused(str(error)):
+                raise EngineError(
+                    "TensorRT refuses a plan that it built before, which has been removed: open the model again"
+                ) from error
             raise run_error(error, self._memory) from error
         if self._kept is not None:
             self._kept.after_run({name: tuple(feed.shape) for name, feed in placed.items()})

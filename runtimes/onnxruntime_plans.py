@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,8 @@ from .onnxruntime_errors import is_shortage, one_line
 
 TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 """What NVIDIA's libraries read from the environment when they start: at 0 they compute float32 as float32."""
+REFUSED = "could not deserialize engine"
+"""What onnxruntime says of a plan that TensorRT does not take."""
 Session = TypeVar("Session")
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -108,6 +110,18 @@ class KeptPlans:
                 # Another process opens the graph, and seals what lies there when it is done.
                 return
             self._seal()
+
+    def discard_refused(self, text: str) -> bool:
+        """Throw the plans away if a run failed because of them, as `text` of its error tells.
+
+        The plan of a graph with free dimensions is loaded by the first run, and as long as it is there it
+        would fail again.
+        """
+        if REFUSED not in text:
+            return False
+        with suppress(OutputError, OSError), locked(self._lock_path, self._say_waiting):
+            self._discard()
+        return True
 
     def _make(self, make: Callable[[Path | None], Session]) -> Session:
         had_plans = bool(self._stamps())

@@ -6,6 +6,7 @@ import fcntl
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
 
 from sam_edge import driver
-from sam_edge.errors import BundleError, EngineError
+from sam_edge.errors import BundleError, EngineError, InputError
 from sam_edge.runtimes import onnxruntime as module
 from sam_edge.runtimes import onnxruntime_plans as plans
 from sam_edge.runtimes import onnxruntime_providers as providers
@@ -209,16 +210,15 @@ def test_a_folder_that_cannot_be_written_costs_only_time(
     assert "builds its plans at every start" in caplog.text
 
 
-def test_an_engine_keeps_what_tensorrt_builds_in_its_session_and_in_its_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """An onnxruntime that writes a file into the folder of plans when it opens a graph, one when it runs it."""
     real = providers.ort.InferenceSession
-    folder = tmp_path / "plans"
-    written: list[str] = []
+    simulated = SimpleNamespace(folder=tmp_path / "plans", written=[], error="")
 
     class Session(real):  # type: ignore[misc, valid-type]
         def __init__(self, path: str, options: Any, providers: Any, **_: Any) -> None:
-            assert providers[0][1]["trt_engine_cache_path"] == str(folder)
+            assert providers[0][1]["trt_engine_cache_path"] == str(simulated.folder)
             super().__init__(path, options, providers=["CPUExecutionProvider"])
             self._write("graph.timing")
 
@@ -226,13 +226,15 @@ def test_an_engine_keeps_what_tensorrt_builds_in_its_session_and_in_its_runs(
             return list(providers.PROVIDER_OF.values())
 
         def run_with_iobinding(self, *arguments: Any) -> None:
+            if simulated.error:
+                raise RuntimeError(simulated.error)
             super().run_with_iobinding(*arguments)
             self._write("graph.engine")
 
         def _write(self, name: str) -> None:
-            if not (folder / name).exists():
-                written.append(name)
-                (folder / name).write_bytes(name.encode())
+            if not (simulated.folder / name).exists():
+                simulated.written.append(name)
+                (simulated.folder / name).write_bytes(name.encode())
 
     def bound(session: Any, memory: str, on_host: frozenset[str], replay: bool) -> Bound:
         return Bound(session, "cpu", on_host, replay=replay)
@@ -240,7 +242,29 @@ def test_an_engine_keeps_what_tensorrt_builds_in_its_session_and_in_its_runs(
     monkeypatch.setattr(module, "Bound", bound)
     monkeypatch.setattr(providers.ort, "InferenceSession", Session)
     monkeypatch.setattr(module, "check_device", lambda device: None)
-    monkeypatch.setattr(module, "plan_folder", lambda graph: folder)
+    monkeypatch.setattr(module, "plan_folder", lambda graph: simulated.folder)
+    return simulated
+
+
+def test_an_engine_keeps_what_tensorrt_builds_in_its_session_and_in_its_runs(
+    tmp_path: Path, tensorrt: SimpleNamespace
+) -> None:
     for _ in range(2):
         OnnxRuntime(write_encoder(tmp_path), device="tensorrt").run(image(1))
-    assert written == ["graph.timing", "graph.engine"]
+    assert tensorrt.written == ["graph.timing", "graph.engine"]
+
+
+def test_a_plan_that_a_run_refuses_is_removed(tmp_path: Path, tensorrt: SimpleNamespace) -> None:
+    OnnxRuntime(write_encoder(tmp_path), device="tensorrt").run(image(1))
+    engine = OnnxRuntime(write_encoder(tmp_path), device="tensorrt")
+    tensorrt.error = "Got invalid dimensions for input"
+    with pytest.raises(InputError, match="invalid dimensions"):
+        engine.run(image(1))
+    assert (tensorrt.folder / "graph.engine").exists()
+    tensorrt.error = "TensorRT EP could not deserialize engine from cache: graph.engine"
+    with pytest.raises(EngineError, match="has been removed: open the model again"):
+        engine.run(image(1))
+    assert not tensorrt.folder.exists()
+    tensorrt.error = ""
+    OnnxRuntime(write_encoder(tmp_path), device="tensorrt").run(image(1))
+    assert tensorrt.written == ["graph.timing", "graph.engine"] * 2

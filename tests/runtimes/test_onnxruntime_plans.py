@@ -192,12 +192,16 @@ def test_plans_that_a_run_builds_are_kept_too(kept: KeptPlans) -> None:
     assert tensorrt.built == 1
 
 
-def test_a_run_does_not_wait_for_another_process(kept: KeptPlans) -> None:
+def test_a_run_neither_waits_for_another_process_nor_vouches_for_what_it_writes(kept: KeptPlans) -> None:
+    seal = kept.folder.with_name(f"{kept.folder.name}.json")
+
     def make(folder: Path | None) -> None:
-        kept.folder.joinpath("graph.engine").write_bytes(b"plan")
+        kept.folder.joinpath("graph.engine").write_bytes(b"half a pl")
         kept.after_run({"image": (1, 3)})
+        assert not seal.exists()
 
     KeptPlans(kept.folder).open(make)
+    assert seal.exists()
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(

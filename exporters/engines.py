@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -139,8 +140,11 @@ def _mend(
     failing = next((one for one in expected if judge(attempt(halved, [one]), engine.precision)), None)
     shown = [failing] if failing else expected
 
+    tries = count(1)
+    most = most_graphs({name: len(nodes) for name, nodes in halved.order().items()})
+
     def passes(islands: Islands) -> bool:
-        say(f"finding the layers that {engine} spoils")
+        say(f"finding the layers that {engine} spoils: try {next(tries)} of at most {most}")
         return not judge(attempt(replace(halved, islands=islands), shown), engine.precision)
 
     raised = raise_culprits(halved.order(), halved.islands, passes)

@@ -267,5 +267,8 @@ def _mend(
 def _trusted() -> tuple[str, OpenRuntime]:
     try:
         return find_runtime(TRUSTED)
-    except MissingExtraError:
-        return find_runtime("reference")
+    except MissingExtraError as missing:
+        try:
+            return find_runtime("reference")
+        except MissingExtraError:
+            raise missing from None

@@ -70,7 +70,12 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
             f"{name_or_path} is no model: neither a folder with a {MANIFEST} "
             f"nor a shipped model ({shipped or 'none'})"
         ) from error
-    return Bundle(path, parse(data, str(path / MANIFEST)))
+    bundle = Bundle(path, parse(data, str(path / MANIFEST)))
+    # Rare graphs are opened late: what is not there should not be found out in the middle of a stream.
+    for file in bundle.manifest.files:
+        if not (path / file).is_file():
+            raise BundleError(f"{path / file} is missing; export the model again")
+    return bundle
 
 
 def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bundle:

@@ -24,8 +24,11 @@ EXTRA_OF = {
 }
 
 
-def load(where: str) -> Any:
+def load(where: str, extra: str | None = None) -> Any:
     """The object that "module:name" names.
+
+    Args:
+        extra: the one that brings everything the module needs; None: each library is told with its own.
 
     Raises:
         MissingExtraError: the module needs a library that an extra of this package installs.
@@ -36,5 +39,5 @@ def load(where: str) -> Any:
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library in EXTRA_OF:
-            raise MissingExtraError(library, EXTRA_OF[library]) from error
+            raise MissingExtraError(library, extra or EXTRA_OF[library]) from error
         raise

@@ -85,6 +85,9 @@ def test_missing_file(tmp_path: Path) -> None:
     (bundle.path / "decoder.onnx").unlink()
     with pytest.raises(BundleError, match=r"decoder\.onnx is missing"):
         bundle.graph("decoder")
+    # Already when the folder is opened: this graph may be needed only after hours.
+    with pytest.raises(BundleError, match=r"decoder\.onnx is missing"):
+        find_bundle(bundle.path)
 
 
 def test_file_outside_the_folder_is_refused(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def distill(
       sam-edge export distilled/student.safetensors --out small_sam/
       sam-edge segment photo.jpg --point 320,240 --model small_sam/
     """
-    run = load("sam_edge.training.distill:distill")
-    length = load("sam_edge.training.schedule:Length")(minutes, steps)
+    run = load("sam_edge.training.distill:distill", "train")
+    length = load("sam_edge.training.schedule:Length", "train")(minutes, steps)
     target = run(teacher, images, out, family, length=length, batch=batch, seed=seed, device=device)
     click.echo(f"wrote {target}; next: sam-edge export {target} --out MODEL_FOLDER")

@@ -96,7 +96,7 @@ def verify(
         )
     stored = not dry_run and _store(found)
     document = _document(bundle.manifest.name, verdicts, stored)
-    click.echo(json.dumps(document, indent=2) if as_json else _table(document))
+    click.echo(json.dumps(document, indent=2) if as_json else _table(document, dry_run))
     if not all(verdict.passed for verdict in verdicts):
         return FAILED
     return 0 if all(verdict.verified for verdict in verdicts) else NOT_VERIFIED
@@ -134,7 +134,7 @@ def _document(name: str, verdicts: list[Any], stored: bool) -> dict[str, Any]:
     }
 
 
-def _table(document: dict[str, Any]) -> str:
+def _table(document: dict[str, Any], dry_run: bool) -> str:
     lines = [f"{'engine':<24}" + "".join(f"{title:>13}" for title, _ in COLUMNS.values()) + "   against"]
     for engine in document["engines"]:
         found = engine["found"]
@@ -155,5 +155,6 @@ def _table(document: dict[str, Any]) -> str:
                 f"  mended; raised to float32: {', '.join(engine['raised']) or 'what the ranges ask for'}"
             )
     if not document["stored"]:
-        lines.append("nothing was stored")
+        why = "--dry-run" if dry_run else "a shipped model, or a folder that cannot be written"
+        lines.append(f"nothing was stored: {why}")
     return "\n".join(lines)

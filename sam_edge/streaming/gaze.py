@@ -6,7 +6,7 @@ import csv
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ MAX_STEP_S = 1.0
 """No eye tracker is slower; a larger step means milliseconds or nanoseconds."""
 MAX_PART = 5.0
 """Nobody looks five pictures aside half of the time."""
-REPAIR = "or add --gaze-repair to treat it as a blink, put times in order and drop repeated ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +113,20 @@ def _check_units(table: NDArray[np.float64], path: str | Path) -> None:
 
 def _checked(table: NDArray[np.float64], lines: array[int], path: str | Path) -> NDArray[np.float64]:
     """The table, if it has no holes and its times rise."""
+
+    def refuse(row: int, why: str, mended: str) -> NoReturn:
+        raise InputError(f"{path} line {lines[row]}: {why}, or add --gaze-repair to {mended}")
+
     rows, columns = np.nonzero(np.isnan(table))
     if len(rows):
         name = (*COLUMNS, "confidence")[columns[0]]
-        raise InputError(f"{path} line {lines[rows[0]]}: {name} is no number; mend it, {REPAIR}")
+        refuse(rows[0], f"{name} is no number; mend it", "treat it as a blink")
     steps = np.diff(table[:, 0])
     if (steps < 0).any():
-        line = lines[int(np.argmax(steps < 0)) + 1]
-        raise InputError(f"{path} line {line}: time goes back; sort the file by t_s, {REPAIR}")
+        refuse(int(np.argmax(steps < 0)) + 1, "time goes back; sort the file by t_s", "put times in order")
     if (steps == 0).any():
-        line = lines[int(np.argmax(steps == 0)) + 1]
-        raise InputError(f"{path} line {line}: repeats the time of the line before; drop one, {REPAIR}")
+        why = "repeats the time of the line before; drop one"
+        refuse(int(np.argmax(steps == 0)) + 1, why, "keep the later one")
     return table
 
 

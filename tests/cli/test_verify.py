@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -274,21 +272,3 @@ def test_an_unreadable_picture_is_named(toy: Bundle, photos: Path, capsys: pytes
     (photos / "c.png").write_bytes(b"no picture")
     assert main(["verify", str(toy.path), "--images", str(photos)]) == 2
     assert "c.png" in capsys.readouterr().err
-
-
-WITHOUT_EXTRAS = """
-import sys
-for name in ("torch", "onnx", "onnxscript"):
-    sys.modules[name] = None
-from sam_edge.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_a_device_needs_neither_torch_nor_onnx(toy: Bundle, photos: Path) -> None:
-    arguments = ["verify", str(toy.path), "--images", str(photos), "--runtime", "onnxruntime", "--limit", "1"]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "pass" in done.stdout

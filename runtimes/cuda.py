@@ -8,6 +8,7 @@ Addresses and handles are plain numbers, as in C; whoever makes one gives it bac
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -248,16 +249,27 @@ def fail(code: int, name: str, doing: str) -> NoReturn:
 
 def fail_memory(size: int, cuda: CudaApi) -> NoReturn:
     """Raise the EngineError of memory that the device has not: how much was asked, and how much there was."""
+    raise EngineError(out_of_memory(size, cuda))
+
+
+def out_of_memory(size: int, cuda: CudaApi) -> str:
+    """That the device has no memory left: how much was asked, how much there is, and what helps."""
     free, total = cuda.memory()
-    raise EngineError(
+    return (
         f"out of device memory: {size / MIB:.1f} MiB were asked, {free / MIB:.0f} of {total / MIB:.0f} MiB "
         f"are free on {cuda.device.name}; close other programs, or export a smaller input or --precision fp16"
     )
 
 
 def fail_pinned(size: int) -> NoReturn:
-    """Raise the EngineError of memory that the system does not pin."""
-    raise EngineError(f"out of pinned memory: {size / MIB:.1f} MiB were asked; close other programs")
+    """Raise the EngineError of memory that the system does not pin: how much was asked, and is unused."""
+    unused, total = (
+        os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") / MIB for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES")
+    )
+    raise EngineError(
+        f"out of pinned memory: {size / MIB:.1f} MiB were asked, {unused:.0f} of the system's {total:.0f} MiB "
+        "are unused; close other programs, or raise the limit of locked memory (ulimit -l)"
+    )
 
 
 def version_text(number: int) -> str:

@@ -10,6 +10,7 @@ import ctypes
 import weakref
 from collections import defaultdict
 from threading import Lock
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from .device_release import soon, when_dropped
 
 ALIGNMENT = 256
 """What TensorRT asks of addresses and cudaMalloc gives."""
+_pools: WeakKeyDictionary[CudaApi, WeakSet[MemoryPool]] = WeakKeyDictionary()
+"""Of each device; when its memory is out, what lies idle in one pool serves another."""
+_pools_changing = Lock()
 
 
 class Block:
@@ -43,12 +47,14 @@ class MemoryPool:
         # A finalizer may run in the middle of `take`, in the same thread: it must not ask for this lock.
         self._taking = Lock()
         self._closed = False
+        with _pools_changing:
+            _pools.setdefault(cuda, WeakSet()).add(self)
 
     def take(self, size: int) -> Block:
         """At least `size` bytes that nobody else holds.
 
         Raises:
-            EngineError: out of device memory, also after giving back what is not lent.
+            EngineError: out of device memory, also after all pools of the device gave back what is not lent.
         """
         size = max(-(-size // ALIGNMENT), 1) * ALIGNMENT
         with self._taking:
@@ -75,7 +81,10 @@ class MemoryPool:
         try:
             return self._cuda.malloc(size)
         except EngineError:
-            self.trim()
+            with _pools_changing:
+                pools = list(_pools[self._cuda])
+            for pool in pools:
+                pool.trim()
             return self._cuda.malloc(size)
 
     def _come_back(self, address: int, size: int) -> None:

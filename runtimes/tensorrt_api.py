@@ -140,6 +140,12 @@ class Complaints:
         return "; ".join(lines) or "it does not say why"
 
 
+def is_about_memory(complaint: str) -> bool:
+    """Whether there was too little of it; an access to what is nobody's is another matter."""
+    words = complaint.lower()
+    return "memory" in words and "illegal" not in words
+
+
 def make_logger(trt: RuntimeModule, complaints: Complaints) -> Any:
     """A logger for TensorRT that passes errors on and drops the rest."""
     errors = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)

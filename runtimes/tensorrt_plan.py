@@ -16,11 +16,18 @@ from typing import Any
 from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.tensors import Arrays, TensorSpec
 
-from .cuda import CudaApi, fail_memory
+from .cuda import CudaApi, out_of_memory
 from .device_array import device_address
 from .device_memory import Block, MemoryPool
 from .device_release import undisturbed
-from .tensorrt_api import Complaints, ICudaEngine, Runtime, RuntimeModule, make_logger
+from .tensorrt_api import (
+    Complaints,
+    ICudaEngine,
+    Runtime,
+    RuntimeModule,
+    is_about_memory,
+    make_logger,
+)
 from .tensorrt_shape import Shaped, Source, Streams
 
 ENCODER_INPUT = "image"
@@ -88,7 +95,7 @@ class LoadedPlan:
         with undisturbed():
             launched = shaped.launch(run)
         if not launched:
-            raise EngineError(f"TensorRT fails to run: {self._complaints.take()}")
+            raise EngineError(f"TensorRT fails to run: {self._reason()}")
         self._cuda.record(self._done, self._stream)
         self._cuda.wait_event(self._done)
         return shaped.finish(run)
@@ -120,10 +127,10 @@ class LoadedPlan:
         self._runtime = trt.Runtime(self._logger)
         self._engine = engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            reason = self._complaints.take()
-            if "memory" in reason.lower():
-                fail_memory(len(plan), cuda)
-            raise PlanError(f"TensorRT cannot load the plan of {graph}: {reason}; run sam-edge build")
+            start, reason = f"TensorRT cannot load the plan of {graph}", self._complaints.take()
+            if is_about_memory(reason):
+                raise EngineError(f"{start}: {reason}; {out_of_memory(len(plan), cuda)}")
+            raise PlanError(f"{start}: {reason}; run sam-edge build")
         self.inputs, self.outputs = _specs(engine, trt, free_shapes)
         self._workspace = self._pool.take(engine.device_memory_size_v2)
         urgent = all(spec.name != ENCODER_INPUT for spec in self.inputs)
@@ -164,9 +171,10 @@ class LoadedPlan:
         assert engine is not None
         assert workspace is not None
         _check_sizes(self.inputs, shapes)
+        self._complaints.take()
         context = engine.create_execution_context(strategy=self._user_managed)
         if context is None:
-            raise EngineError(f"TensorRT makes no execution context: {self._complaints.take()}")
+            raise EngineError(f"TensorRT makes no execution context: {self._reason()}")
         context.set_device_memory(workspace.address, workspace.size)
         context.set_optimization_profile_async(0, self._stream)
         for spec, shape in zip(self.inputs, shapes, strict=True):
@@ -177,7 +185,16 @@ class LoadedPlan:
                     "build one for that size with sam-edge build"
                 )
         streams = Streams(self._stream, self._side_streams)
-        return Shaped(self._cuda, context, streams, self.inputs, self.outputs, shapes, self._pool)
+        return Shaped(
+            self._cuda, context, streams, self.inputs, self.outputs, shapes, self._pool, self._complaints
+        )
+
+    def _reason(self) -> str:
+        """What TensorRT complains of; with the memory that is asked and had, if it is that."""
+        reason, workspace = self._complaints.take(), self._workspace
+        if workspace is None or not is_about_memory(reason):
+            return reason
+        return f"{reason}; {out_of_memory(workspace.size, self._cuda)}"
 
 
 def _specs(

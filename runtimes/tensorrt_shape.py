@@ -7,6 +7,7 @@ that lends the same blocks again keeps these few.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +23,15 @@ from .cuda import MIB, CudaApi
 from .device_array import DeviceArray
 from .device_memory import Block, MemoryPool, Staging
 from .device_release import recording
-from .tensorrt_api import IExecutionContext
+from .tensorrt_api import Complaints, IExecutionContext
+
+_log = logging.getLogger(__name__)
 
 MAX_GRAPHS = 16
 """Graphs of one shape, one for each set of addresses; the least recently used goes."""
+MAX_FAILURES = 3
+"""Recordings of one shape that fail, one after the other, before it is done without; after each of them ten
+times as many runs go by, since what disturbed it may pass."""
 MAX_MAPPED = MIB
 """Prompts and masks are read and written by the GPU in the processor's memory where both share it; larger
 tensors are worth a copy, because their elements are read more than once."""
@@ -132,8 +138,9 @@ class Shaped:
         outputs: tuple[TensorSpec, ...],
         shapes: tuple[tuple[int, ...], ...],
         pool: MemoryPool,
+        complaints: Complaints,
     ) -> None:
-        """`context` has its memory, profile and input shapes already."""
+        """`context` has its memory, profile and input shapes already; `complaints` are those of its logger."""
         self._cuda = cuda
         self._context = context
         self._stream = streams.main
@@ -145,7 +152,9 @@ class Shaped:
         self._pool = pool
         self._sides: dict[str, _HostSide] = {}
         self._graphs: OrderedDict[tuple[Any, ...], int] = OrderedDict()
-        self._can_capture = True
+        self._complaints = complaints
+        self._failures = 0
+        self._runs_to_next_try = 0
         self._is_warm = False
 
     def begin(self, sources: list[Source]) -> Run:
@@ -215,6 +224,8 @@ class Shaped:
                 self._sides[spec.name].upload(self._stream)
         if self._side_streams:
             self._context.set_aux_streams(list(self._side_streams))
+        # What comes from now on is about this run.
+        self._complaints.take()
         if not self._context.execute_async_v3(self._stream):
             return False
         for spec in self._outputs:
@@ -225,9 +236,9 @@ class Shaped:
     def _graph(self, run: Run) -> int | None:
         """The graph for these addresses, recorded now if it is new; None where none can be."""
         graph = self._graphs.get(run.key)
-        if graph is None and self._can_capture:
-            graph = self._capture(run)
-            self._can_capture = graph is not None
+        if graph is None and self._may_capture():
+            graph, reason = self._capture(run)
+            self._learn(graph is not None, reason)
         if graph is not None:
             self._graphs[run.key] = graph
             self._graphs.move_to_end(run.key)
@@ -235,21 +246,34 @@ class Shaped:
                 self._cuda.graph_free(self._graphs.popitem(last=False)[1])
         return graph
 
-    def _capture(self, run: Run) -> int | None:
-        """A graph of `_execute`; None where a layer cannot be recorded, as if it waits for the device."""
+    def _may_capture(self) -> bool:
+        self._runs_to_next_try -= 1
+        return self._failures < MAX_FAILURES and self._runs_to_next_try < 0
+
+    def _learn(self, recorded: bool, reason: str) -> None:
+        """Try later what could not be recorded now, but not for ever."""
+        self._failures = 0 if recorded else self._failures + 1
+        self._runs_to_next_try = 0 if recorded else 10**self._failures
+        if self._failures == MAX_FAILURES:
+            _log.warning("no CUDA graphs for inputs %s, whose runs are slower: %s", self._shapes, reason)
+
+    def _capture(self, run: Run) -> tuple[int | None, str]:
+        """A graph of `_execute`; or None, and why: a layer may wait for the device."""
+        reason = ""
         with recording():
             self._cuda.begin_capture(self._stream)
             try:
-                recorded = self._execute(run)
-            except EngineError:
-                recorded = False
+                if not self._execute(run):
+                    reason = self._complaints.take()
+            except EngineError as error:
+                reason = str(error)
             try:
                 graph = self._cuda.end_capture(self._stream)
-            except EngineError:
-                return None
-        if not recorded:
+            except EngineError as error:
+                return None, reason or str(error)
+        if reason:
             self._cuda.graph_free(graph)
-        return graph if recorded else None
+        return None if reason else graph, reason
 
     def _side(self, spec: TensorSpec, shape: tuple[int, ...]) -> _HostSide:
         side = self._sides.get(spec.name)

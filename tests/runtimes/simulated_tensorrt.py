@@ -122,7 +122,7 @@ class SimulatedEngine:
 
 class SimulatedContext:
     def __init__(self, engine: SimulatedEngine) -> None:
-        self._engine = engine
+        self.engine = engine
         engine.trt.alive.add(self)
         self._side_streams: tuple[int, ...] = ()
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -132,7 +132,7 @@ class SimulatedContext:
         self._warm = False
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        least, _, most = self._engine.get_tensor_profile_shape(name, 0)
+        least, _, most = self.engine.get_tensor_profile_shape(name, 0)
         fits = all(low <= side <= high for low, side, high in zip(least, shape, most, strict=True))
         if fits:
             self._shapes[name] = tuple(shape)
@@ -142,7 +142,7 @@ class SimulatedContext:
         if name in self._shapes:
             return self._shapes[name]
         zeros = {key: np.zeros(shape, self._dtype(key)) for key, shape in self._shapes.items()}
-        (answer,) = self._engine.session.run([name], zeros)
+        (answer,) = self.engine.session.run([name], zeros)
         return tuple(answer.shape)
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -153,7 +153,7 @@ class SimulatedContext:
         self._memory = (memory, size)
 
     def set_aux_streams(self, aux_streams: list[int]) -> None:
-        assert len(aux_streams) == self._engine.num_aux_streams > 0
+        assert len(aux_streams) == self.engine.num_aux_streams > 0
         self._side_streams = tuple(aux_streams)
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
@@ -161,33 +161,33 @@ class SimulatedContext:
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        trt, cuda = self._engine.trt, self._engine.trt.cuda
-        missing = set(self._engine.nodes) - set(self._addresses)
+        trt, cuda = self.engine.trt, self.engine.trt.cuda
+        missing = set(self.engine.nodes) - set(self._addresses)
         if trt.fails or missing or self._memory is None or self._memory[1] < WORKSPACE or self._profile != 0:
-            self._engine.logger.log(Logger.ERROR, f"not ready: {missing or 'no memory or profile'}")
+            self.engine.logger.log(Logger.ERROR, f"not ready: {missing or 'no workspace or profile'}")
             return False
-        streams = cuda.streams(urgent="image" not in self._engine.inputs)
+        streams = cuda.streams(urgent="image" not in self.engine.inputs)
         assert {stream_handle, *self._side_streams} <= set(streams)
         recorded = not trt.capturable and cuda.break_capture(stream_handle)
         assert self._warm or cuda._streams[stream_handle].recording is None, "recorded before it ran once"
         self._warm = True
         addresses = dict(self._addresses)
-        label = "encode" if "image" in self._engine.inputs else "execute"
+        label = "encode" if "image" in self.engine.inputs else "execute"
         cuda.enqueue(stream_handle, label, lambda: self._compute(addresses))
         return not recorded
 
     def _compute(self, addresses: dict[str, int]) -> None:
-        cuda = self._engine.trt.cuda
+        cuda = self.engine.trt.cuda
         feeds = {}
         for name, shape in self._shapes.items():
             size = int(np.prod(shape)) * np.dtype(self._dtype(name)).itemsize
             feeds[name] = cuda.bytes_at(addresses[name], size).view(self._dtype(name)).reshape(shape)
-        names = list(self._engine.outputs)
-        for name, value in zip(names, self._engine.session.run(names, feeds), strict=True):
+        names = list(self.engine.outputs)
+        for name, value in zip(names, self.engine.session.run(names, feeds), strict=True):
             cuda.bytes_at(addresses[name], value.nbytes)[:] = np.ascontiguousarray(value).view(np.uint8).ravel()
 
     def _dtype(self, name: str) -> type[np.floating[Any]]:
-        return _SIZES[self._engine.get_tensor_dtype(name).name]
+        return _SIZES[self.engine.get_tensor_dtype(name).name]
 
 
 class Simulation:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sam_edge.errors import EngineError
-from tests.runtimes.simulated_tensorrt import Simulate
+from tests.runtimes.simulated_tensorrt import Logger, Simulate, SimulatedContext, SimulatedEngine
 from tests.runtimes.tensorrt_graphs import picture, prompt, write_decoder, write_encoder
 
 
@@ -111,3 +112,48 @@ def test_memory_that_lies_idle_is_given_up_before_giving_up(simulate: Simulate, 
     embeddings = [engine.run(picture(value, side=250))["embedding"] for value in range(3)]
     for value, embedding in enumerate(embeddings):
         np.testing.assert_array_equal(embedding, 2 * picture(value, side=250)["image"])
+
+
+def test_memory_that_lies_idle_in_another_engine_is_given_up_too(
+    simulate: Simulate, encoder: Path, decoder: Path
+) -> None:
+    simulation = simulate(total=4 << 20)
+    encode, decode = simulation.open(encoder), simulation.open(decoder)
+    # Two embeddings of 768 KiB, used once, and the picture.
+    embeddings = [encode.run(picture(value, side=256))["embedding"] for value in range(2)]
+    del embeddings
+    assert simulation.cuda.used > 2 << 20
+    held = np.ones((1, 3, 256, 256), np.float32)
+    np.testing.assert_array_equal(decode.run(prompt(held))["logits"], 2 * held)
+    np.testing.assert_array_equal(encode.run(picture(3))["embedding"], 2 * picture(3)["image"])
+
+
+@pytest.mark.parametrize("step", ["context", "run"])
+def test_memory_that_tensorrt_lacks_is_counted(
+    simulate: Simulate, encoder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    simulation = simulate(total=64 << 20)
+    engine = simulation.open(encoder)
+
+    def refuse(thing: SimulatedEngine | SimulatedContext, *_: Any, **__: Any) -> None:
+        logger = thing.logger if isinstance(thing, SimulatedEngine) else thing.engine.logger
+        logger.log(Logger.ERROR, "CUDA: out of memory")
+
+    kind, method = {
+        "context": (SimulatedEngine, "create_execution_context"),
+        "run": (SimulatedContext, "execute_async_v3"),
+    }[step]
+    monkeypatch.setattr(kind, method, refuse)
+    with pytest.raises(EngineError, match=r"CUDA: out of memory; .* 0\.0 MiB were asked, 6\d of 64 MiB"):
+        engine.run(picture())
+
+
+def test_an_older_complaint_is_not_about_this_run(simulate: Simulate, encoder: Path) -> None:
+    simulation = simulate(capturable=False)
+    engine = simulation.open(encoder)
+    for value in range(2):
+        engine.run(picture(value))
+    engine._plan._complaints.add("out of memory")
+    simulation.trt.fails = True
+    with pytest.raises(EngineError, match=r"^TensorRT fails to run: not ready: no workspace or profile$"):
+        engine.run(picture(1))

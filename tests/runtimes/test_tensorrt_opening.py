@@ -54,7 +54,9 @@ def test_a_plan_that_has_no_room_is_kept(
         runtime.logger.log(Logger.ERROR, "Requested amount of GPU memory (99 bytes) could not be allocated")
 
     monkeypatch.setattr(SimulatedRuntime, "deserialize_cuda_engine", refuse)
-    with pytest.raises(EngineError, match=r"MiB were asked, 1024 of 1024 MiB are free on Simulated"):
+    with pytest.raises(
+        EngineError, match=r"could not be allocated; .*MiB were asked, 1024 of 1024 MiB are free on Simulated"
+    ):
         TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
     assert plan.exists()
 

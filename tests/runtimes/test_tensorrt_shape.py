@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,31 @@ def test_no_more_shapes_are_kept_than_the_limit(simulate: Simulate, encoder: Pat
     assert len(simulation.cuda._host) <= MAX_SHAPES
 
 
-def test_an_engine_that_cannot_be_recorded_runs_call_by_call(simulate: Simulate, encoder: Path) -> None:
+def test_an_engine_that_cannot_be_recorded_runs_call_by_call(
+    simulate: Simulate, encoder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     simulation = simulate(capturable=False)
     engine = simulation.open(encoder)
-    for value in range(4):
+    tries = []
+    for value in range(400):
+        simulation.cuda.log.clear()
         np.testing.assert_array_equal(engine.run(picture(value))["embedding"], 2 * picture(value)["image"])
-    # Tried once, and never again.
-    assert simulation.cuda.log.count("capture") == 1
-    assert "graph" not in simulation.cuda.log
+        assert "graph" not in simulation.cuda.log
+        tries += [value] * simulation.cuda.log.count("capture")
+    # The first run is never recorded. After the third failure it is left at that, and said.
+    assert tries == [1, 12, 113]
+    (warning,) = caplog.messages
+    assert re.fullmatch(r"no CUDA graphs for inputs \(\(1, 3, 4, 4\),\), .*slower: .*", warning)
+
+
+def test_a_recording_that_was_disturbed_is_tried_again(
+    simulate: Simulate, encoder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = simulate(capturable=False)
+    engine = simulation.open(encoder)
+    for value in range(50):
+        simulation.trt.capturable = value > 5
+        np.testing.assert_array_equal(engine.run(picture(value))["embedding"], 2 * picture(value)["image"])
+    assert simulation.cuda.log.count("capture") == 2
+    assert simulation.cuda.log.count("graph") == 50 - 12
+    assert not caplog.messages

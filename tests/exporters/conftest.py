@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from sam_edge.exporters.pictures import generated
 from sam_edge.modeling import families
 from sam_edge.runtime import OpenRuntime, find_runtime
 from sam_edge.segmenter import Segmenter
+from tests.exporters.rtx import find_rtx
 from tests.modeling.tiny_sam import TINY, tiny_sam
 
 
@@ -64,3 +66,9 @@ def expected(nano: Bundle, opener: OpenRuntime) -> list[Expected]:
     with Segmenter(nano, opener) as segmenter:
         answers: list[Expected] = gate.ask(segmenter, generated(3)[:2])
     return answers
+
+
+@pytest.fixture(scope="session")
+def rtx() -> Any:
+    """NVIDIA's builder that needs no GPU."""
+    return find_rtx()

@@ -20,13 +20,12 @@ from sam_edge.errors import BundleError, EngineError, SamEdgeError
 from sam_edge.exporters import tensorrt_api
 from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.exporters.tensorrt_build import Built, Memory, build_plan
-from sam_edge.exporters.tensorrt_lint import lint
 from sam_edge.exporters.tensorrt_progress import Phases
 from sam_edge.exporters.tensorrt_settings import BuilderSettings, ShapeRange, graph_shapes
 from sam_edge.modeling.families import sam
 from sam_edge.modeling.sam_export import SamExport
 from tests.exporters.fake_tensorrt import LEARNT, PLAN, FakeTrt, ParserError, Severity
-from tests.exporters.rtx import find_rtx
+from tests.exporters.rtx import really_built
 
 MIB = 1 << 20
 FIXED = ShapeRange((1, 4), (1, 4), (1, 4))
@@ -209,24 +208,6 @@ def test_steps_of_a_phase_inside_count_for_its_share() -> None:
     assert phases.share() == 0.25
     phases.step("a phase that was never started", 1)
     assert phases.share() == 0.25
-
-
-@pytest.fixture(scope="session")
-def rtx() -> Any:
-    return find_rtx()
-
-
-def really_built(rtx: Any, path: Path, shapes: dict[str, ShapeRange]) -> Built:
-    """A plan for an RTX 30, the nearest to Orin that this builder knows; the lint has nothing against it."""
-    assert lint(path, shapes) == []
-    shares: list[float] = []
-    settings = BuilderSettings(shapes=shapes, compute_capability="8.6")
-    answer: Built = build_plan(rtx, path, settings, 512, progress=shares.append)
-    assert answer.timing is None
-    assert shares
-    assert shares == sorted(shares)
-    assert 0 < shares[-1] <= 1
-    return answer
 
 
 @pytest.mark.parametrize("input_wh", [None, (512, 288)])

@@ -20,7 +20,6 @@ from sam_edge.exporters.tensorrt_ops import ADDED_LATER, OPERATORS
 from sam_edge.exporters.tensorrt_settings import BuilderSettings
 from sam_edge.manifest import Engine
 from tests.exporters import tensorrt_graphs as graphs
-from tests.exporters.rtx import find_rtx
 from tests.exporters.tensorrt_graphs import FLOAT, HALF, INT64, graph, node
 
 HERE = Path()
@@ -172,11 +171,6 @@ def test_the_lint_names_node_and_cure(name: str) -> None:
     begin, _, part = CASES[name].says.partition("...")
     assert any(text.startswith(begin) and part in text for text in found), found
     assert found == sorted(found, key=lambda text: text.split(":")[0])
-
-
-@pytest.fixture(scope="session")
-def rtx() -> Any:
-    return find_rtx()
 
 
 @pytest.mark.parametrize("name", CASES)

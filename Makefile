@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# The first and the last that our code is compared with, call by call.
+TENSORRT := 10.3.0 11.4.0.106
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-tensorrt check format bench lock clean
 
@@ -22,6 +25,10 @@ check: $(VENV)/.dev ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@PIP_RETRIES=1 $(MAKE) --silent $(VENV)/.bindings 2>/dev/null || \
+		echo "TensorRT's bindings cannot be fetched here: what we say of them is not compared"
+	@! test -e $(VENV)/.bindings || PIP_NO_INDEX=1 PIP_FIND_LINKS=$(VENV)/bindings \
+		$(BIN)/python tests/typing/check_tensorrt_api.py $(TENSORRT)
 
 format: $(VENV)/.dev ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
@@ -60,4 +67,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/.rtx: $(VENV)/.dev
 	$(INSTALL) --no-deps --group rtx
+	@touch $@
+
+# The Python side of TensorRT alone, 1 MB a version.
+$(VENV)/.bindings: Makefile | $(VENV)/.dev
+	$(INSTALL) --no-deps pybind11-stubgen==3.0.0
+	for version in $(TENSORRT); do $(BIN)/pip download --quiet --no-deps --dest $(VENV)/bindings \
+		tensorrt-cu12-bindings==$$version || exit 1; done
 	@touch $@

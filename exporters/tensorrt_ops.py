@@ -86,5 +86,5 @@ UNKNOWN_SIZE = ("NonZero", "NonMaxSuppression")
 
 TOP_K_LIMIT = 3840
 RESIZE_MODES = ("nearest", "linear", "cubic")
-"""Cubic is not documented; EfficientViT-SAM, whose neck is cubic, has been run with TensorRT all the same."""
+"""Cubic is not documented; the authors of EfficientViT-SAM, whose neck is cubic, publish it for TensorRT."""
 RESIZE_COORDINATES = ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners")

@@ -100,7 +100,7 @@ class Differences:
 
     def own_frame(self, logits: NDArray[np.float32], expected: Answer) -> None:
         """Compare the masks on a frame that the engine prepared itself."""
-        self._frame_ious += _ious(*_overlap(logits, expected))
+        self._frame_ious += mask_ious(logits, expected)
 
     def numbers(self) -> dict[str, float]:
         """Everything that was found, by the names that `gate.Limits` has, and some more."""
@@ -129,6 +129,11 @@ class Differences:
             rms = float(np.sqrt(np.mean(np.square(difference)))) / max(size, 1e-12)
         self._most.setdefault(f"{name}_max", []).append(float(np.abs(difference).max()))
         self._most.setdefault(f"{name}_rms", []).append(rms)
+
+
+def mask_ious(logits: NDArray[np.float32], expected: Answer) -> list[float]:
+    """Of every mask of an answer, (k, h, w)."""
+    return _ious(*_overlap(logits, expected))
 
 
 def _check_shape(name: str, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:

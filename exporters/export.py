@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle import Bundle, check_target, write_bundle
-from sam_edge.errors import OutputError
+from sam_edge.errors import FidelityError, OutputError
 from sam_edge.files import sha256
 from sam_edge.manifest import Engine, Manifest, Precision
 from sam_edge.modeling.checkpoint import load_model
@@ -21,9 +21,9 @@ from sam_edge.modeling.families import find_family
 
 from .engines import EMULATION, PROCESSOR_OF, TRUSTED, find_halves, is_here, measure_engine, mend, with_engine
 from .exam import write_exam
-from .fidelity import examined, most_points, references
+from .fidelity import examined, float64_mask_iou, most_points, references
 from .foreign import check_interface, make_interface
-from .gate import Expected, check, result
+from .gate import LIMITS, Expected, check, result
 from .half_weights import halve_weights
 from .onnx_graph import describe_graph, write_graph
 from .pictures import pictures
@@ -145,7 +145,9 @@ def export(
             _lint(bundle, Engine(LINTED), warn)
         for engine in _engines(settings, "fp32"):
             progress(f"comparing {engine} with PyTorch", 0.6)
-            bundle = _accept(bundle, engine, measure_engine(bundle, engine, [exam, *expected]))
+            found = measure_engine(bundle, engine, [exam, *expected])
+            with _blaming(lambda: float64_mask_iou(checkpoint, family_name, spec, expected[0])):
+                bundle = _accept(bundle, engine, found)
         if "fp16" in settings.precisions:
             bundle = _with_halves(bundle, settings, ranging, expected, progress, warn)
         progress("writing", 0.95)
@@ -169,6 +171,21 @@ def _engines(settings: ExportSettings, precision: Precision) -> list[Engine]:
     if precision == "fp32" and TRUSTED not in runtimes:
         runtimes.insert(0, TRUSTED)
     return [Engine(runtime, precision) for runtime in runtimes]
+
+
+@contextmanager
+def _blaming(agreement: Callable[[], float]) -> Iterator[None]:
+    """Add to the error of an engine that fails in float32 whether PyTorch's own float32 is any better."""
+    try:
+        yield
+    except FidelityError as error:
+        mask_iou = agreement()
+        if mask_iou >= LIMITS["fp32"].mask_iou_mean:
+            raise
+        raise FidelityError(
+            f"{error}; these weights are too steep for float32: PyTorch's own masks agree with those of its "
+            f"float64 to a mean IoU of {mask_iou:.4f} only"
+        ) from error
 
 
 def _with_halves(

@@ -21,7 +21,7 @@ from sam_edge.modeling.exportable import Exportable, GraphSource
 from sam_edge.modeling.families import Family, find_family
 from sam_edge.prompt import Prompt
 
-from .differences import Answer
+from .differences import Answer, mask_ious
 from .exam import exam_picture, exam_questions, thin
 from .gate import Expected, Steps, first_question, questions
 from .rectangular import as_exportable
@@ -61,6 +61,26 @@ def from_checkpoint(
         found += references(exportable, family, [image], max_points)
         each()
     return found
+
+
+def float64_mask_iou(checkpoint: str | Path, name: str, family: Family, expected: Expected) -> float:
+    """Mean IoU of PyTorch's masks of one picture with those that it computes in float64.
+
+    What float32 itself cannot hold, no engine can be blamed for.
+
+    Args:
+        family: of that name, with the input size that was chosen.
+    """
+    exportable = as_exportable(load_model(checkpoint, name)[1].double(), family)
+    view = family.input_size.view((expected.image.shape[1], expected.image.shape[0]))
+    image = torch.from_numpy(encoder_input(expected.image, view, family.preprocess)).double()
+    ious = []
+    with torch.inference_mode():
+        features = exportable.encode(image)
+        for one in expected.answers:
+            found = answer(exportable, features, view, one.prompt, multimask=one.multimask)
+            ious += mask_ious(found.logits, one)
+    return float(np.mean(ious))
 
 
 def most_points(sources: Sequence[GraphSource]) -> int:
@@ -109,8 +129,10 @@ def answer(
 ) -> Answer:
     """What PyTorch says to one prompt on an encoded picture."""
     coords, labels = prompt.slots(view, prompt.tokens)
-    mask = None if prompt.mask_logits is None else torch.from_numpy(prompt.mask_logits)[None, None]
-    logits, iou = model.decode(features, torch.from_numpy(coords), torch.from_numpy(labels), mask)
+    kind = features["embedding"].dtype
+    points = torch.from_numpy(coords).to(kind), torch.from_numpy(labels).to(kind)
+    mask = None if prompt.mask_logits is None else torch.from_numpy(prompt.mask_logits)[None, None].to(kind)
+    logits, iou = model.decode(features, *points, mask)
     several = choose_multimask(prompt.tokens) if multimask is None else multimask
     picked = slice(1, None) if several else slice(0, 1)
     return Answer(prompt, multimask, logits[0, picked].numpy(), iou[0, picked].numpy())

@@ -38,7 +38,10 @@ class Limits:
     mask_iou_mean: float
     """At least."""
     mask_iou_group: float
-    """At least: all masks of a graph and kind of prompt taken together, of the worst such group."""
+    """At least: all masks of a graph and kind of prompt taken together, of the worst such group.
+
+    They are few, and get three times the room of all.
+    """
     mask_iou_p1: float
     """At least: the 1st percentile."""
     embedding_cosine: float
@@ -60,8 +63,8 @@ class Limits:
 
 
 LIMITS: Mapping[Precision, Limits] = {
-    "fp32": Limits(0.999, 0.999, 0.98, 0.99999, 1e-3, 5e-3, 2e-3, 0.02),
-    "fp16": Limits(0.995, 0.995, 0.90, 0.999, 5e-2, 5e-2, 1e-2, 0.1),
+    "fp32": Limits(0.999, 0.997, 0.98, 0.99999, 1e-3, 5e-3, 2e-3, 0.02),
+    "fp16": Limits(0.995, 0.985, 0.90, 0.999, 5e-2, 5e-2, 1e-2, 0.1),
 }
 LEAST = frozenset({"mask_iou_mean", "mask_iou_group", "mask_iou_p1", "embedding_cosine", "frame_mask_iou"})
 """Limits that are lower bounds."""

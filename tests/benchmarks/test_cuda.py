@@ -35,10 +35,10 @@ def test_every_variant_is_timed_and_answers_alike() -> None:
 def test_graphs_that_cannot_be_recorded_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     real = module._open
 
-    def refuses(graph: Path, threads: int | None, device: str, *, replay: bool) -> Any:
+    def refuses(graph: Path, threads: int | None, device: str, *, replay: bool, **others: Any) -> Any:
         if replay:
             raise BundleError("some nodes are on the CPU")
-        return real(graph, threads, device, replay=False)
+        return real(graph, threads, device, replay=False, **others)
 
     monkeypatch.setattr(module, "_open", refuses)
     monkeypatch.setattr(cuda, "VARIANTS", VARIANTS[1::2])

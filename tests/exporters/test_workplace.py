@@ -21,7 +21,7 @@ from sam_edge.files import sha256
 from sam_edge.image import write_image
 from sam_edge.manifest import Engine, dump
 from sam_edge.runtime import RUNTIMES
-from tests.toy_model import toy_bundle
+from tests.toy_model import toy_bundle, with_answers
 
 HALF = Engine("onnxruntime:cpu", "fp16")
 
@@ -59,7 +59,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "reference"])
 def test_weights_beside_the_graphs_are_found(toy: Bundle, photos: Path, runtime: str) -> None:
     pytest.importorskip(RUNTIMES[runtime].library)
-    path = toy.path / "decoder.onnx"
+    path = with_answers(toy).path / "decoder.onnx"
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, size_threshold=500, location="decoder.onnx.data")
     sealed(toy)
@@ -159,7 +159,7 @@ def test_a_reader_in_between_finds_a_sound_model(toy: Bundle, monkeypatch: pytes
 def test_verify_works_inside_the_folder(
     toy: Bundle, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(toy.path)
+    monkeypatch.chdir(with_answers(toy).path)
     assert main(["verify", ".", "--images", str(photos), "--runtime", "onnxruntime"]) == 0
     assert find_bundle(".").manifest.fidelity["onnxruntime:cpu-fp32"]["passed"] == 1
     (toy.path / MANIFEST).write_bytes(dump(replace(find_bundle(".").manifest, files={})))

@@ -72,6 +72,7 @@ def evaluate_ap(
     """COCO's mask AP of single masks prompted by boxes: a detector's, or each object's own.
 
     Scores are the detector's; for own boxes the predicted IoU. Objects without a `category` are of one.
+    Sizes that no object has are left out.
     """
     truths: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
@@ -164,4 +165,6 @@ def _coco_ap(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {name: float(value) for name, value in zip(AP_NAMES, evaluation.stats, strict=False)}
+    # pycocotools answers -1 where there is nothing to find.
+    found = zip(AP_NAMES, evaluation.stats, strict=False)
+    return {name: float(value) for name, value in found if value >= 0}

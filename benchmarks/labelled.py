@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from sam_edge.errors import InputError
 from sam_edge.image import read_image
 
+Item = TypeVar("Item")
 PICTURES = (".jpg", ".jpeg", ".png")
 COCO_SIZES = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))
 """COCO's names for objects of an area below that many pixels."""
@@ -74,6 +76,12 @@ class DataSet:
                 {k: self._fields(image_path.stem, split, k, int(areas[k])) for k in masks},
             )
 
+    @property
+    def fields(self) -> set[str]:
+        """What is known about its objects, such as `category`."""
+        objects = [item for about in self.about.values() for item in about.get("objects", [])]
+        return {"split", "size"} | ({"category"} if any("category" in item for item in objects) else set())
+
     def _fields(self, stem: str, split: str, number: int, area: int) -> dict[str, str]:
         size = next(name for name, limit in COCO_SIZES if area < limit)
         objects = self.about.get(stem, {}).get("objects", [])
@@ -82,13 +90,16 @@ class DataSet:
         return {"split": split, "size": size, **category}
 
 
-def open_dataset(spec: str, *, min_area_px: int = 32 * 32, limit: int | None = None) -> DataSet:
+def open_dataset(
+    spec: str, *, min_area_px: int = 32 * 32, limit: int | None = None, runs: bool = False
+) -> DataSet:
     """Open `FOLDER` or `FOLDER:SPLIT`.
 
     Args:
         spec: the folder of a set, and a split to keep to.
         min_area_px: smaller objects are left out.
-        limit: take that many pictures, spread evenly.
+        limit: take that many pictures at most, spread evenly.
+        runs: with a limit, take pictures that follow one another: the first ones of each split.
 
     Raises:
         InputError: no such folder, no pictures in it, or a picture without labels.
@@ -104,7 +115,7 @@ def open_dataset(spec: str, *, min_area_px: int = 32 * 32, limit: int | None = N
     # Where only some classes are labelled, a click on anything else has no right answer.
     found = [path for path in found if about.get(path.stem, {}).get("exhaustive", True)]
     if limit is not None and limit < len(found):
-        found = [found[k * len(found) // limit] for k in range(limit)]
+        found = _runs(found, limit) if runs else _spread(found, limit)
     pairs = tuple((path, root / "labels" / path.parent.name / f"{path.stem}.png") for path in found)
     missing = [str(label) for _, label in pairs if not label.is_file()]
     if missing:
@@ -113,7 +124,7 @@ def open_dataset(spec: str, *, min_area_px: int = 32 * 32, limit: int | None = N
 
 
 def open_datasets(
-    specs: Sequence[str], *, min_area_px: int = 32 * 32, limit: int | None = None
+    specs: Sequence[str], *, min_area_px: int = 32 * 32, limit: int | None = None, runs: bool = False
 ) -> list[DataSet]:
     """Open several sets as `open_dataset` does.
 
@@ -123,13 +134,25 @@ def open_datasets(
     datasets = []
     seen: set[Path] = set()
     for spec in specs:
-        dataset = open_dataset(spec, min_area_px=min_area_px, limit=limit)
+        dataset = open_dataset(spec, min_area_px=min_area_px, limit=limit, runs=runs)
         images = {image.resolve() for image, _ in dataset.pairs}
         if not seen.isdisjoint(images):
             raise InputError(f"{spec} has pictures of a set named before it: name each set once")
         seen |= images
         datasets.append(dataset)
     return datasets
+
+
+def _spread(found: list[Item], count: int) -> list[Item]:
+    return [found[k * len(found) // count] for k in range(count)]
+
+
+def _runs(found: list[Path], limit: int) -> list[Path]:
+    """At least two pictures that follow one another, of as many splits as there is room for."""
+    splits = [list(group) for _, group in groupby(found, lambda path: path.parent)]
+    length = max(2, limit // len(splits))
+    chosen = _spread(splits, min(len(splits), max(1, limit // length)))
+    return [path for split in chosen for path in split[:length]][:limit]
 
 
 def _annotations(path: Path) -> Mapping[str, Any]:

@@ -60,6 +60,11 @@ def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     return summary
 
 
+def unknown(rows: Sequence[Row]) -> list[str]:
+    """The scores that no row has a value of."""
+    return [score for score in rows[0].scores if not any(np.isfinite(row.scores[score]) for row in rows)]
+
+
 def report(rows: Sequence[Row], group_by: str | None = None) -> dict[str, Any]:
     """Per data set, the mean of sets and, if asked, per group of a field: object counts and scores.
 
@@ -95,6 +100,7 @@ def table(document: Mapping[str, Any]) -> str:
                 f"  {score:<24}{value['mean']:7.3f}  [{value['low']:.3f}, {value['high']:.3f}]"
                 for score, value in item["scores"].items()
             ]
+            lines += [f"  {score:<24}      -  nothing to measure it on" for score in item["unknown"]]
     if len(document["sets"]) > 1:
         lines.append("mean of sets")
         lines += [f"  {score:<24}{mean:7.3f}" for score, mean in document["mean_of_sets"].items()]
@@ -110,6 +116,7 @@ def _grouped(rows: Sequence[Row], keys: Mapping[int, str]) -> dict[str, Any]:
             "objects": len(members),
             "pictures": len({row.picture for row in members}),
             "scores": summarize(members),
+            "unknown": unknown(members),
         }
         for name, members in sorted(groups.items())
     }

@@ -94,6 +94,7 @@ def export(
     settings = settings or ExportSettings()
     out = Path(out)
     check_target(out)
+    ranging, images = _pictures(settings)
     progress("reading weights", 0.0)
     # Before the first folder is made.
     family_name, model = load_model(checkpoint, family)
@@ -105,7 +106,6 @@ def export(
         exportable = as_exportable(model, spec)
         sources = exportable.graphs()
         progress("computing the reference", 0.05)
-        ranging, images = _pictures(settings)
         expected = references(exportable, spec, images, most_points(sources))
         exam = examined(exportable, spec, most_points(sources))
         write_exam(exam, folder)

@@ -24,13 +24,23 @@ def pictures(folder: Path | None, limit: int) -> list[NDArray[np.uint8]]:
     """
     if folder is None:
         return generated(limit)
+    files = picture_files(folder)
+    chosen = np.linspace(0, len(files) - 1, min(limit, len(files))).round().astype(int)
+    return [read_image(files[index]) for index in chosen]
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures in a folder and the folders in it, by name.
+
+    Raises:
+        InputError: no such folder, or no pictures in it.
+    """
     if not folder.is_dir():
         raise InputError(f"--images {folder} is no folder: give one that holds pictures")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise InputError(f"--images {folder} holds no pictures ({', '.join(SUFFIXES)})")
-    chosen = np.linspace(0, len(files) - 1, min(limit, len(files))).round().astype(int)
-    return [read_image(files[index]) for index in chosen]
+    return files
 
 
 @cache

@@ -80,7 +80,7 @@ def demo(
     if not as_json:
         share = f"{np.mean(overlaps):.2f}" if overlaps else "none"
         click.echo(f"mask against the object looked at, mean IoU of {len(overlaps)} samples: {share}")
-        click.echo(f"wrote {', '.join(outputs)}")
+        click.echo(f"wrote {', '.join([*outputs, str(recording)])}")
     return 130 if report.interrupted else 0
 
 

@@ -55,8 +55,8 @@ def evaluate() -> None:
     """
 
 
-def _common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of every evaluation, handed over as one Setup."""
+def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..., Any]:
+    """Options of every evaluation, handed over as one Setup; `videos` are made of pictures in sequence."""
 
     @wraps(command)
     def prepared(
@@ -78,7 +78,9 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
             check_picture_name(pictures)
         simple = find(f"{BENCHMARKS}.candidates:Baseline")
         baselines = {name: simple(name) for name in baseline}
-        datasets = find(f"{BENCHMARKS}.labelled:open_datasets")(data, min_area_px=min_area, limit=limit)
+        open_datasets = find(f"{BENCHMARKS}.labelled:open_datasets")
+        datasets = open_datasets(data, min_area_px=min_area, limit=limit, runs=videos)
+        _check_field(group_by, set().union(*(dataset.fields for dataset in datasets), ["sequence"] * videos))
         open_model = partial(load, model, runtime=runtime, threads=threads)
         command(Setup(datasets, open_model, baselines, group_by, json_to, pictures), **options)
 
@@ -93,7 +95,11 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--baseline", multiple=True, type=click.Choice(CHOICES), help="Measured beside the model."
         ),
-        click.option("--limit", type=click.IntRange(1), help="Pictures of each set, spread evenly."),
+        click.option(
+            "--limit",
+            type=click.IntRange(1),
+            help="Pictures of each set, spread evenly; of videos, the first ones of each.",
+        ),
         click.option(
             "--min-area",
             type=click.IntRange(1),
@@ -109,6 +115,11 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         made = option(made)
     return made
+
+
+def _check_field(name: str | None, known: set[str]) -> None:
+    if name is not None and name not in known:
+        raise InputError(f"no object has the field {name!r}: choose one of {', '.join(sorted(known))}")
 
 
 def _listed(kind: Callable[[str], Number], words: str, least: Number) -> Callable[..., tuple[Number, ...]]:
@@ -212,7 +223,7 @@ def boxes(setup: Setup, ap: bool, detections: Path | None) -> None:
 
 
 @evaluate.command()
-@_common
+@partial(_common, videos=True)
 @click.option("--error", type=FiniteRange(0), default=0.5, show_default=True, help="Pointing error, degrees.")
 @_seed
 def video(setup: Setup, error: float, seed: int) -> None:

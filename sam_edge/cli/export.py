@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.bundle import Bundle, check_target, find_bundle
 from sam_edge.cli.fidelity import engine_line
 from sam_edge.cli.options import parse_size
 from sam_edge.cli.progress import progress
-from sam_edge.errors import InputError, MissingExtraError
+from sam_edge.errors import CheckpointError, InputError, MissingExtraError
 from sam_edge.lazy import load
 from sam_edge.manifest import PRECISIONS, Engine, Manifest
 
@@ -113,10 +113,16 @@ def export(
         "input_wh": parse_size(input_wh, "--input") if input_wh else None,
         "interface": interface,
     }
+    # PyTorch takes seconds to come: whatever can be refused is refused before it.
+    check_target(out)
+    if not checkpoint.is_file():
+        raise CheckpointError(f"cannot read {checkpoint}: no such file")
+    if images is not None:
+        load("sam_edge.exporters.pictures:picture_files")(images)
     write = load("sam_edge.exporters.export:export")
     settings = load("sam_edge.exporters.export:ExportSettings")(**choices)
     warnings: list[str] = []
-    with progress(lines=False) as bar:
+    with progress() as bar:
         write(checkpoint, out, family, name, bar.show, settings, warnings.append)
     bundle = find_bundle(out)
     click.echo((bundle.path / "manifest.json").read_text() if as_json else _summary(bundle), nl=not as_json)

@@ -29,15 +29,14 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(length: int = PER_CENT, *, lines: bool = True) -> Iterator[Progress]:
-    """Show work of `length` parts while the block runs; without `lines`, on a terminal only."""
-    if lines and not sys.stderr.isatty():
+def progress(length: int = PER_CENT) -> Iterator[Progress]:
+    """Show work of `length` parts while the block runs."""
+    if not sys.stderr.isatty():
         yield Lines()
         return
     bar = click.progressbar(
         length=length,
         file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
         item_show_func=lambda step: step,
         show_eta=False,
         update_min_steps=0,

@@ -69,8 +69,7 @@ def run(
         load(model, runtime=runtime, precision=precision, threads=threads) as segmenter,
         stop_on_signals() as stop,
     ):
-        if not as_json:
-            say_engine(segmenter)
+        say_engine(segmenter)
         # To standard error and only where someone watches: standard output belongs to the results.
         bar = click.progressbar(
             length=frames.length or 0, label=source, file=sys.stderr, hidden=not sys.stderr.isatty()

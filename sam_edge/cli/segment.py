@@ -20,7 +20,7 @@ from sam_edge.image import check_picture_name, read_image, write_image
 from sam_edge.manifest import Precision
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Embedding, load
+from sam_edge.segmenter import Embedding, Segmenter, load
 
 
 @click.command()
@@ -76,9 +76,8 @@ def segment(
         clock.lap("encode")
         masks = segmenter.decode(embedding, prompt, multimask=multimask)
         clock.lap("decode")
-        if json_to is None:
-            say_engine(segmenter)
-        document = _document(masks, segmenter.manifest.model_id)
+        say_engine(segmenter)
+        document = _document(masks, segmenter)
         clock.lap("masks")
     document["timings_ms"] = clock.laps_ms
     best = masks.best()
@@ -111,6 +110,11 @@ def _prompt(points: tuple[str, ...], box: str | None) -> Prompt:
         raise InputError("nothing points at the object: give --point X,Y or --box X0,Y0,X1,Y1")
     parsed = [_numbers(text, "--point", "X,Y[,0|1]", (2, 3)) for text in points]
     labels = [point[2] if len(point) == 3 else 1.0 for point in parsed]
+    for text, label in zip(points, labels, strict=True):
+        if label not in (0, 1):
+            raise InputError(f"--point {text!r}: after X,Y comes 1 (on the object) or 0 (not on it)")
+    if not box and not any(labels):
+        raise InputError("every --point says where the object is not: give one that is on it, or a --box")
     corners = _numbers(box, "--box", "X0,Y0,X1,Y1", (4,)) if box else None
     xy = np.array([point[:2] for point in parsed]).reshape(-1, 2)
     return Prompt.points(xy, labels, box=corners)
@@ -123,13 +127,16 @@ def _numbers(text: str, option: str, form: str, counts: tuple[int, ...]) -> list
         numbers = []
     if len(numbers) not in counts:
         raise InputError(f"{option} {text!r} is not of the form {form}")
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{option} {text!r}: give finite numbers")
     return numbers
 
 
-def _document(masks: Masks, model_id: str) -> dict[str, Any]:
+def _document(masks: Masks, segmenter: Segmenter) -> dict[str, Any]:
     width, height = masks.view.frame_wh
     return {
-        "model": model_id,
+        "model": segmenter.manifest.model_id,
+        "engine": None if segmenter.engine is None else str(segmenter.engine),
         "image_size": {"width": width, "height": height},
         "best": int(masks.iou.argmax()),
         "masks": describe(masks),

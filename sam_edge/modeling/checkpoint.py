@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,11 @@ def load_model(path: str | Path, family: str | None = None) -> tuple[str, nn.Mod
     if family is None:
         family = guess_family(state, str(path))
     model = find_family(family).build()
-    _fit(model, state, f"{path} does not fit {family}")
+    try:
+        _fit(model, state, f"{path} does not fit {family}")
+    except CheckpointError:
+        _check_no_other(state, path, family)
+        raise
     return family, model.eval().requires_grad_(False)
 
 
@@ -97,6 +102,17 @@ def guess_family(state: Mapping[str, Tensor], where: str) -> str:
             f"the nearest, {best}, has {shared[best]:.0%} of names and shapes in common"
         )
     return best
+
+
+def _check_no_other(state: Mapping[str, Tensor], path: str | Path, family: str) -> None:
+    """Raise CheckpointError if the weights are of another family, which says more than hundreds of names."""
+    found = family
+    with suppress(CheckpointError):
+        found = guess_family(state, str(path))
+    if found != family:
+        raise CheckpointError(
+            f"{path} holds weights of {found}, not of {family}: check --family, or leave it out"
+        )
 
 
 @cache

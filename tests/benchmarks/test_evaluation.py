@@ -219,6 +219,10 @@ def test_what_cannot_be_said_is_left_out() -> None:
     rows = [row("a", float("nan")), row("b", 0.5)]
     assert summarize(rows)["iou"]["mean"] == 0.5
     assert summarize(rows[:1]) == {}
+    document = report(rows[:1])
+    assert document["sets"]["set"]["unknown"] == ["iou"]
+    assert table(document).splitlines()[1:] == ["  iou                           -  nothing to measure it on"]
+    assert report(rows)["sets"]["set"]["unknown"] == []
 
 
 def test_groups() -> None:
@@ -233,42 +237,6 @@ def test_groups() -> None:
 def test_no_objects() -> None:
     with pytest.raises(InputError, match="no object was measured"):
         report([])
-
-
-def test_fields(labelled_set: Path) -> None:
-    first, second = open_dataset(str(labelled_set))
-    assert first.fields[DISC] == {"split": "val", "size": "medium", "category": "disc"}
-    assert second.fields[DISC] == {"split": "val", "size": "medium"}
-
-
-def test_limit_spreads_and_split_keeps(labelled_set: Path) -> None:
-    assert len(open_dataset(str(labelled_set), limit=1)) == 1
-    assert len(open_dataset(f"{labelled_set}:val")) == 2
-    with pytest.raises(InputError, match="has no pictures"):
-        open_dataset(f"{labelled_set}:train")
-
-
-def test_not_exhaustive_pictures_are_left_out(labelled_set: Path) -> None:
-    (labelled_set / "annotations.json").write_text('{"00001": {"exhaustive": false}}')
-    assert [picture.name for picture in open_dataset(str(labelled_set))] == ["val/00000"]
-
-
-def test_labels_of_another_size(labelled_set: Path) -> None:
-    cv2.imwrite(str(labelled_set / "labels" / "val" / "00001.png"), np.zeros((3, 4), np.uint8))
-    with pytest.raises(InputError, match=r"00001\.png is \(4, 3\) pixels, its photo \(256, 160\)"):
-        list(open_dataset(str(labelled_set)))
-
-
-def test_missing_labels(labelled_set: Path) -> None:
-    (labelled_set / "labels" / "val" / "00000.png").unlink()
-    with pytest.raises(InputError, match=r"00000\.png is missing \(1 in all\)"):
-        open_dataset(str(labelled_set))
-
-
-def test_unreadable_labels(labelled_set: Path) -> None:
-    (labelled_set / "labels" / "val" / "00000.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"00000\.png is not a picture"):
-        list(open_dataset(str(labelled_set)))
 
 
 def test_sheet_shows_best_median_and_worst(labelled_set: Path, tmp_path: Path) -> None:

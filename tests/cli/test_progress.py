@@ -27,13 +27,6 @@ def test_elsewhere_a_step_is_a_line_and_is_said_once(capsys: pytest.CaptureFixtu
     assert capsys.readouterr() == ("", "one\ntwo\none\n")
 
 
-def test_elsewhere_nothing_is_said_where_lines_are_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(lines=False) as bar:
-        bar.show("one", 0.5)
-        bar.say("two")
-    assert capsys.readouterr() == ("", "")
-
-
 def test_on_a_terminal_a_bar_grows_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -33,8 +33,9 @@ def test_json_npz_mask_and_overlay_agree(sam_edge: SamEdge, picture: str) -> Non
         "segment", picture, "--point", "100,60", "--point", "5,5,0", "--multimask", *MODEL,
         "--json", "-", "--npz", "cup.npz", "--out", "mask.png", "--overlay", "seen.jpg",
     )  # fmt: skip
-    assert (answer.code, answer.err) == (0, "")
+    assert (answer.code, answer.err) == (0, "disc on disc fp32: not verified here; run sam-edge verify\n")
     document = json.loads(answer.out)
+    assert document["engine"] == "disc fp32"
     assert document["image_size"] == {"width": 200, "height": 120}
     assert set(document["timings_ms"]) == {"load", "encode", "decode", "masks"}
     with np.load("cup.npz") as arrays:
@@ -63,9 +64,10 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, picture: st
         ((), "give --point X,Y or --box"),
         (("--point", "1"), "--point '1' is not of the form X,Y[,0|1]"),
         (("--point", "a,b"), "is not of the form"),
-        (("--point", "1,2,3"), "neither 1 (on the object) nor 0"),
-        (("--point", "nan,3"), "NaN or infinity in points"),
-        (("--box", "nan,1,2,3"), "NaN or infinity in box"),
+        (("--point", "1,2,0", "--point", "3,4,0"), "give one that is on it, or a --box"),
+        (("--point", "1,2,3"), "--point '1,2,3': after X,Y comes 1 (on the object) or 0"),
+        (("--point", "nan,3"), "--point 'nan,3': give finite numbers"),
+        (("--box", "nan,1,2,3"), "--box 'nan,1,2,3': give finite numbers"),
         (("--point", "1000,5", "--out", "newdir/a/m.png"), "outside the picture"),
         (("--point", "200.5,3"), "outside the picture, which is 200 x 120"),
         (("--box", "1,2,3"), "--box '1,2,3' is not of the form"),

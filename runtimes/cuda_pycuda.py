@@ -9,6 +9,8 @@ a thread ends with something on its stack. So the context is retained here, and 
 from __future__ import annotations
 
 import ctypes
+import shutil
+from pathlib import Path
 
 import pycuda.driver
 
@@ -32,6 +34,7 @@ from .cuda import (
 )
 from .libcuda import LibCuda
 
+_CUDA = Path("/usr/local/cuda")
 _HOST_DEVICEMAP = 2
 _STREAM_NON_BLOCKING = 1
 _EVENT_BLOCKING_SYNC = 1
@@ -170,7 +173,9 @@ class PyCuda:
         major, minor = self.device.compute_capability
         try:
             # Products and sums stay apart, as the processor rounds them.
-            cubin = nvcc(source, options=["-fmad=false"], no_extern_c=True, arch=f"sm_{major}{minor}")
+            options = ["-fmad=false"]
+            arch = f"sm_{major}{minor}"
+            cubin = nvcc(source, nvcc=_find_nvcc(), options=options, no_extern_c=True, arch=arch)
         except (pycuda.driver.CompileError, OSError) as error:
             line = " ".join(str(error).split())[:300]
             raise CompilerError(f"nvcc cannot compile a kernel ({line}): install cuda-nvcc") from error
@@ -181,6 +186,12 @@ class PyCuda:
         pointers = pointers_to(arguments)
         sizes = (*grid, *block, 0)
         self._driver.call("running a kernel", "cuLaunchKernel", kernel, *sizes, stream, pointers, None)
+
+
+def _find_nvcc() -> str:
+    """CUDA's compiler: that of the path, or where JetPack puts it without naming it there."""
+    usual = _CUDA / "bin" / "nvcc"
+    return shutil.which("nvcc") or (str(usual) if usual.is_file() else "nvcc")
 
 
 def _handle(context: pycuda.driver.Context, driver: LibCuda) -> int:

@@ -78,11 +78,16 @@ class Driver(ModuleType):
         return 12060
 
 
+compilers: list[str] = []
+"""Called so far."""
+
+
 def compile_cubin(source: str, **options: Any) -> bytes:
     """Stands for pycuda.compiler.compile."""
     assert options["arch"] == "sm_87"
     # A fused product and sum is rounded once, and the picture differs from the processor's.
     assert options["options"] == ["-fmad=false"]
+    compilers.append(options["nvcc"])
     if source == "wrong":
         raise Driver.CompileError("nvcc: error")
     return b"cubin\0more"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from sam_edge.errors import EngineError
 from sam_edge.runtimes import libcuda
 from sam_edge.runtimes.cuda import OpenCuda
 from tests.runtimes.cuda_backends import PRIMARY, backend, told
-from tests.runtimes.fake_pycuda import Driver, contexts
+from tests.runtimes.fake_pycuda import Driver, compilers, contexts
 
 
 @pytest.fixture
@@ -48,3 +49,20 @@ def test_no_device_is_one_line(opener: OpenCuda, monkeypatch: pytest.MonkeyPatch
 def test_a_missing_driver_is_one_line() -> None:
     with pytest.raises(EngineError, match=r"libnothing\.so: .*install it"):
         libcuda.LibCuda("libnothing.so")
+
+
+def test_the_compiler_is_found_where_jetpack_puts_it(
+    opener: OpenCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cuda" / "bin").mkdir(parents=True)
+    nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+    nvcc.touch(0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sam_edge.runtimes.cuda_pycuda._CUDA", tmp_path / "cuda")
+    opener().compile("one", "kernel")
+    nvcc.parent.rename(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    opener().compile("another", "kernel")
+    monkeypatch.setenv("PATH", "")
+    opener().compile("a third", "kernel")
+    assert compilers[-3:] == [str(nvcc), str(tmp_path / "bin" / "nvcc"), "nvcc"]

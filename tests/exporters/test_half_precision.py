@@ -73,6 +73,21 @@ def test_what_overflows_stays_in_float32(tmp_path: Path) -> None:
     assert np.abs(run(halve(source, islands), tmp_path / "half.onnx", large) - 91).max() < 0.1
 
 
+@pytest.mark.parametrize(("value", "safe"), [(180, True), (182, False)])
+def test_half_of_the_largest_is_left_to_other_pictures(tmp_path: Path, value: int, safe: bool) -> None:
+    islands = find_islands(squares(tmp_path / "g.onnx"), [{"x": np.full(4, value, np.float32)}])
+    assert ("square" not in islands) == safe
+
+
+@pytest.mark.parametrize(("scale", "safe"), [(1e-5, True), (4e-6, False)])
+def test_a_few_roundings_are_no_loss(tmp_path: Path, scale: float, safe: bool) -> None:
+    """Steps of 6e-8 between such small values lose about 2e-3 of the first and 4e-3 of the second."""
+    nodes = [helper.make_node("Mul", ["x", "scale"], ["y"], "small")]
+    source = graph(tmp_path / "g.onnx", nodes, (64,), scale=np.array(scale, np.float32))
+    x = np.random.default_rng(0).random(64, np.float32) + 0.5
+    assert find_islands(source, [{"x": x}]) == (frozenset() if safe else {"small"})
+
+
 def test_what_goes_denormal_stays_in_float32(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Mul", ["x", "tiny"], ["faint"], "faint"),

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.exporters import export as export_module
 from sam_edge.exporters import gate
-from sam_edge.exporters.export import export
 from sam_edge.exporters.gate import Expected
 from sam_edge.exporters.pictures import generated
 from sam_edge.modeling import families
 from sam_edge.runtime import OpenRuntime, find_runtime
 from sam_edge.segmenter import Segmenter
 from tests.exporters.rtx import find_rtx
+from tests.kept_graphs import kept_graph
 from tests.modeling.tiny_sam import TINY, tiny_sam
 
 
@@ -47,7 +48,9 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_family: None)
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = export(tiny_checkpoint, tmp_path_factory.mktemp("models") / "tiny_model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_module, "write_graph", kept_graph)
+        folder: Path = export_module.export(tiny_checkpoint, tmp_path_factory.mktemp("models") / "tiny_model")
     return folder
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 from sam_edge.errors import FidelityError, InputError
+from sam_edge.exporters import export as export_module
 from sam_edge.exporters import foreign
 from sam_edge.exporters.export import ExportSettings, export
 from sam_edge.exporters.foreign import FILES, check_interface, make_interface
@@ -27,6 +28,7 @@ from sam_edge.manifest import Interface
 from sam_edge.modeling.families import FAMILIES, SAM_PREPROCESS
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import load
+from tests.kept_graphs import kept_graph
 from tests.modeling.tiny_sam import DIM, GRID, SIDE_PX, TINY, tiny_sam
 
 pytestmark = pytest.mark.slow
@@ -280,7 +282,8 @@ def test_only_sams_have_the_interface() -> None:
         check_interface("official", nn.Identity(), FAMILIES["nano"])
 
 
-def test_exported_folder(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_exported_folder(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_module, "write_graph", kept_graph)
     folder = export(tiny_checkpoint, tmp_path / "model", settings=ExportSettings(interface="official"))
     with load(folder, runtime="onnxruntime") as segmenter:
         manifest = segmenter.manifest

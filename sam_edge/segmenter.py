@@ -260,7 +260,8 @@ def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> 
     if precision == "fp16" and not has_half:
         name = runtime.partition(":")[0]
         raise InputError(
-            f"{bundle.path} has no fp16 engine for {name}: export it with --target {name} --precision fp16"
+            f"{bundle.path} has no fp16 engine for {name}: leave precision out, or export the weights "
+            f"with --target {name} --precision fp16"
         )
     engine = half if has_half and precision != "fp32" else Engine(runtime)
     if precision is None and engine is half and not passed(manifest.measured(half)):

@@ -140,7 +140,7 @@ def _listed(kind: Callable[[str], Number], words: str, least: Number) -> Callabl
 _seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 
 
-@evaluate.command()
+@evaluate.command(short_help="One point after the other, where the mask is most wrong.")
 @_common
 @click.option(
     "--counts",
@@ -166,7 +166,7 @@ def points(setup: Setup, counts: tuple[int, ...], first: str, feedback: bool, no
     _run(setup, lambda candidate, each: measure(candidate, setup.datasets, protocol, each), "1_point")
 
 
-@evaluate.command("gaze-noise")
+@evaluate.command("gaze-noise", short_help="One point, as imprecise as eye trackers are.")
 @_common
 @click.option(
     "--degrees",
@@ -192,7 +192,7 @@ def gaze_noise(setup: Setup, degrees: tuple[float, ...], px_per_degree: float | 
     _run(setup, rows, f"{degrees[0]:g}_deg")
 
 
-@evaluate.command()
+@evaluate.command(short_help="Boxes, and COCO's mask AP.")
 @_common
 @click.option("--ap", is_flag=True, help="COCO mask AP as well.")
 @click.option("--detections", type=Path, help="A detector's boxes for --ap: JSON with image, bbox, ...")
@@ -222,7 +222,7 @@ def boxes(setup: Setup, ap: bool, detections: Path | None) -> None:
     _run(setup, lambda candidate, each: measure(candidate, setup.datasets, each), "single", extra)
 
 
-@evaluate.command()
+@evaluate.command(short_help="Videos that a simulated gaze follows, and flicker.")
 @partial(_common, videos=True)
 @click.option("--error", type=FiniteRange(0), default=0.5, show_default=True, help="Pointing error, degrees.")
 @_seed

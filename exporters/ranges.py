@@ -63,8 +63,8 @@ def measure_ranges(source: Source, feeds: Iterable[Arrays]) -> dict[str, Range]:
     options = ort.SessionOptions()
     # Optimisation would merge the nodes that are to be watched.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    # In the order of the graph each probe follows its node, and what it compares is freed. The default order puts
-    # probes off: ViT-B took more than 24 GB, not 11. Memory kept from one picture to the next would double it.
+    # In the order of the graph each probe follows its node, and what it compares is freed. The default order
+    # puts probes off: ViT-B took more than 24 GB, not 11. Memory kept between pictures would double it.
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.log_severity_level = 3

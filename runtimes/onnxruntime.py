@@ -63,7 +63,9 @@ class OnnxRuntime:
         self._session: ort.InferenceSession | None = session
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self._taken = [spec.name for spec in self.inputs]
         self._names = [spec.name for spec in self.outputs]
+        self._halves = any(spec.dtype == "float16" for spec in self.outputs)
         if resident is None:
             resident = self._memory != "cpu"
         on_host = READ_BY_HOST if resident else frozenset(self._names)
@@ -77,7 +79,7 @@ class OnnxRuntime:
         session, bound = self._session, self._bound
         if session is None:
             raise InputError("the engine was closed: open the graph again")
-        placed = {spec.name: self._place(spec, feeds) for spec in self.inputs}
+        placed = self._place(feeds)
         try:
             if bound is not None:
                 answer = bound.run(placed)
@@ -92,24 +94,31 @@ class OnnxRuntime:
         if self._kept is not None:
             self._kept.after_run({name: tuple(feed.shape) for name, feed in placed.items()})
         # What stays on the device is only passed on to another graph.
-        return cast(Arrays, {name: _readable(value) for name, value in answer.items()})
+        return cast(
+            Arrays, {name: _readable(value) for name, value in answer.items()} if self._halves else answer
+        )
 
     def close(self) -> None:
         with RECORDINGS.running():
             self._bound = None
             self._session = None
 
-    def _place(self, spec: TensorSpec, feeds: Arrays) -> DeviceArray | NDArray[np.float32]:
-        """A feed as the graph takes it: a tensor of this device as it is, all others as numpy arrays."""
-        feed: object = feeds.get(spec.name)
-        if self._is_here(feed) and feed.dtype == spec.dtype and fits(spec.shape, feed.shape):
-            return feed
-        return check_feeds([spec], feeds)[0]
+    def _place(self, feeds: Arrays) -> dict[str, DeviceArray | NDArray[np.float32]]:
+        """Feeds as the graph takes them: tensors of this device as they are, all others as numpy arrays."""
+        if self._bound is None:
+            return dict(zip(self._taken, check_feeds(self.inputs, feeds), strict=True))
+        return {
+            spec.name: feed if self._is_here(feed, spec) else check_feeds([spec], feeds)[0]
+            for spec, feed in ((spec, feeds.get(spec.name)) for spec in self.inputs)
+        }
 
-    def _is_here(self, feed: object) -> TypeGuard[DeviceArray]:
-        if self._bound is None or not isinstance(feed, DeviceArray):
-            return False
-        return feed.on_cpu == (self._memory == "cpu")
+    def _is_here(self, feed: object, spec: TensorSpec) -> TypeGuard[DeviceArray]:
+        return (
+            isinstance(feed, DeviceArray)
+            and feed.on_cpu == (self._memory == "cpu")
+            and feed.dtype == spec.dtype
+            and fits(spec.shape, feed.shape)
+        )
 
 
 def _open(

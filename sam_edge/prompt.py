@@ -80,18 +80,16 @@ class Prompt:
         if self.tokens == 0 and self.mask_logits is None:
             raise InputError("the prompt is empty: give a point, a box or a mask")
         left, top, width, height = view.window_xywh
-        place = f"the picture, which is {width} x {height} pixels"
-        if (width, height) != view.frame_wh:
-            place = f"the window that was encoded, {width} x {height} pixels at ({left}, {top})"
-        for x, y in self.points_px - (left, top):
-            if not (0 <= x <= width and 0 <= y <= height):
-                raise InputError(f"point ({x + left:g}, {y + top:g}) lies outside {place}")
+        # Plain numbers: an answer waits for this, and numpy takes longer for so few.
+        for x, y in self.points_px.tolist():
+            if not (0 <= x - left <= width and 0 <= y - top <= height):
+                raise InputError(f"point ({x:g}, {y:g}) lies outside {_place(view)}")
         if self.box_px is not None:
-            x0, y0, x1, y1 = self.box_px - (left, top, left, top)
+            x0, y0, x1, y1 = (self.box_px - (left, top, left, top)).tolist()
             touches = x1 > 0 and y1 > 0 and x0 < width and y0 < height
             if not touches or min(x0 + width, y0 + height, 2 * width - x1, 2 * height - y1) < 0:
                 box = ", ".join(f"{side:g}" for side in self.box_px)
-                raise InputError(f"box ({box}) lies outside, or reaches far beyond, {place}")
+                raise InputError(f"box ({box}) lies outside, or reaches far beyond, {_place(view)}")
 
     def slots(self, view: View, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Fill the static slots of a decoder: `point_coords` (1, count, 2), `point_labels` (1, count).
@@ -99,24 +97,30 @@ class Prompt:
         The order is the reference's: points, then the box's corners; points without a box are followed by one
         "not a point".
         """
-        coords: list[NDArray[np.float64]] = [view.to_model(self.points_px)]
-        labels = [*self.labels.tolist()]
+        xy = self.points_px.tolist()
+        labels = self.labels.tolist()
         if self.box_px is not None:
-            coords.append(view.to_model(self.box_px.reshape(2, 2)))
+            xy += self.box_px.reshape(2, 2).tolist()
             labels += [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
         elif labels:
-            coords.append(np.zeros((1, 2)))
             labels.append(NOT_A_POINT)
         if self.tokens > count:
             raise InputError(
                 f"the prompt has {len(self.labels)} points{', a box' * (self.box_px is not None)}: "
                 f"this model takes {count - 2} points and a box at most"
             )
-        point_coords = np.zeros((1, count, 2), np.float32)
-        point_labels = np.full((1, count), EMPTY_SLOT, np.float32)
-        point_coords[0, : len(labels)] = np.concatenate(coords)
-        point_labels[0, : len(labels)] = labels
-        return point_coords, point_labels
+        # "Not a point" and empty slots lie at 0, 0.
+        coords = [*view.few_to_model(xy), *[(0.0, 0.0)] * (count - len(xy))]
+        labels += [EMPTY_SLOT] * (count - len(labels))
+        return np.array([coords], np.float32), np.array([labels], np.float32)
+
+
+def _place(view: View) -> str:
+    """Where prompts of a view have to lie."""
+    left, top, width, height = view.window_xywh
+    if (width, height) != view.frame_wh:
+        return f"the window that was encoded, {width} x {height} pixels at ({left}, {top})"
+    return f"the picture, which is {width} x {height} pixels"
 
 
 def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:

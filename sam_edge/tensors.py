@@ -41,13 +41,17 @@ def _check_feed(spec: TensorSpec, feeds: Arrays) -> NDArray[np.float32]:
     array = np.asarray(feeds[spec.name])
     if not fits(spec.shape, array.shape):
         raise InputError(f"input {spec.name} has shape {array.shape}, the graph takes {spec.shape}")
-    if array.dtype != spec.dtype and {array.dtype.name, spec.dtype} != {"float16", "float32"}:
+    if array.dtype == spec.dtype:
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    if {array.dtype.name, spec.dtype} != {"float16", "float32"}:
         raise InputError(f"input {spec.name} is {array.dtype}, the graph takes {spec.dtype}")
     return np.asarray(array, spec.dtype, order="C")
 
 
 def fits(wanted: tuple[int | str, ...], shape: tuple[int, ...]) -> bool:
     """Whether an array has one of the shapes that a tensor may have."""
-    return len(shape) == len(wanted) and all(
+    if len(shape) != len(wanted):
+        return False
+    return wanted == shape or all(
         isinstance(side, str) or side == got for side, got in zip(wanted, shape, strict=True)
     )

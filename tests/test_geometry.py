@@ -21,6 +21,18 @@ def test_there_and_back(frame_wh: tuple[int, int], rule: InputSize, u: float, v:
     np.testing.assert_allclose(view.to_frame(view.to_model(point)), point, atol=1e-9)
 
 
+@given(sizes, rules, st.lists(st.tuples(st.floats(-5000, 5000), st.floats(-5000, 5000)), max_size=5))
+def test_a_few_points_go_where_many_do(
+    frame_wh: tuple[int, int], rule: InputSize, xy: list[tuple[float, float]]
+) -> None:
+    left, top = frame_wh[0] // 3, frame_wh[1] // 3
+    window = (left, top, frame_wh[0] - left, frame_wh[1] - top)
+    view = rule.view(frame_wh, window)
+    np.testing.assert_array_equal(
+        np.array(view.few_to_model(xy)).reshape(-1, 2), view.to_model(np.array(xy).reshape(-1, 2))
+    )
+
+
 @given(sizes, rules)
 def test_the_frames_corner_is_the_contents_corner(frame_wh: tuple[int, int], rule: InputSize) -> None:
     view = rule.view(frame_wh)

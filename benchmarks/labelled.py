@@ -79,7 +79,8 @@ class DataSet:
     @property
     def fields(self) -> set[str]:
         """What is known about its objects, such as `category`."""
-        objects = [item for about in self.about.values() for item in about.get("objects", [])]
+        about = (self.about.get(image.stem, {}) for image, _ in self.pairs)
+        objects = [item for one in about for item in one.get("objects", [])]
         return {"split", "size"} | ({"category"} if any("category" in item for item in objects) else set())
 
     def _fields(self, stem: str, split: str, number: int, area: int) -> dict[str, str]:

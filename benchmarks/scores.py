@@ -68,8 +68,10 @@ def unknown(rows: Sequence[Row]) -> list[str]:
 def report(rows: Sequence[Row], group_by: str | None = None) -> dict[str, Any]:
     """Per data set, the mean of sets and, if asked, per group of a field: object counts and scores.
 
+    Objects without the field are the group "(none)".
+
     Raises:
-        InputError: no objects, or a field that no object has.
+        InputError: no objects.
     """
     if not rows:
         raise InputError("no object was measured: lower --min-area, or give pictures with labels")
@@ -81,11 +83,7 @@ def report(rows: Sequence[Row], group_by: str | None = None) -> dict[str, Any]:
         if all(score in item["scores"] for item in sets.values())
     }
     if group_by:
-        keys = {id(row): row.fields.get(group_by, "") for row in rows}
-        if not any(keys.values()):
-            known = sorted({name for row in rows for name in row.fields})
-            raise InputError(f"no object has the field {group_by!r}: choose one of {', '.join(known)}")
-        document["groups"] = _grouped(rows, keys)
+        document["groups"] = _grouped(rows, {id(row): row.fields.get(group_by, "") for row in rows})
     return document
 
 

@@ -49,6 +49,9 @@ def test_limited_videos_are_runs_of_pictures(tmp_path: Path, limit: int, names: 
 
 def test_known_fields(labelled_set: Path) -> None:
     assert open_dataset(str(labelled_set)).fields == {"split", "size", "category"}
+    # Other pictures' do not count.
+    (labelled_set / "annotations.json").write_text('{"00007": {"objects": [{"id": 1, "category": "cup"}]}}')
+    assert open_dataset(str(labelled_set)).fields == {"split", "size"}
     (labelled_set / "annotations.json").unlink()
     assert open_dataset(str(labelled_set)).fields == {"split", "size"}
 

@@ -20,10 +20,16 @@ def shortage(doing: str, text: str, free_mb: int | None, *, at_most: bool = Fals
         free_mb: None where nobody can say.
         at_most: whether other programs may have taken some of that.
     """
-    asked = ASKED_BYTES.search(text)
-    wanted = f"{_size(int(asked[1]))} were asked for" if asked else "how much was asked for is not told"
+    asked = asked_bytes(text)
+    wanted = "how much was asked for is not told" if asked is None else f"{_size(asked)} were asked for"
     had = f", {'at most ' if at_most else ''}{_size(free_mb << 20)} are free" if free_mb is not None else ""
     return EngineError(f"{doing}: {wanted}{had}; close other programs, or take a smaller model or input")
+
+
+def asked_bytes(text: str) -> int | None:
+    """How many bytes a library wanted when memory was out, if its words tell."""
+    asked = ASKED_BYTES.search(text)
+    return int(asked[1]) if asked else None
 
 
 def available_mb() -> int | None:

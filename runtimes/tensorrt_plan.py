@@ -16,10 +16,11 @@ from typing import Any
 from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.tensors import Arrays, TensorSpec
 
-from .cuda import CudaApi, out_of_memory
+from .cuda import MIB, CudaApi, out_of_memory
 from .device_array import device_address
 from .device_memory import Block, MemoryPool
 from .device_release import undisturbed
+from .shortage import asked_bytes
 from .tensorrt_api import (
     Complaints,
     ICudaEngine,
@@ -129,7 +130,7 @@ class LoadedPlan:
         if engine is None:
             start, reason = f"TensorRT cannot load the plan of {graph}", self._complaints.take()
             if is_about_memory(reason):
-                raise EngineError(f"{start}: {reason}; {out_of_memory(len(plan), cuda)}")
+                raise EngineError(f"{start}: {_with_memory(reason, cuda)}")
             raise PlanError(f"{start}: {reason}; run sam-edge build")
         self.inputs, self.outputs = _specs(engine, trt, free_shapes)
         self._workspace = self._pool.take(engine.device_memory_size_v2)
@@ -190,11 +191,21 @@ class LoadedPlan:
         )
 
     def _reason(self) -> str:
-        """What TensorRT complains of; with the memory that is asked and had, if it is that."""
-        reason, workspace = self._complaints.take(), self._workspace
-        if workspace is None or not is_about_memory(reason):
-            return reason
-        return f"{reason}; {out_of_memory(workspace.size, self._cuda)}"
+        """What TensorRT complains of; with the memory that there is, if it is that."""
+        reason = self._complaints.take()
+        return _with_memory(reason, self._cuda) if is_about_memory(reason) else reason
+
+
+def _with_memory(reason: str, cuda: CudaApi) -> str:
+    """TensorRT's words, the memory that there is, and what helps; what was asked only if TensorRT tells it."""
+    asked = asked_bytes(reason)
+    if asked is not None:
+        return f"{reason}; {out_of_memory(asked, cuda)}"
+    free, total = cuda.memory()
+    return (
+        f"{reason}; {free / MIB:.0f} of {total / MIB:.0f} MiB are free on {cuda.device.name}; "
+        "close other programs, or export a smaller input or --precision fp16"
+    )
 
 
 def _specs(

@@ -43,20 +43,28 @@ def test_a_plan_that_tensorrt_refuses_is_an_error_with_its_reason(
     assert not plan.exists()
 
 
+@pytest.mark.parametrize(
+    ("complaint", "told"),
+    [
+        ("out of memory", r"memory; 1024 of"),
+        (
+            "Requested amount of GPU memory (9437184 bytes) could not be allocated",
+            r"allocated; out of device memory: 9\.0 MiB were asked, 1024 of",
+        ),
+    ],
+)
 def test_a_plan_that_has_no_room_is_kept(
-    simulate: Simulate, encoder: Path, monkeypatch: pytest.MonkeyPatch
+    simulate: Simulate, encoder: Path, monkeypatch: pytest.MonkeyPatch, complaint: str, told: str
 ) -> None:
     simulation = simulate()
     plan = simulation.build(encoder)
     assert plan is not None
 
     def refuse(runtime: SimulatedRuntime, serialized_engine: bytes) -> None:
-        runtime.logger.log(Logger.ERROR, "Requested amount of GPU memory (99 bytes) could not be allocated")
+        runtime.logger.log(Logger.ERROR, complaint)
 
     monkeypatch.setattr(SimulatedRuntime, "deserialize_cuda_engine", refuse)
-    with pytest.raises(
-        EngineError, match=r"could not be allocated; .*MiB were asked, 1024 of 1024 MiB are free on Simulated"
-    ):
+    with pytest.raises(EngineError, match=f"{told} 1024 MiB are free on Simulated; close other programs"):
         TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
     assert plan.exists()
 

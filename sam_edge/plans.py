@@ -161,7 +161,8 @@ def write_plan(graph: Path, plan: bytes, key: PlanKey, folder: Path | None = Non
     path = plan_path(graph, key, folder)
     with naming(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key_path(path).unlink(missing_ok=True)
+    # Written over, it would keep its mode, which may be what is wrong with it.
+    discard_plan(path)
     write_bytes(path, plan)
     write_bytes(key_path(path), dump(key))
     return path

@@ -131,6 +131,8 @@ def test_a_plan_that_others_may_write_is_not_trusted(tmp_path: Path) -> None:
     plan = build(workshop(tmp_path), job).plan
     plan.chmod(0o666)
     assert "can be written by other users" in build(workshop(tmp_path), job).why
+    assert read_plan(plan)[0] == PLAN
+    assert build(workshop(tmp_path), job).why == ""
 
 
 def test_a_build_that_fails_leaves_no_plan(tmp_path: Path) -> None:

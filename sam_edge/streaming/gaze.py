@@ -46,8 +46,9 @@ def read_gaze_csv(path: str | Path, *, repair: bool = False) -> list[GazeSample]
 
     Args:
         path: a CSV file with a header line.
-        repair: take what can be understood: rows with holes become blinks where they have a time, rows
-            are put in the order of time, of rows with one time the last is kept.
+        repair: take what can be understood: rows with holes become blinks where they have a time and are
+            left out where they have none, rows are put in the order of time, of rows with one time the last is
+            kept.
 
     Raises:
         InputError: naming the line, unless `repair` mends it.
@@ -120,7 +121,8 @@ def _checked(table: NDArray[np.float64], lines: array[int], path: str | Path) ->
     rows, columns = np.nonzero(np.isnan(table))
     if len(rows):
         name = (*COLUMNS, "confidence")[columns[0]]
-        refuse(rows[0], f"{name} is no number; mend it", "treat it as a blink")
+        mended = "leave this row out" if name == "t_s" else "treat it as a blink"
+        refuse(rows[0], f"{name} is no number; mend it", mended)
     steps = np.diff(table[:, 0])
     if (steps < 0).any():
         refuse(int(np.argmax(steps < 0)) + 1, "time goes back; sort the file by t_s", "put times in order")

@@ -40,8 +40,14 @@ def test_to_px() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("0,0.1,0.2,1\n0.1,,0.2,1\n", r"line 3: x_norm is no number; mend it, or add --gaze-repair"),
-        ("0,0.1,0.2,1\n,0.1,0.2,1\n", r"line 3: t_s is no number"),
+        (
+            "0,0.1,0.2,1\n0.1,,0.2,1\n",
+            r"line 3: x_norm is no number; mend it, or add --gaze-repair to treat it as a blink",
+        ),
+        (
+            "0,0.1,0.2,1\n,0.1,0.2,1\n",
+            r"line 3: t_s is no number; mend it, or add --gaze-repair to leave this row out",
+        ),
         ("0,0.1,nan,1\n", r"line 2: y_norm is no number"),
         ("0,0.1,0.2,high\n", r"line 2: confidence is no number"),
         ("0,0.1\n", r"line 2: y_norm is no number"),

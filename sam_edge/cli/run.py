@@ -24,7 +24,9 @@ from sam_edge.streaming.sinks import find_sink
 @click.argument("source", metavar="INPUT")
 @click.argument("outputs", metavar="[OUTPUT]...", nargs=-1)
 @click.option("--gaze", required=True, metavar="CSV", help="Columns t_s, x_norm, y_norm, confidence.")
-@click.option("--gaze-repair", is_flag=True, help="Holes become blinks, rows without a time go, times are put in order.")
+@click.option(
+    "--gaze-repair", is_flag=True, help="Holes become blinks, rows without a time go, times are put in order."
+)
 @click.option(
     "--min-confidence",
     type=FiniteRange(0, 1),

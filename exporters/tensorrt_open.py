@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +12,14 @@ from sam_edge.bundle import Bundle
 from sam_edge.errors import BundleError, FidelityError
 from sam_edge.machine import this_machine
 from sam_edge.manifest import Engine, Manifest
+from sam_edge.plan_trials import accept_plan, refuse_plan, untried_plans
 from sam_edge.plans import discard_plan, graph_sha256
-from sam_edge.runtime import OpenRuntime, Runtime, find_runtime, split_name
+from sam_edge.runtime import Runtime, find_runtime, split_name
 
 from .exam import exam_input_wh, sit_exam
 from .openers import Say
 from .tensorrt_plans import (
     Job,
-    Outcome,
     Workshop,
     build_job,
     build_jobs,
@@ -36,7 +36,7 @@ KEPT_TRIALS = 16
 all of them would fill a small disk."""
 
 
-def prepare(bundle: Bundle, engine: Engine, opener: OpenRuntime, say: Say) -> None:
+def prepare(bundle: Bundle, engine: Engine, opener: Callable[..., Runtime], say: Say) -> None:
     """Build all plans that an engine lacks here, and compare it with PyTorch before it is used.
 
     Args:
@@ -48,11 +48,9 @@ def prepare(bundle: Bundle, engine: Engine, opener: OpenRuntime, say: Say) -> No
         EngineError, MissingExtraError: nothing can be built here.
     """
     workshop = find_workshop(this_machine(), split_name(engine.runtime)[1])
-    missing = [
-        job
-        for job in plan_jobs(bundle, engine, BuilderSettings())
-        if ready_plan(job.graph, workshop.device, workshop.folder) is None
-    ]
+    jobs = plan_jobs(bundle, engine, BuilderSettings())
+    ready = {job.graph: ready_plan(job.graph, workshop.device, workshop.folder) for job in jobs}
+    missing = [job for job in jobs if ready[job.graph] is None]
     said: set[str] = set()
 
     def say_once(step: str, done: float) -> None:
@@ -60,41 +58,65 @@ def prepare(bundle: Bundle, engine: Engine, opener: OpenRuntime, say: Say) -> No
             said.add(step)
             say(step)
 
+    plans = {graph: plan for graph, plan in ready.items() if plan is not None}
     outcomes = list(build_jobs(workshop, missing, say_once))
-    say(compare(bundle, engine, outcomes, opener))
+    plans |= {job.graph: outcome.plan for job, outcome in zip(missing, outcomes, strict=True)}
+    if told := compare(bundle, engine, plans, opener):
+        say(told)
 
 
 def compare(
     bundle: Bundle,
     engine: Engine,
-    outcomes: Sequence[Outcome],
-    opener: OpenRuntime | None = None,
+    plans: Mapping[Path, Path],
+    opener: Callable[..., Runtime] | None = None,
     input_wh: tuple[int, int] | None = None,
-) -> str:
-    """Hold an engine whose plans were built against PyTorch's answers that its folder brings along.
+) -> str | None:
+    """Hold an engine with untried plans against PyTorch's answers that its folder brings along.
 
     Args:
+        plans: graph -> its plan, of all graphs of the engine. Those that were tried stay, whatever is found.
         opener: TensorRT's, for the engine's device; None finds it.
         input_wh: the one encoder input that the plans take; None: every one that the model takes.
 
     Returns:
-        What was found, in a line.
+        What was found, in a line; None where nothing is untried.
 
     Raises:
-        FidelityError: it computes something else; what was built has been removed.
+        FidelityError: it computes something else; what was untried has been removed.
     """
-    asked_wh = exam_input_wh(bundle.manifest.input_size)
-    if input_wh not in {None, asked_wh}:
-        return "{} was not compared: PyTorch's answers are for an input of {}x{}".format(engine, *asked_wh)
+    untried = untried_plans(plans)
+    if not untried:
+        return None
     try:
-        found = sit_exam(bundle, engine, opener or find_runtime(engine.runtime)[1])
+        found = _sit(bundle, engine, plans, opener or find_runtime(engine.runtime)[1], input_wh)
     except FidelityError as error:
-        for outcome in outcomes:
-            discard_plan(outcome.plan)
+        for plan, plan_sha256 in untried.items():
+            refuse_plan(plan, plan_sha256)
         raise FidelityError(
             f"{error}; its plans were removed: run sam-edge verify {bundle.path} --runtime {engine.runtime} "
             f"--precision {engine.precision}, which mends what it can"
         ) from error
+    for plan, plan_sha256 in untried.items():
+        accept_plan(plan, plan_sha256)
+    return found
+
+
+def _sit(
+    bundle: Bundle,
+    engine: Engine,
+    plans: Mapping[Path, Path],
+    opener: Callable[..., Runtime],
+    input_wh: tuple[int, int] | None,
+) -> str:
+    asked_wh = exam_input_wh(bundle.manifest.input_size)
+    if input_wh not in {None, asked_wh}:
+        return "{} was not compared: PyTorch's answers are for an input of {}x{}".format(engine, *asked_wh)
+
+    def open_plan(graph: Path, threads: int | None = None) -> Runtime:
+        return opener(graph, threads, plan=plans[graph])
+
+    found = sit_exam(bundle, engine, open_plan)
     if found is None:
         return f"{engine} was not compared: {bundle.path} has no answers of PyTorch, export the model again"
     return f"{engine}: mask IoU {found['mask_iou_mean']:.4f} against PyTorch"
@@ -104,12 +126,13 @@ class PlanOpener:
     """Opens graphs of a model with plans of the cache, or builds those plans into it.
 
     Any plan that the runtime would load is good, whatever settings it was built with: it is what will be run.
+    What is built stays untried, until the model is opened: who judges here may not be able to keep the verdict.
     """
 
     def __init__(
         self, opener: Callable[..., Runtime], manifest: Manifest, say: Say, device: str | None = None
     ) -> None:
-        """`opener` is TensorRT's for that device, `cuda` or `cuda.N`, and takes (graph, threads, folder).
+        """`opener` is TensorRT's for that device, `cuda` or `cuda.N`, and takes (graph, threads, plan).
 
         Raises:
             EngineError: no device here, or no driver that is new enough.
@@ -121,11 +144,12 @@ class PlanOpener:
         self._manifest = manifest
 
     def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
-        if self.plan(graph, self.workshop) is None:
+        plan = self.plan(graph, self.workshop)
+        if plan is None:
             job = self.job(graph)
             names = list(self._manifest.graphs)
-            self.build(self.workshop, job, f"plan {names.index(job.name) + 1} of {len(names)}")
-        return self.opener(graph, threads, folder=self.workshop.folder)
+            plan = self.build(self.workshop, job, f"plan {names.index(job.name) + 1} of {len(names)}")
+        return self.opener(graph, threads, plan=plan)
 
     @contextmanager
     def trial(self, most: int | None = None) -> Iterator[PlanTrial]:
@@ -161,15 +185,15 @@ class PlanTrial:
         self._recent: OrderedDict[Path, None] = OrderedDict()
 
     def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
-        cache = self._openers.workshop
-        if self._openers.plan(graph, cache):
-            return self._openers.opener(graph, threads, folder=cache.folder)
+        cached = self._openers.plan(graph, self._openers.workshop)
+        if cached:
+            return self._openers.opener(graph, threads, plan=cached)
         plan = self._openers.plan(graph, self._workshop) or self._build(graph)
         self._recent[plan] = None
         self._recent.move_to_end(plan)
         while len(self._recent) > KEPT_TRIALS:
             discard_plan(self._recent.popitem(last=False)[0])
-        return self._openers.opener(graph, threads, folder=self._workshop.folder)
+        return self._openers.opener(graph, threads, plan=plan)
 
     def keep(self, graphs: Iterable[Path]) -> None:
         """Put the plans of these graphs into the cache."""

@@ -28,7 +28,6 @@ from sam_edge.plans import (
     plan_path,
     read_plan,
     settings_sha256,
-    this_device,
     this_exporter,
     write_plan,
 )
@@ -149,6 +148,17 @@ def graph_job(
     return Job(name, graph, replace(settings, shapes=shapes), named_shapes(manifest, name, shapes))
 
 
+def this_device(device: str | None = None) -> PlanDevice:
+    """What plans made here depend on: for `cuda`, the first GPU, or `cuda.1`, the second.
+
+    Raises:
+        EngineError: no CUDA device, or no driver new enough.
+        MissingExtraError: TensorRT or a CUDA binding is not installed.
+    """
+    find: Callable[[str | None], PlanDevice] = load("sam_edge.runtimes.tensorrt:plan_device")
+    return find(device)
+
+
 NO_GPU = "no NVIDIA GPU with its driver is here, and a plan is built on the device that runs it: do this there"
 
 
@@ -194,7 +204,8 @@ def build_jobs(workshop: Workshop, jobs: list[Job], progress: Progress) -> Itera
 def build_job(workshop: Workshop, job: Job, progress: Progress) -> Outcome:
     """Take a job's plan from the cache, or build it.
 
-    Only one process builds a plan; another one that wants the same waits for it, and then uses it.
+    Only one process builds a plan; another one that wants the same waits for it, and then uses it. What is
+    built is marked as untried: nobody opens it before `tensorrt_open.compare` has.
     """
     progress(f"looking for a plan of {job.name}", 0.0)
     key = job_key(job, workshop.device)
@@ -210,7 +221,7 @@ def build_job(workshop: Workshop, job: Job, progress: Progress) -> Outcome:
         built = _build(workshop, job, lambda done: progress(f"building {job.name}", done))
         seconds = time.perf_counter() - began
         plan_sha256 = hashlib.sha256(built.plan).hexdigest()
-        write_plan(job.graph, built.plan, replace(key, plan_sha256=plan_sha256), workshop.folder)
+        write_plan(job.graph, built.plan, replace(key, plan_sha256=plan_sha256, untried=True), workshop.folder)
         return Outcome(job.name, path, len(built.plan), seconds, found)
 
 
@@ -227,9 +238,9 @@ def job_key(job: Job, device: PlanDevice) -> PlanKey:
 
 
 def find_job_plan(job: Job, device: PlanDevice, folder: Path) -> Path | str:
-    """The sound plan of a job in the cache, or why there is none. A damaged one is removed."""
+    """The sound plan of a job in the cache, tried or not, or why there is none. A damaged one is removed."""
     try:
-        path = find_plan(job.graph, device, job.settings.document(), folder)
+        path = find_plan(job.graph, device, job.settings.document(), folder, untried=True)
         read_plan(path)
     except PlanError as error:
         return error.without_cure
@@ -237,9 +248,12 @@ def find_job_plan(job: Job, device: PlanDevice, folder: Path) -> Path | str:
 
 
 def ready_plan(graph: Path, device: PlanDevice, folder: Path) -> Path | None:
-    """The sound plan that the runtime would load for a graph, whatever settings it was built with, if any."""
+    """The sound plan that the runtime would load for a graph, whatever settings it was built with, if any.
+
+    Where there is none, it is one that has still to be compared.
+    """
     try:
-        path = find_plan(graph, device, None, folder)
+        path = find_plan(graph, device, None, folder, untried=True)
         read_plan(path)
     except PlanError:
         return None

@@ -54,6 +54,7 @@ class TensorRtRuntime:
         *,
         gpu: Gpu | None = None,
         folder: Path | None = None,
+        plan: Path | None = None,
     ) -> None:
         """Load the plan of an ONNX graph from the cache.
 
@@ -63,6 +64,8 @@ class TensorRtRuntime:
             device: `cuda`, or `cuda.1` for the second GPU; None is the first.
             gpu: None finds this machine's.
             folder: the cache of plans; None takes this user's.
+            plan: exactly this plan of the graph, which fits, whether it was compared with the model or not;
+                None: the one in the cache that was.
 
         Raises:
             PlanError: there is no plan of this graph for this device; it says why, and how to build one. A
@@ -71,12 +74,14 @@ class TensorRtRuntime:
             MissingExtraError: TensorRT or a CUDA binding is not installed.
         """
         gpu = gpu or find_gpu(device_index(device))
-        path = find_plan(graph, describe(gpu), None, folder)
-        plan, key = read_plan(path)
+        path = plan or find_plan(graph, describe(gpu), None, folder)
+        code, key = read_plan(path)
+        if plan is None and key.untried:
+            raise PlanError(f"{path} has just been built, and is not compared yet; run sam-edge build")
         self.cuda = gpu.cuda
         """The device; a `Letterbox` on it makes inputs that need no copy."""
         try:
-            self._plan = LoadedPlan(gpu.cuda, gpu.trt, plan, graph, key.shapes)
+            self._plan = LoadedPlan(gpu.cuda, gpu.trt, code, graph, key.shapes)
         except PlanError:
             # By its key it fits: as long as it is there, nothing would build another.
             discard_plan(path)

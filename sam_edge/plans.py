@@ -18,12 +18,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sam_edge.cache import cache_folder
 from sam_edge.errors import BundleError, OutputError, PlanError
 from sam_edge.files import naming, sha256, write_bytes
-from sam_edge.lazy import load
+
+UNTRIED = "it was built, and never compared with PyTorch's answers"
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,8 @@ class PlanKey:
     """Of the plan's bytes."""
     shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict, compare=False)
     """Tensor -> shape with the names of its free dimensions, which a plan forgets."""
-
-
-class FindPlanDevice(Protocol):
-    """Asks TensorRT and CUDA what they are."""
-
-    def __call__(self, device: str | None = None) -> PlanDevice: ...
-
-
-def this_device(device: str | None = None) -> PlanDevice:
-    """What plans made here depend on: for `cuda`, the first GPU, or `cuda.1`, the second.
-
-    Raises:
-        EngineError: no CUDA device, or no driver new enough.
-        MissingExtraError: TensorRT or a CUDA binding is not installed.
-    """
-    find: FindPlanDevice = load("sam_edge.runtimes.tensorrt:plan_device")
-    return find(device)
+    untried: bool = False
+    """Whether it was built and not compared with the model yet: only the comparison opens it."""
 
 
 def this_exporter() -> str:
@@ -185,14 +171,17 @@ def find_plan(
     device: PlanDevice,
     settings: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    *,
+    untried: bool = False,
 ) -> Path:
     """The plan of a graph for this device; the newest if there are several.
 
     Args:
         graph: the ONNX file it was built from.
-        device: what is here, see `this_device`.
+        device: what is here, see `sam_edge.runtimes.tensorrt.plan_device`.
         settings: the builder's settings that are wanted; None takes a plan of any.
         folder: None takes `plan_folder()`.
+        untried: whether one that was not compared yet is good where there is no other.
 
     Raises:
         PlanError: there is no plan of it, or none that may be loaded: it says why, and how to build one.
@@ -205,14 +194,21 @@ def find_plan(
     wanted_settings = None if settings is None else settings_sha256(settings)
     cure = f"run sam-edge build {graph.parent}"
     reasons = []
+    new = None
     for path in _plans(graph, wanted, folder or plan_folder()):
         try:
-            reason = mismatch(_read_key(path), wanted, device, wanted_settings)
+            key = read_key(path)
+            reason = mismatch(key, wanted, device, wanted_settings)
         except PlanError as error:
             reason = error.without_cure
-        if reason is None:
-            return path
+        else:
+            if reason is None and not key.untried:
+                return path
+            if reason is None:
+                reason, new = UNTRIED, new or path
         reasons.append(reason)
+    if new and untried:
+        return new
     if reasons:
         raise PlanError(f"the TensorRT plan of {graph} does not fit: {reasons[0]}; {cure}")
     raise PlanError(f"{graph} has no TensorRT plan for this device yet; {cure}")
@@ -229,13 +225,13 @@ def read_plan(path: Path) -> tuple[bytes, PlanKey]:
     try:
         for file in (path, key_path(path)):
             _check_owner(file)
-        key = _read_key(path)
+        key = read_key(path)
         plan = path.read_bytes()
     except OSError as error:
         raise PlanError(f"cannot read {error.filename}: {error.strerror}; run sam-edge build") from error
     if hashlib.sha256(plan).hexdigest() == key.plan_sha256:
         return plan, key
-    if _read_key(path) != key:
+    if read_key(path) != key:
         # Another process has written both meanwhile.
         return read_plan(path)
     discard_plan(path)
@@ -266,8 +262,12 @@ def _written_ns(path: Path) -> int:
         return 0
 
 
-def _read_key(path: Path) -> PlanKey:
-    """The key of a plan; one that cannot be understood is removed with its plan."""
+def read_key(path: Path) -> PlanKey:
+    """The key of a plan; one that cannot be understood is removed with its plan.
+
+    Raises:
+        PlanError: it is missing, damaged or cannot be read.
+    """
     try:
         return parse(key_path(path).read_bytes(), str(key_path(path)))
     except PlanError as error:
@@ -289,7 +289,7 @@ def _check_owner(path: Path) -> None:
 
 def _check_types(value: PlanKey | PlanDevice) -> None:
     for item in fields(value):
-        wanted = {"str": str, "int": int}.get(str(item.type))
+        wanted = {"str": str, "int": int, "bool": bool}.get(str(item.type))
         given = getattr(value, item.name)
         if wanted and not isinstance(given, wanted):
             raise TypeError(f"{item.name} is {given!r}")

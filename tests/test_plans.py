@@ -68,6 +68,7 @@ texts = st.text(max_size=20)
         st.builds(PlanDevice, texts, texts, texts, texts, texts, st.integers(0, 200), texts),
         texts,
         st.dictionaries(texts, st.lists(st.integers(1, 9) | texts, max_size=4).map(tuple), max_size=3),
+        st.booleans(),
     )
 )
 def test_a_key_survives_its_file(key: PlanKey) -> None:

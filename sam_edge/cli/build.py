@@ -95,10 +95,10 @@ def build(
         click.echo(warning, err=True)
     with progress() as shown:
         outcomes = list(load(f"{plans}:build_jobs")(workshop, jobs, shown.show))
-    if any(item.why for item in outcomes):
-        click.echo(
-            load("sam_edge.exporters.tensorrt_open:compare")(bundle, engine, outcomes, None, input_wh), err=True
-        )
+    built = {job.graph: item.plan for job, item in zip(jobs, outcomes, strict=True)}
+    told = load("sam_edge.exporters.tensorrt_open:compare")(bundle, engine, built, None, input_wh)
+    if told:
+        click.echo(told, err=True)
     click.echo(json.dumps([_outcome(item) for item in outcomes], indent=2) if as_json else _done(outcomes))
     return 0
 

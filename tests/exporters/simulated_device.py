@@ -36,10 +36,10 @@ class Device:
         return Workshop(self.builder, device, lambda: Memory(3000, 7600), self.folder)
 
     def open(
-        self, graph: Path, threads: int | None = None, device: str | None = None, folder: Path | None = None
+        self, graph: Path, threads: int | None = None, device: str | None = None, plan: Path | None = None
     ) -> TensorRtRuntime:
         """Stands for the runtime, which loads plans and builds none."""
-        return TensorRtRuntime(graph, threads, gpu=self.simulation.gpu, folder=folder or self.folder)
+        return TensorRtRuntime(graph, threads, gpu=self.simulation.gpu, folder=self.folder, plan=plan)
 
     def names(self) -> list[str]:
         """Graphs that the cache has plans of, and what else lies in it."""

@@ -1,0 +1,48 @@
+"""What became of a plan that was built: compared with the model, it may be used, or must never be.
+
+The verdict is part of its key, so that no reader meets a plan whose comparison has not ended, however it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sam_edge.errors import PlanError
+from sam_edge.files import locked, write_bytes
+from sam_edge.plans import discard_plan, dump, key_path, read_key
+
+Plans = Mapping[Path, str]
+"""Plan in the cache -> hash of its bytes when the comparison began."""
+
+
+def untried_plans(plans: Mapping[Path, Path]) -> Plans:
+    """Those of these plans (graph -> plan) that were never compared."""
+    keys = {plan: read_key(plan) for plan in plans.values()}
+    return {plan: key.plan_sha256 for plan, key in keys.items() if key.untried}
+
+
+def accept_plan(path: Path, plan_sha256: str) -> None:
+    """Let everybody use a plan, if it is still the one that was compared.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
+    with locked(path.with_suffix(".lock"), lambda: None):
+        if _is(path, plan_sha256):
+            write_bytes(key_path(path), dump(replace(read_key(path), untried=False)))
+
+
+def refuse_plan(path: Path, plan_sha256: str) -> None:
+    """Remove a plan, if it is still the one that was compared; raises as `accept_plan`."""
+    with locked(path.with_suffix(".lock"), lambda: None):
+        if _is(path, plan_sha256):
+            discard_plan(path)
+
+
+def _is(path: Path, plan_sha256: str) -> bool:
+    try:
+        return read_key(path).plan_sha256 == plan_sha256
+    except PlanError:  # another process has removed it
+        return False

@@ -1,0 +1,123 @@
+"""A plan that was built is used by nobody before it was compared, whatever becomes of the comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sam_edge.bundle import Bundle
+from sam_edge.cli import main
+from sam_edge.errors import EngineError, FidelityError, PlanError
+from sam_edge.exporters import tensorrt_open, tensorrt_plans
+from sam_edge.plan_trials import accept_plan, refuse_plan
+from sam_edge.plans import key_path, read_key
+from sam_edge.segmenter import load
+from tests.cli.test_plans_anew import wrong_kernel
+from tests.exporters.simulated_device import Device
+from tests.toy_model import toy_bundle, with_answers
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Bundle:
+    return with_answers(toy_bundle(tmp_path))
+
+
+def build_without_comparing(model: Bundle, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def break_off(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tensorrt_open, "sit_exam", break_off)
+        with pytest.raises(type(error)):
+            load(model.path, runtime="tensorrt")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), EngineError("out of device memory")])
+def test_after_a_comparison_that_broke_off_wrong_plans_are_found_out(
+    error: BaseException, model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.spoil = wrong_kernel
+    build_without_comparing(model, monkeypatch, error)
+    assert device.names() == [".blob", "decoder", "encoder"]
+    with pytest.raises(FidelityError, match="answers otherwise"):
+        load(model.path, runtime="tensorrt")
+    assert len(device.built) == 2
+
+
+def test_after_a_comparison_that_broke_off_nothing_is_built_again(
+    model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_without_comparing(model, monkeypatch, KeyboardInterrupt())
+    caplog.clear()
+    load(model.path, runtime="tensorrt").close()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].endswith("it was built, and never compared with PyTorch's answers")
+    assert said[-1].endswith("mask IoU 1.0000 against PyTorch")
+    caplog.clear()
+    load(model.path, runtime="tensorrt").close()
+    assert not caplog.records
+    assert len(device.built) == 2
+
+
+def test_nobody_opens_a_plan_that_is_being_compared(
+    model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.spoil = wrong_kernel
+    real = tensorrt_open.sit_exam
+    refused = []
+
+    def meanwhile(*arguments: object) -> object:
+        for graph in ("encoder", "decoder"):
+            with pytest.raises(PlanError, match="never compared"):
+                device.open(model.graph(graph))
+            refused.append(graph)
+        return real(*arguments)
+
+    monkeypatch.setattr(tensorrt_open, "sit_exam", meanwhile)
+    with pytest.raises(FidelityError):
+        load(model.path, runtime="tensorrt")
+    assert refused == ["encoder", "decoder"]
+
+
+def test_the_command_compares_what_was_built_before(
+    model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tensorrt_plans, "find_workshop", device.workshop)
+    device.spoil = wrong_kernel
+    build_without_comparing(model, monkeypatch, KeyboardInterrupt())
+    assert main(["build", str(model.path)]) == 1
+    assert "answers otherwise than PyTorch" in capsys.readouterr().err
+    assert len(device.built) == 2
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run"], ["--no-repair"]])
+def test_what_verify_found_wrong_is_not_used(arguments: list[str], model: Bundle, device: Device) -> None:
+    device.spoil = wrong_kernel
+    assert main(["verify", str(model.path), "--runtime", "tensorrt", "--limit", "1", *arguments]) == 1
+    with pytest.raises(FidelityError):
+        load(model.path, runtime="tensorrt")
+    assert len(device.built) == 2
+
+
+def test_plans_that_passed_stay_when_another_fails(model: Bundle, device: Device) -> None:
+    load(model.path, runtime="tensorrt").close()
+    next(device.folder.glob("decoder-*.plan")).write_bytes(b"!")
+    device.spoil = wrong_kernel
+    with pytest.raises(FidelityError):
+        load(model.path, runtime="tensorrt")
+    assert "encoder" in device.names()
+    assert "decoder" not in device.names()
+
+
+def test_a_verdict_is_of_the_bytes_that_were_compared(
+    model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_without_comparing(model, monkeypatch, KeyboardInterrupt())
+    plan = next(device.folder.glob("encoder-*.plan"))
+    for judge in (accept_plan, refuse_plan):
+        judge(plan, "0" * 64)
+        assert read_key(plan).untried
+    key_path(plan).unlink()
+    accept_plan(plan, "0" * 64)
+    assert not key_path(plan).exists()

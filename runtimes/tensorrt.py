@@ -8,6 +8,7 @@ and are taken from there without a copy.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.errors import InputError, PlanError, SamEdgeError
+from sam_edge.errors import InputError, OutputError, PlanError, SamEdgeError
 from sam_edge.geometry import View
 from sam_edge.image import Layout, check_image, encoder_input, to_rgb
 from sam_edge.machine import this_machine
@@ -84,7 +85,8 @@ class TensorRtRuntime:
             self._plan = LoadedPlan(gpu.cuda, gpu.trt, code, graph, key.shapes)
         except PlanError:
             # By its key it fits: as long as it is there, nothing would build another.
-            discard_plan(path)
+            with suppress(OutputError):
+                discard_plan(path)
             raise
         self._dropped = when_dropped(self, self._plan.close)
         self.inputs, self.outputs = self._plan.inputs, self._plan.outputs

@@ -14,7 +14,6 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -234,8 +233,7 @@ def read_plan(path: Path) -> tuple[bytes, PlanKey]:
     if read_key(path) != key:
         # Another process has written both meanwhile.
         return read_plan(path)
-    discard_plan(path)
-    raise PlanError(f"{path} was damaged and has been removed; run sam-edge build")
+    raise PlanError(f"{path} {_discard_damaged(path)}; run sam-edge build")
 
 
 def discard_plan(path: Path) -> None:
@@ -243,6 +241,15 @@ def discard_plan(path: Path) -> None:
     with naming(path):
         key_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+
+
+def _discard_damaged(path: Path) -> str:
+    """What became of a plan, in words. Where it cannot be removed it is still not loaded."""
+    try:
+        discard_plan(path)
+    except OutputError:
+        return "is damaged"
+    return "was damaged and has been removed"
 
 
 def _plans(graph: Path, graph_hash: str, folder: Path) -> list[Path]:
@@ -271,10 +278,7 @@ def read_key(path: Path) -> PlanKey:
     try:
         return parse(key_path(path).read_bytes(), str(key_path(path)))
     except PlanError as error:
-        # Where it cannot be removed it is still not loaded.
-        with suppress(OutputError):
-            discard_plan(path)
-        raise PlanError(f"{key_path(path)} was damaged and has been removed; run sam-edge build") from error
+        raise PlanError(f"{key_path(path)} {_discard_damaged(path)}; run sam-edge build") from error
     except FileNotFoundError as error:
         raise PlanError(f"{key_path(path)} is missing; run sam-edge build") from error
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,18 +187,19 @@ def test_a_key_that_cannot_be_read_is_no_traceback(graph: Path, tmp_path: Path) 
         find_plan(graph, DEVICE, SETTINGS, tmp_path)
 
 
+@pytest.mark.parametrize("name", [key_path, Path])
 def test_damage_that_cannot_be_removed_is_not_loaded_either(
-    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: Callable[[Path], Path], graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_plan(graph, PLAN, key_of(graph), tmp_path)
-    key_path(written).write_bytes(b"{")
+    name(written).write_bytes(b"{")
 
     def refuse(path: Path) -> None:
         raise OutputError(f"cannot write {path}")
 
     monkeypatch.setattr(plans, "discard_plan", refuse)
-    with pytest.raises(PlanError, match="was damaged"):
-        find_plan(graph, DEVICE, SETTINGS, tmp_path)
+    with pytest.raises(PlanError, match="is damaged; run sam-edge build"):
+        read_plan(written)
 
 
 def test_a_plan_that_is_replaced_while_it_is_read_stays(

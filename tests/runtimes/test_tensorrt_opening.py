@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge.errors import BundleError, EngineError, MissingExtraError, PlanError
+from sam_edge.errors import BundleError, EngineError, MissingExtraError, OutputError, PlanError
 from sam_edge.plans import find_plan
 from sam_edge.runtimes import cuda as cuda_module
 from sam_edge.runtimes import tensorrt as tensorrt_module
@@ -41,6 +41,22 @@ def test_a_plan_that_tensorrt_refuses_is_an_error_with_its_reason(
         TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
     # Its key says that it fits: kept, it would never be built anew.
     assert not plan.exists()
+
+
+def test_a_refused_plan_that_cannot_be_removed_keeps_its_reason(
+    simulate: Simulate, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = simulate()
+    monkeypatch.setattr("tests.runtimes.simulated_tensorrt.MARK", b"strange:")
+    simulation.build(encoder)
+    monkeypatch.undo()
+
+    def refuse(path: Path) -> None:
+        raise OutputError(f"cannot write {path}")
+
+    monkeypatch.setattr(tensorrt_module, "discard_plan", refuse)
+    with pytest.raises(PlanError, match="Magic tag does not match"):
+        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
 
 
 @pytest.mark.parametrize(

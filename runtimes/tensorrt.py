@@ -22,7 +22,7 @@ from sam_edge.geometry import View
 from sam_edge.image import Layout, check_image, encoder_input, to_rgb
 from sam_edge.machine import this_machine
 from sam_edge.manifest import Preprocess
-from sam_edge.plans import PlanDevice, discard_plan, find_plan, read_plan
+from sam_edge.plans import PlanDevice, PlanKey, discard_plan, find_plan, read_plan
 from sam_edge.runtime import OpenRuntime
 from sam_edge.tensors import Arrays
 
@@ -76,9 +76,7 @@ class TensorRtRuntime:
         """
         gpu = gpu or find_gpu(device_index(device))
         path = plan or find_plan(graph, describe(gpu), None, folder)
-        code, key = read_plan(path)
-        if plan is None and key.untried:
-            raise PlanError(f"{path} has just been built, and is not compared yet; run sam-edge build")
+        code, key = read_plan(path) if plan else _read_tried(path)
         self.cuda = gpu.cuda
         """The device; a `Letterbox` on it makes inputs that need no copy."""
         try:
@@ -141,6 +139,11 @@ class TensorRtRuntime:
             return self._letterboxes[key]
 
 
+def check_plan(graph: Path, device: str | None = None) -> None:
+    """Raise what loading the plan of a graph would, as far as files tell; nothing is loaded."""
+    _read_tried(find_plan(graph, plan_device(device)))
+
+
 def usable_devices() -> dict[str, str | None]:
     """The first GPU, with None where TensorRT can use it, and why not in one line where it cannot.
 
@@ -192,6 +195,13 @@ def device_index(device: str | None) -> int:
     """0 for None and `cuda`, N for `cuda.N`."""
     number = (device or "").partition(".")[2]
     return int(number) if number else 0
+
+
+def _read_tried(path: Path) -> tuple[bytes, PlanKey]:
+    code, key = read_plan(path)
+    if key.untried:
+        raise PlanError(f"{path} has just been built, and is not compared yet; run sam-edge build")
+    return code, key
 
 
 _: OpenRuntime = TensorRtRuntime

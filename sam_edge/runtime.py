@@ -6,7 +6,7 @@ lives on this side of the port.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -100,6 +100,8 @@ class Entry:
     prepare: str | None = None
     """"module:function" that makes, on this machine, what opening an engine lacks (PlanError); it takes the
     bundle, the engine, its opener and what is told of every step."""
+    check: str | None = None
+    """"module:function" that takes a graph and the device, and raises the PlanError that opening it would."""
     on_request: bool = False
     """Never chosen unasked."""
     complete: Callable[[], bool] = lambda: True
@@ -132,6 +134,7 @@ RUNTIMES: Mapping[str, Entry] = {
         numbered=("cuda",),
         probe="sam_edge.runtimes.tensorrt:usable_devices",
         prepare="sam_edge.exporters.tensorrt_open:prepare",
+        check="sam_edge.runtimes.tensorrt:check_plan",
         complete=scores.has_cuda_binding,
     ),
     # Right, but so slow that nobody should get it unasked.
@@ -176,6 +179,23 @@ def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
     if device is None:
         device = load(entry.default)(machine) if entry.default else entry.devices[0]
     return f"{name}:{device}", partial(opener, device=device)
+
+
+def check_graphs(name: str, graphs: Iterable[Path]) -> None:
+    """Find out what opening these graphs in the runtime NAME:DEVICE would lack; none is opened.
+
+    Raises:
+        PlanError: one has no plan here that may be used.
+    """
+    check, device = find_entry(name).check, split_name(name)[1]
+    if check is not None:
+        for graph in graphs:
+            load(check)(graph, device)
+
+
+def find_entry(name: str) -> Entry:
+    """The table's entry of NAME or NAME:DEVICE; raises as `split_name`."""
+    return RUNTIMES[split_name(name)[0]]
 
 
 def split_name(text: str) -> tuple[str, str | None]:

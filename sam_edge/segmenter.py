@@ -21,7 +21,7 @@ from sam_edge.lazy import load as find
 from sam_edge.manifest import Engine, Manifest, Precision, Preprocess
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
-from sam_edge.runtime import RUNTIMES, FrameRuntime, OpenRuntime, Runtime, find_runtime, split_name
+from sam_edge.runtime import FrameRuntime, OpenRuntime, Runtime, check_graphs, find_entry, find_runtime
 from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4
@@ -66,9 +66,7 @@ class Segmenter:
         self._threads = threads
         self._engines: dict[str, Runtime] = {}
         self._opening = Lock()
-        self._decoders = sorted(
-            (_slots(bundle.manifest, name), name) for name in bundle.manifest.graphs if "decoder" in name
-        )
+        self._decoders = _decoders(bundle.manifest)
         try:
             for graph in ("encoder", self._decoders[0][1]):
                 self._engine(graph)
@@ -237,9 +235,12 @@ def load(
     name, opener = find_runtime(runtime)
     engine = choose_engine(bundle, name, precision)
     try:
+        # Now, and not in the middle of a stream: building takes minutes.
+        late = bundle.manifest.graphs.keys() - {"encoder", _decoders(bundle.manifest)[0][1]}
+        check_graphs(name, (bundle.graph(graph, engine) for graph in sorted(late)))
         return Segmenter(bundle, opener, threads=threads, engine=engine)
     except PlanError as error:
-        prepare = RUNTIMES[split_name(name)[0]].prepare
+        prepare = find_entry(name).prepare
         if prepare is None:
             raise
         _log.warning("%s", error.without_cure)
@@ -286,6 +287,11 @@ def _features(
     if hasattr(engine, "run_frame"):
         return cast(FrameRuntime, engine).run_frame(image, view, preprocess, layout)
     return engine.run({"image": encoder_input(to_rgb(image, layout), view, preprocess)})
+
+
+def _decoders(manifest: Manifest) -> list[tuple[int, str]]:
+    """Slots and names, the smallest first."""
+    return sorted((_slots(manifest, name), name) for name in manifest.graphs if "decoder" in name)
 
 
 def _slots(manifest: Manifest, graph: str) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sam_edge.bundle import Bundle
-from sam_edge.errors import BundleError, FidelityError
+from sam_edge.errors import BundleError, FidelityError, OutputError
 from sam_edge.machine import this_machine
 from sam_edge.manifest import Engine, Manifest
-from sam_edge.plan_trials import accept_plan, refuse_plan, untried_plans
-from sam_edge.plans import discard_plan, graph_sha256
+from sam_edge.plan_trials import accept_plan, refuse_plan, untried_plans, was_refused
+from sam_edge.plans import discard_plan, graph_sha256, plan_path
 from sam_edge.runtime import Runtime, find_runtime, split_name
 
 from .exam import exam_input_wh, sit_exam
@@ -25,6 +25,7 @@ from .tensorrt_plans import (
     build_jobs,
     find_workshop,
     graph_job,
+    job_key,
     keep_plan,
     plan_jobs,
     ready_plan,
@@ -44,13 +45,20 @@ def prepare(bundle: Bundle, engine: Engine, opener: Callable[..., Runtime], say:
         say: told every step once, and why it is taken.
 
     Raises:
-        FidelityError: what was built computes something else; it has been removed.
+        FidelityError: what was built computes something else, now or at an earlier time; it has been removed.
         EngineError, MissingExtraError: nothing can be built here.
     """
     workshop = find_workshop(this_machine(), split_name(engine.runtime)[1])
     jobs = plan_jobs(bundle, engine, BuilderSettings())
     ready = {job.graph: ready_plan(job.graph, workshop.device, workshop.folder) for job in jobs}
     missing = [job for job in jobs if ready[job.graph] is None]
+    refused = [job.name for job in missing if _was_refused(job, workshop)]
+    if refused:
+        raise FidelityError(
+            f"{engine}: plans of {', '.join(refused)} that were built here computed something else than "
+            f"PyTorch and were refused: choose another --runtime, or try again with sam-edge build "
+            f"{bundle.path} --precision {engine.precision} --device {split_name(engine.runtime)[1]}"
+        )
     said: set[str] = set()
 
     def say_once(step: str, done: float) -> None:
@@ -63,6 +71,11 @@ def prepare(bundle: Bundle, engine: Engine, opener: Callable[..., Runtime], say:
     plans |= {job.graph: outcome.plan for job, outcome in zip(missing, outcomes, strict=True)}
     if told := compare(bundle, engine, plans, opener):
         say(told)
+
+
+def _was_refused(job: Job, workshop: Workshop) -> bool:
+    key = job_key(job, workshop.device)
+    return was_refused(plan_path(job.graph, key, workshop.folder), key)
 
 
 def compare(
@@ -92,7 +105,9 @@ def compare(
         found = _sit(bundle, engine, plans, opener or find_runtime(engine.runtime)[1], input_wh)
     except FidelityError as error:
         for plan, plan_sha256 in untried.items():
-            refuse_plan(plan, plan_sha256)
+            # One that cannot be removed stays untried.
+            with suppress(OutputError):
+                refuse_plan(plan, plan_sha256)
         raise FidelityError(
             f"{error}; its plans were removed: run sam-edge verify {bundle.path} --runtime {engine.runtime} "
             f"--precision {engine.precision}, which mends what it can"

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sam_edge.errors import PlanError
-from sam_edge.files import locked, write_bytes
-from sam_edge.plans import discard_plan, dump, key_path, read_key
+from sam_edge.files import locked, naming, write_bytes
+from sam_edge.plans import PlanKey, discard_plan, dump, key_path, parse, read_key
 
 Plans = Mapping[Path, str]
 """Plan in the cache -> hash of its bytes when the comparison began."""
@@ -32,13 +32,29 @@ def accept_plan(path: Path, plan_sha256: str) -> None:
     with locked(path.with_suffix(".lock"), lambda: None):
         if _is(path, plan_sha256):
             write_bytes(key_path(path), dump(replace(read_key(path), untried=False)))
+            with naming(path):
+                _refusal(path).unlink(missing_ok=True)
 
 
 def refuse_plan(path: Path, plan_sha256: str) -> None:
-    """Remove a plan, if it is still the one that was compared; raises as `accept_plan`."""
+    """Remove a plan, if it is still the one that was compared, and remember it; raises as `accept_plan`."""
     with locked(path.with_suffix(".lock"), lambda: None):
         if _is(path, plan_sha256):
+            write_bytes(_refusal(path), dump(read_key(path)))
             discard_plan(path)
+
+
+def was_refused(path: Path, key: PlanKey) -> bool:
+    """Whether a plan of this key was built there and refused; whatever hash its bytes had."""
+    try:
+        refused = parse(_refusal(path).read_bytes(), str(_refusal(path)))
+    except (OSError, PlanError):
+        return False
+    return replace(refused, plan_sha256=key.plan_sha256, untried=key.untried) == key
+
+
+def _refusal(path: Path) -> Path:
+    return path.with_suffix(".refused")
 
 
 def _is(path: Path, plan_sha256: str) -> bool:

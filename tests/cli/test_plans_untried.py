@@ -8,7 +8,7 @@ import pytest
 
 from sam_edge.bundle import Bundle
 from sam_edge.cli import main
-from sam_edge.errors import EngineError, FidelityError, PlanError
+from sam_edge.errors import EngineError, FidelityError, OutputError, PlanError
 from sam_edge.exporters import tensorrt_open, tensorrt_plans
 from sam_edge.plan_trials import accept_plan, refuse_plan
 from sam_edge.plans import key_path, read_key
@@ -108,6 +108,47 @@ def test_plans_that_passed_stay_when_another_fails(model: Bundle, device: Device
         load(model.path, runtime="tensorrt")
     assert "encoder" in device.names()
     assert "decoder" not in device.names()
+
+
+def test_what_was_refused_is_built_again_only_by_the_command(
+    model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_plans, "find_workshop", device.workshop)
+    device.spoil = wrong_kernel
+    assert main(["build", str(model.path)]) == 1
+    with pytest.raises(FidelityError, match=r"plans of encoder, decoder .* here .* were refused") as told:
+        load(model.path, runtime="tensorrt")
+    assert str(told.value).endswith(f"sam-edge build {model.path} --precision fp32 --device cuda")
+    assert len(device.built) == 2
+    device.spoil = lambda graph: None
+    assert main(["build", *str(told.value).partition("sam-edge build ")[2].split()]) == 0
+    assert device.names() == [".blob", "decoder", "encoder"]
+    load(model.path, runtime="tensorrt").close()
+    assert len(device.built) == 4
+
+
+def test_wrong_plans_that_cannot_be_removed_are_the_error(
+    model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(plan: Path, plan_sha256: str) -> None:
+        raise OutputError(f"cannot write {plan}")
+
+    monkeypatch.setattr(tensorrt_open, "refuse_plan", read_only)
+    device.spoil = wrong_kernel
+    for _ in range(2):
+        with pytest.raises(FidelityError, match="answers otherwise"):
+            load(model.path, runtime="tensorrt")
+
+
+def test_what_was_refused_on_another_driver_is_built_here(model: Bundle, device: Device) -> None:
+    device.spoil = wrong_kernel
+    with pytest.raises(FidelityError):
+        load(model.path, runtime="tensorrt")
+    for refused in device.folder.glob("*.refused"):
+        refused.write_text(refused.read_text().replace('"driver": "', '"driver": "old-'))
+    device.spoil = lambda graph: None
+    load(model.path, runtime="tensorrt").close()
+    assert len(device.built) == 4
 
 
 def test_a_verdict_is_of_the_bytes_that_were_compared(

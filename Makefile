@@ -8,7 +8,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 TENSORRT := 10.3.0 11.4.0.106
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tensorrt check format bench lock clean
+.PHONY: help demo test test-tensorrt check types format bench lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -21,26 +21,32 @@ test: $(VENV)/.dev ## run every test
 		echo "NVIDIA's builder cannot be installed here: the tests that build with it are skipped"
 	$(BIN)/pytest -n 2 --dist loadfile
 
-check: $(VENV)/.dev ## lint, format and types
+check: $(VENV)/.dev types ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	@PIP_RETRIES=1 $(MAKE) --silent $(VENV)/.bindings 2>/dev/null || \
 		echo "TensorRT's bindings cannot be fetched here: what we say of them is not compared"
 	@! test -e $(VENV)/.bindings || PIP_NO_INDEX=1 PIP_FIND_LINKS=$(VENV)/bindings \
 		$(BIN)/python tests/typing/check_tensorrt_api.py $(TENSORRT)
+
+# mypy looks at the package as it installs: outer folders inside sam_edge.
+types: $(VENV)/.dev ## types alone
+	@rm -rf $(VENV)/typing && mkdir -p $(VENV)/typing/sam_edge
+	@ln -s $(CURDIR)/sam_edge/* $(addprefix $(CURDIR)/,runtimes exporters calibration benchmarks training) $(VENV)/typing/sam_edge/
+	@ln -s $(CURDIR)/tests $(VENV)/typing/tests
+	$(BIN)/mypy
 
 format: $(VENV)/.dev ## format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## measure engines, what our API adds, the shipped model and a run's memory
-	$(BIN)/python -m sam_edge.benchmarks.decoder
-	$(BIN)/python -m sam_edge.benchmarks.encoder
-	$(BIN)/python -m sam_edge.benchmarks.overhead
+	$(BIN)/python -m sam_edge.benchmarks.speed.decoder
+	$(BIN)/python -m sam_edge.benchmarks.speed.encoder
+	$(BIN)/python -m sam_edge.benchmarks.speed.overhead
 	for runtime in onnxruntime openvino; do \
-		$(BIN)/python -m sam_edge.benchmarks.stages --runtime $$runtime && \
-		$(BIN)/python -m sam_edge.benchmarks.startup --runtime $$runtime || exit 1; done
+		$(BIN)/python -m sam_edge.benchmarks.speed.stages --runtime $$runtime && \
+		$(BIN)/python -m sam_edge.benchmarks.speed.startup --runtime $$runtime || exit 1; done
 
 test-tensorrt: $(VENV)/.rtx ## also build graphs with NVIDIA's TensorRT builder: 95 MB, no GPU
 	$(BIN)/pytest tests/exporters -k tensorrt

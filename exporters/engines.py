@@ -11,22 +11,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle import Bundle
+from sam_edge.bundle.folder import Bundle
+from sam_edge.bundle.manifest import Engine
 from sam_edge.errors import FidelityError
-from sam_edge.files import sha256
-from sam_edge.machine import this_machine
-from sam_edge.manifest import Engine
-from sam_edge.runtime import RUNTIMES, OpenRuntime, Runtime, find_runtime
+from sam_edge.exporters.half.bisect import ROUNDS, Islands, raise_culprits
+from sam_edge.exporters.half.precision import Source, halve, read_source, save
+from sam_edge.exporters.half.ranges import find_islands
+from sam_edge.fidelity.frames import Frames
+from sam_edge.fidelity.gate import Expected, ask, judge, measure
+from sam_edge.host.machine import this_machine
 from sam_edge.segmenter import Segmenter
+from sam_edge.sessions.backends import RUNTIMES, OpenRuntime, Runtime, find_runtime
+from sam_edge.sessions.loaders import Opener, Say, find_opener
+from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.storage.files import sha256
 from sam_edge.tensors import Arrays
-from sam_edge.wrapped import Wrapped
-
-from .bisect import ROUNDS, Islands, raise_culprits
-from .frames import Frames
-from .gate import Expected, ask, judge, measure
-from .half_precision import Source, halve, read_source, save
-from .openers import Opener, Say, find_opener
-from .ranges import find_islands
 
 EMULATION = Engine("emulation", "fp16")
 """What float16 hardware computes, on any processor: float32 that is rounded wherever the engine is float16."""

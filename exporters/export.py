@@ -12,23 +12,32 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle import Bundle, check_target, write_bundle
+from sam_edge.bundle.folder import Bundle, check_target, write_bundle
+from sam_edge.bundle.manifest import Engine, Manifest, Precision
 from sam_edge.errors import FidelityError, OutputError
-from sam_edge.files import sha256
-from sam_edge.manifest import Engine, Manifest, Precision
+from sam_edge.exporters.half.weights import halve_weights
+from sam_edge.exporters.interop.interfaces import check_interface, make_interface
+from sam_edge.exporters.lint.tensorrt import check_engine
+from sam_edge.fidelity.gate import LIMITS, Expected, check, result
+from sam_edge.fidelity.images import pictures
+from sam_edge.fidelity.self_test import write_exam
 from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.families import find_family
+from sam_edge.storage.files import sha256
 
-from .engines import EMULATION, PROCESSOR_OF, TRUSTED, find_halves, is_here, measure_engine, mend, with_engine
-from .exam import write_exam
-from .fidelity import examined, float64_mask_iou, most_points, references
-from .foreign import check_interface, make_interface
-from .gate import LIMITS, Expected, check, result
-from .half_weights import halve_weights
+from .engines import (
+    EMULATION,
+    PROCESSOR_OF,
+    TRUSTED,
+    find_halves,
+    is_here,
+    measure_engine,
+    mend,
+    with_engine,
+)
 from .onnx_graph import describe_graph, write_graph
-from .pictures import pictures
 from .rectangular import COST_PICTURES, as_exportable, measure_cost, shaped
-from .tensorrt_lint import check_engine
+from .reference import examined, float64_mask_iou, most_points, references
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 

@@ -8,10 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from sam_edge.runtime import OpenRuntime
+from sam_edge.exporters.half.precision import Source, read_source, save
+from sam_edge.sessions.backends import OpenRuntime
 from sam_edge.tensors import Arrays
-
-from .half_precision import Source, read_source, save
 
 WATCHED = 8
 """Values that are looked at together: more would keep the engine from fusing, and fill the memory."""

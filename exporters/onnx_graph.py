@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch.export import Dim
 
-from sam_edge.manifest import Graph
+from sam_edge.bundle.manifest import Graph
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.tensors import TensorSpec
 

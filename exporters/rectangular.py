@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sam_edge.errors import InputError
 from sam_edge.geometry import InputSize
-from sam_edge.image import encoder_input
+from sam_edge.imaging.image import encoder_input
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.families import Family

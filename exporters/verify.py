@@ -10,25 +10,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle import ASSETS, MANIFEST, Bundle
-from sam_edge.errors import BundleError, EngineError, FidelityError, InputError, MissingExtraError
-from sam_edge.files import write_bytes
+from sam_edge.bundle.folder import ASSETS, MANIFEST, Bundle
+from sam_edge.bundle.manifest import Engine, dump
+from sam_edge.errors import (
+    BundleError,
+    EngineError,
+    FidelityError,
+    InputError,
+    MissingExtraError,
+)
+from sam_edge.fidelity.frames import Frames
+from sam_edge.fidelity.gate import LIMITS, Expected, Limits, Steps, ask, judge, measure, result
+from sam_edge.fidelity.self_test import exam_limits, read_exam
 from sam_edge.lazy import load
-from sam_edge.manifest import Engine, dump
-from sam_edge.runtime import OpenRuntime, find_runtime
 from sam_edge.segmenter import Segmenter, passed
+from sam_edge.sessions.backends import OpenRuntime, find_runtime
+from sam_edge.sessions.loaders import Opener, Say, find_opener
+from sam_edge.storage.files import write_bytes
 
-from .exam import exam_limits, read_exam
-from .frames import Frames
-from .gate import LIMITS, Expected, Limits, Steps, ask, judge, measure, result
-from .openers import Opener, Say, find_opener
-from .workplace import Fitting, take_over, workplace
+from .staging import Fitting, take_over, workplace
 
 TRUSTED = "onnxruntime:cpu"
 """Runs the FP32 graphs that the others are held against, after it was held against PyTorch's own answers."""
 TRUSTED_ENGINE = Engine(TRUSTED)
 PYTORCH, ONNX, ITSELF = "PyTorch", "FP32 ONNX", "itself"
-FROM_CHECKPOINT = "sam_edge.exporters.fidelity:from_checkpoint"
+FROM_CHECKPOINT = "sam_edge.exporters.reference:from_checkpoint"
 UNKNOWN = "the folder has no answers of PyTorch to hold it against: export the model again with this version"
 
 

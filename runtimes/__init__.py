@@ -1,1 +1,1 @@
-"""One file an engine; sam_edge.runtime has the port they keep and the table that finds them."""
+"""One file an engine; sam_edge.sessions.backends has the port they keep and the table that finds them."""

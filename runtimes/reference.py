@@ -9,7 +9,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from sam_edge.errors import BundleError, InputError
-from sam_edge.runtime import OpenRuntime
+from sam_edge.sessions.backends import OpenRuntime
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds
 
 

@@ -1,7 +1,9 @@
-"""Finding a part of the package by name, and importing it only when it is used."""
+"""Importing by name, only when something is used, and naming the extra that a missing library needs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -24,20 +26,31 @@ EXTRA_OF = {
 }
 
 
-def load(where: str, extra: str | None = None) -> Any:
-    """The object that "module:name" names.
+@contextmanager
+def named_extras(extra: str | None = None) -> Iterator[None]:
+    """Imports in this block that lack a library of an extra say which extra to install.
 
     Args:
-        extra: the one that brings everything the module needs; None: each library is told with its own.
+        extra: the one that brings everything the block needs; None: each library is named with its own.
 
     Raises:
-        MissingExtraError: the module needs a library that an extra of this package installs.
+        MissingExtraError: a library that an extra of this package installs is missing.
     """
-    module, name = where.split(":")
     try:
-        return getattr(import_module(module), name)
+        yield
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library in EXTRA_OF:
             raise MissingExtraError(library, extra or EXTRA_OF[library]) from error
         raise
+
+
+def load(where: str) -> Any:
+    """The object that "module:name" names.
+
+    Raises:
+        MissingExtraError: the module needs a library that an extra of this package installs.
+    """
+    module, name = where.split(":")
+    with named_extras():
+        return getattr(import_module(module), name)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
-from sam_edge.image import Layout
+from sam_edge.imaging.image import Layout
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter

@@ -13,15 +13,23 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.bundle.folder import Bundle, find_bundle
+from sam_edge.bundle.manifest import Engine, Manifest, Precision
 from sam_edge.errors import FidelityError, InputError, PlanError
 from sam_edge.geometry import View
-from sam_edge.image import Layout, check_image, encoder_input, image_wh, to_rgb
+from sam_edge.imaging.image import Layout, check_image, encoder_input, image_wh, to_rgb
+from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.lazy import load as find
-from sam_edge.manifest import Engine, Manifest, Precision, Preprocess
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
-from sam_edge.runtime import FrameRuntime, OpenRuntime, Runtime, check_graphs, find_entry, find_runtime
+from sam_edge.sessions.backends import (
+    FrameRuntime,
+    OpenRuntime,
+    Runtime,
+    check_graphs,
+    find_entry,
+    find_runtime,
+)
 from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4

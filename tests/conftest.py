@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Small models gain nothing from threads, and lose much when other work holds the cores. PyTorch reads this
+# when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+pytest_plugins = ("tests.fixtures.commands", "tests.fixtures.models")
 
 # A slow machine is not a failure.
 settings.register_profile("patient", deadline=None)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sam_edge.bundle import Bundle, write_bundle
+from sam_edge.bundle.folder import Bundle, write_bundle
+from sam_edge.bundle.manifest import Graph, Manifest
 from sam_edge.geometry import InputSize
-from sam_edge.manifest import Graph, Manifest, Preprocess
+from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import Segmenter
 from sam_edge.tensors import Arrays, TensorSpec
 

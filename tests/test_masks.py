@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from sam_edge.coco import describe
 from sam_edge.geometry import InputSize
+from sam_edge.imaging.coco import describe
 from sam_edge.masks import Masks, choose_multimask
 
 RULE = InputSize(256, 32, False)

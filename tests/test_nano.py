@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from sam_edge.benchmarks.gaze_noise import evaluate_gaze_noise
-from sam_edge.benchmarks.labelled import open_dataset
-from sam_edge.benchmarks.points import PointProtocol, evaluate_points
-from sam_edge.benchmarks.scores import mask_iou, summarize
-from sam_edge.bundle import find_bundle
-from sam_edge.clicks import centre_click
+from sam_edge.benchmarks.quality.gaze_noise import evaluate_gaze_noise
+from sam_edge.benchmarks.quality.labelled import open_dataset
+from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
+from sam_edge.benchmarks.quality.scores import mask_iou, summarize
+from sam_edge.bundle.folder import find_bundle
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter, load
+from sam_edge.synthetic.gaze.clicks import centre_click
 from sam_edge.synthetic.scene import Scene
 
 

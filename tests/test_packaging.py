@@ -12,9 +12,9 @@ import pytest
 
 from sam_edge.cli import COMMANDS
 from sam_edge.lazy import EXTRA_OF, load
-from sam_edge.runtime import RUNTIMES
-from sam_edge.streaming.frames import SOURCES
-from sam_edge.streaming.sinks import SINKS
+from sam_edge.sessions.backends import RUNTIMES
+from sam_edge.streaming.sinks.sink import SINKS
+from sam_edge.streaming.sources.source import SOURCES
 
 ROOT = Path(__file__).parents[1]
 OUTER = ("runtimes", "exporters", "calibration", "benchmarks", "training")

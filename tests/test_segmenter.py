@@ -10,14 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_edge.bundle import Bundle
+from sam_edge.bundle.folder import Bundle
 from sam_edge.errors import EngineError, InputError
 from sam_edge.geometry import View
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
-from sam_edge.runtime import Runtime
 from sam_edge.segmenter import Segmenter, load
-from tests.disc_model import GRAPHS, RADIUS_PX, DiscRuntime, disc_bundle, disc_manifest, disc_segmenter
+from sam_edge.sessions.backends import Runtime
+from tests.disc_model import (
+    GRAPHS,
+    RADIUS_PX,
+    DiscRuntime,
+    disc_bundle,
+    disc_manifest,
+    disc_segmenter,
+)
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
 SCALE = 640 / 256

@@ -13,15 +13,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sam_edge.bundle import MANIFEST, Bundle, find_bundle, write_bundle
-from sam_edge.exporters.differences import Answer
-from sam_edge.exporters.exam import ANSWERS, exam_picture, exam_questions, thin, write_exam
-from sam_edge.exporters.gate import Expected
+from sam_edge.bundle.folder import MANIFEST, Bundle, find_bundle, write_bundle
+from sam_edge.bundle.manifest import Manifest, dump
 from sam_edge.exporters.onnx_graph import describe_graph
-from sam_edge.files import sha256
+from sam_edge.fidelity.differences import Answer
+from sam_edge.fidelity.gate import Expected
+from sam_edge.fidelity.self_test import ANSWERS, exam_picture, exam_questions, thin, write_exam
 from sam_edge.geometry import InputSize
-from sam_edge.manifest import Manifest, Preprocess, dump
+from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import load
+from sam_edge.storage.files import sha256
 
 SIDE_PX = 512
 SLOTS = 6

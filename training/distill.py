@@ -21,15 +21,15 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from sam_edge.errors import SamEdgeError
-from sam_edge.files import atomic_path
 from sam_edge.modeling.families import find_family
-from sam_edge.modeling.nano_blocks import deploy
-from sam_edge.modeling.nano_sam import NanoImageEncoder
+from sam_edge.modeling.nano.blocks import deploy
+from sam_edge.modeling.nano.sam_encoder import NanoImageEncoder
+from sam_edge.storage.files import atomic_path
+from sam_edge.training.runs.checkpoint import load_checkpoint, save_checkpoint
+from sam_edge.training.runs.schedule import Length, learning_rate
+from sam_edge.training.steps.optimiser import Optimiser
+from sam_edge.training.steps.step import CLIP_NORM, advising_on_memory, mixed_precision
 
-from .checkpoint import load_checkpoint, save_checkpoint
-from .optimiser import Optimiser
-from .schedule import Length, learning_rate
-from .step import CLIP_NORM, advising_on_memory, mixed_precision
 from .teacher import Lessons, Teacher, find_pictures, load_teacher, seen_by
 from .train import choose_device
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sam_edge.errors import InputError
-from sam_edge.files import atomic_path, sha256, write_bytes
-from sam_edge.image import encoder_input, read_image
+from sam_edge.imaging.image import encoder_input, read_image
 from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.decoders.mask_decoder import MaskDecoder
+from sam_edge.modeling.decoders.prompt_encoder import PromptEncoder
 from sam_edge.modeling.families import Family, find_family
-from sam_edge.modeling.mask_decoder import MaskDecoder
-from sam_edge.modeling.prompt_encoder import PromptEncoder
 from sam_edge.modeling.sam import Sam
+from sam_edge.storage.files import atomic_path, sha256, write_bytes
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 ABOUT = "teacher.json"

@@ -1,6 +1,6 @@
 """Train nano, in one command that can be stopped and started again.
 
-    python -m sam_edge.training.pack --data ../shared/data --out out/packs
+    python -m sam_edge.training.data.pack --data ../shared/data --out out/packs
     python -m sam_edge.training.train --packs out/packs --data ../shared/data --out out/nano \
         --minutes 75
 
@@ -23,15 +23,14 @@ import torch
 from tqdm import tqdm
 
 from sam_edge.errors import InputError, SamEdgeError
-
-from .batches import Batches, loader
-from .parallel import launch
-from .pictures import Picture, load_packs
-from .run import PEAK_RATE, Run, freeze_norms
-from .schedule import FREEZE_NORMS, Length, learning_rate, phase_at
-from .simulate import BOX_SHARE
-from .step import advising_on_memory, train_step
-from .watch import Case, coco_cases, quick_score
+from sam_edge.training.data.batches import Batches, loader
+from sam_edge.training.data.images import Picture, load_packs
+from sam_edge.training.data.simulate import BOX_SHARE
+from sam_edge.training.runs.run import PEAK_RATE, Run, freeze_norms
+from sam_edge.training.runs.schedule import FREEZE_NORMS, Length, learning_rate, phase_at
+from sam_edge.training.runs.watch import Case, coco_cases, quick_score
+from sam_edge.training.steps.parallel import launch
+from sam_edge.training.steps.step import advising_on_memory, train_step
 
 VAL_PICTURES = 48
 VAL_OBJECTS = 3

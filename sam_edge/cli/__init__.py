@@ -21,12 +21,12 @@ COMMANDS = {
     "segment": ("sam_edge.cli.segment:segment", "Mask what points or a box show in a picture."),
     "run": ("sam_edge.cli.run:run", "Mask what a gaze recording looks at in a video."),
     "demo": ("sam_edge.cli.demo:demo", "Run the whole pipeline on a generated scene and gaze."),
-    "export": ("sam_edge.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
-    "verify": ("sam_edge.cli.verify:verify", "Compare an exported model's engines with the model."),
-    "build": ("sam_edge.cli.build:build", "Build a model's TensorRT plans on this device."),
-    "distill": ("sam_edge.cli.distill:distill", "Teach a small encoder a large model's embedding."),
+    "export": ("sam_edge.exporters.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
+    "verify": ("sam_edge.exporters.cli.verify:verify", "Compare an exported model's engines with the model."),
+    "build": ("sam_edge.runtimes.tensorrt.cli:build", "Build a model's TensorRT plans on this device."),
+    "distill": ("sam_edge.training.cli:distill", "Teach a small encoder a large model's embedding."),
     "doctor": ("sam_edge.cli.doctor:doctor", "Show devices, versions, and which runtimes can be used."),
-    "eval": ("sam_edge.cli.evaluate:evaluate", "Measure how good a model's masks are."),
+    "eval": ("sam_edge.benchmarks.quality.cli:evaluate", "Measure how good a model's masks are."),
 }
 
 

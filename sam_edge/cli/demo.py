@@ -9,15 +9,15 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.run import summary
-from sam_edge.manifest import Precision
 from sam_edge.segmenter import load
-from sam_edge.streaming.follow import Step
 from sam_edge.streaming.gaze import read_gaze_csv
-from sam_edge.streaming.record import record, stop_on_signals
-from sam_edge.streaming.scene_source import SceneSource
-from sam_edge.synthetic.gaze import simulate_gaze, write_gaze_csv
+from sam_edge.streaming.offline import Step
+from sam_edge.streaming.replay import record, stop_on_signals
+from sam_edge.streaming.sources.scene import SceneSource
+from sam_edge.synthetic.gaze.recording import simulate_gaze, write_gaze_csv
 from sam_edge.synthetic.scene import Scene
 
 

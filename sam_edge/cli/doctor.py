@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from sam_edge.doctor import Report, examine
-from sam_edge.machine import Device, this_machine
+from sam_edge.host.machine import Device, this_machine
+from sam_edge.sessions.doctor import Report, examine
 
 
 @click.command()

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from sam_edge.bundle.manifest import PRECISIONS
 from sam_edge.errors import InputError
-from sam_edge.manifest import PRECISIONS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -7,17 +7,17 @@ import sys
 
 import click
 
-from sam_edge.cli.fidelity import say_engine
+from sam_edge.bundle.manifest import Precision
+from sam_edge.cli.engine_line import say_engine
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.errors import InputError
-from sam_edge.files import check_outputs
-from sam_edge.manifest import Precision
 from sam_edge.segmenter import load
-from sam_edge.streaming.frames import open_source
+from sam_edge.storage.files import check_outputs
 from sam_edge.streaming.gaze import read_gaze_csv
 from sam_edge.streaming.latency import table
-from sam_edge.streaming.record import Report, record, stop_on_signals
-from sam_edge.streaming.sinks import find_sink
+from sam_edge.streaming.replay import Report, record, stop_on_signals
+from sam_edge.streaming.sinks.sink import find_sink
+from sam_edge.streaming.sources.source import open_source
 
 
 @click.command()

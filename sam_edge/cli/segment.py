@@ -10,17 +10,17 @@ from typing import Any
 import click
 import numpy as np
 
-from sam_edge.cli.fidelity import say_engine
+from sam_edge.bundle.manifest import Precision
+from sam_edge.cli.engine_line import say_engine
 from sam_edge.cli.options import model_options
 from sam_edge.cli.quiet import quiet_stderr
-from sam_edge.coco import describe
 from sam_edge.errors import InputError
-from sam_edge.files import atomic_path, check_outputs, naming, write_bytes
-from sam_edge.image import check_picture_name, read_image, write_image
-from sam_edge.manifest import Precision
+from sam_edge.imaging.coco import describe
+from sam_edge.imaging.image import check_picture_name, read_image, write_image
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter, load
+from sam_edge.storage.files import atomic_path, check_outputs, naming, write_bytes
 
 
 @click.command()
@@ -144,7 +144,7 @@ def _document(masks: Masks, segmenter: Segmenter) -> dict[str, Any]:
 
 
 def _drawn(picture: np.ndarray, best: Masks, prompt: Prompt) -> np.ndarray:
-    from sam_edge.streaming.overlay import draw_mask, draw_prompt
+    from sam_edge.streaming.sinks.overlay import draw_mask, draw_prompt
 
     drawn = picture.copy()
     draw_mask(drawn, best.binary[0])

@@ -9,22 +9,22 @@ from torch import nn
 
 from sam_edge.errors import InputError
 from sam_edge.geometry import InputSize
-from sam_edge.manifest import Preprocess
-from sam_edge.modeling.edge_sam_encoder import EdgeSamEncoder
-from sam_edge.modeling.efficient_sam import EfficientSamEncoder
-from sam_edge.modeling.efficient_sam_decoder import EfficientSamDecoder, PointPrompts
-from sam_edge.modeling.efficientvit import EPS, EfficientViT, Stage, l_stages, xl_stages
+from sam_edge.imaging.preprocess import Preprocess
+from sam_edge.modeling.decoders.efficient_sam import EfficientSamDecoder, PointPrompts
+from sam_edge.modeling.decoders.mask_decoder import MaskDecoder
+from sam_edge.modeling.decoders.prompt_encoder import PromptEncoder
+from sam_edge.modeling.encoders.edge_sam import EdgeSamEncoder
+from sam_edge.modeling.encoders.efficient_sam import EfficientSamEncoder
+from sam_edge.modeling.encoders.efficientvit import EPS, EfficientViT, Stage, l_stages, xl_stages
+from sam_edge.modeling.encoders.image_encoder_vit import ImageEncoderViT
+from sam_edge.modeling.encoders.repvit import RepViT
+from sam_edge.modeling.encoders.tiny_vit.model import TinyViT
 from sam_edge.modeling.exportable import Exportable
-from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
-from sam_edge.modeling.mask_decoder import MaskDecoder
-from sam_edge.modeling.nano import LONG_SIDE_PX, PIXEL_MEAN, PIXEL_STD, SIDE_MULTIPLE_PX, build_nano
-from sam_edge.modeling.nano_export import NanoExport
-from sam_edge.modeling.nano_sam import NanoImageEncoder
-from sam_edge.modeling.prompt_encoder import PromptEncoder
-from sam_edge.modeling.repvit import RepViT
+from sam_edge.modeling.nano.export import NanoExport
+from sam_edge.modeling.nano.model import LONG_SIDE_PX, PIXEL_MEAN, PIXEL_STD, SIDE_MULTIPLE_PX, build_nano
+from sam_edge.modeling.nano.sam_encoder import NanoImageEncoder
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
-from sam_edge.modeling.tiny_vit import TinyViT
 
 # ImageNet's statistics, RGB, as segment_anything normalises.
 SAM_PREPROCESS = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), resize="antialias")

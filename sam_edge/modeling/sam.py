@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sam_edge.modeling.mask_decoder import Decoder
-from sam_edge.modeling.prompt_encoder import Prompts
+from sam_edge.modeling.decoders.mask_decoder import Decoder
+from sam_edge.modeling.decoders.prompt_encoder import Prompts
 
 
 class Sam(nn.Module):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sam_edge.modeling.cut_decoder import PREPARED, CutDecoder, EncoderWithPrepare, Prepare, Refine
+from sam_edge.modeling.decoders.cut_decoder import PREPARED, CutDecoder, EncoderWithPrepare, Prepare, Refine
+from sam_edge.modeling.decoders.prompt_encoder import TOKEN_PX
 from sam_edge.modeling.exportable import Exportable, GraphSource
-from sam_edge.modeling.prompt_encoder import TOKEN_PX
 from sam_edge.modeling.sam import Sam
 from sam_edge.prompt import EMPTY_SLOT, FOREGROUND
 

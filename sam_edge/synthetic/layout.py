@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sam_edge.synthetic import boxes, vessels
-from sam_edge.synthetic.balls import Ball, ball
-from sam_edge.synthetic.lathe import Viewpoint
 from sam_edge.synthetic.motion import Path
+from sam_edge.synthetic.objects import boxes, vessels
+from sam_edge.synthetic.objects.balls import Ball, ball
+from sam_edge.synthetic.objects.lathe import Viewpoint
+from sam_edge.synthetic.objects.sprite import Sprite
 from sam_edge.synthetic.room import EYE_CM, WALL_CM
 from sam_edge.synthetic.shadows import Shadow, table_shadow, wall_shadow
-from sam_edge.synthetic.sprite import Sprite
 
 Maker = Callable[[np.random.Generator, Viewpoint, float], Sprite]
 

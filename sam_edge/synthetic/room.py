@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.synthetic import textures
-from sam_edge.synthetic.textures import Picture
+from sam_edge.synthetic.objects import textures
+from sam_edge.synthetic.objects.textures import Picture
 
 EYE_CM = 36.0
 WALL_CM = 112.0

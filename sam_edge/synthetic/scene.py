@@ -11,15 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
-from sam_edge.synthetic.render import (
-    Sensor,
-    draw,
-    draw_labels,
-    expose,
-    noise_cut,
-    sensor,
-    smear_px,
-)
+from sam_edge.synthetic.render import Sensor, draw, draw_labels, expose, noise_cut, sensor, smear_px
 from sam_edge.synthetic.world import World, build_world
 
 MIN_SIDE, MAX_SIDE = 32, 2048

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.synthetic.lathe import Viewpoint
-from sam_edge.synthetic.sprite import Sprite
-from sam_edge.synthetic.textures import as_bytes
+from sam_edge.synthetic.objects.lathe import Viewpoint
+from sam_edge.synthetic.objects.sprite import Sprite
+from sam_edge.synthetic.objects.textures import as_bytes
 
 
 @dataclass(frozen=True, eq=False)

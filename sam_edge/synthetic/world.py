@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.synthetic.balls import Ball
 from sam_edge.synthetic.camera import HeadMotion, head_motion, rotation
 from sam_edge.synthetic.layout import Item, furnish
 from sam_edge.synthetic.motion import Place
+from sam_edge.synthetic.objects.balls import Ball
+from sam_edge.synthetic.objects.sprite import Sprite
 from sam_edge.synthetic.room import EYE_CM, Plane, paint_room
 from sam_edge.synthetic.shadows import Shadow
-from sam_edge.synthetic.sprite import Sprite
 
 Matrix = NDArray[np.float64]
 

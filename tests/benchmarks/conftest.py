@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sam_edge.benchmarks import decoder, encoder, stages
-from sam_edge.benchmarks.timing import gemm_call
+from sam_edge.benchmarks.speed import decoder, encoder, stages
+from sam_edge.benchmarks.speed.timing import gemm_call
 
 DISC, BOX = 1, 2
 

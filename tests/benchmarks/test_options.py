@@ -15,11 +15,13 @@ from sam_edge.cli.options import parse_size
 from sam_edge.errors import EngineError, InputError
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-COMMANDS = sorted(file.stem for file in FOLDER.glob("*.py") if "__main__" in file.read_text())
+COMMANDS = sorted(
+    f"{file.parent.name}.{file.stem}" for file in FOLDER.glob("*/*.py") if "__main__" in file.read_text()
+)
 
 
 def test_commands_are_found() -> None:
-    assert {"stages", "startup", "decoder"} <= set(COMMANDS)
+    assert {"speed.stages", "speed.startup", "speed.decoder", "quality.reference"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -34,8 +36,12 @@ def test_help_has_an_example_that_is_taken(name: str) -> None:
     assert lines
     for line in lines:
         assert line.startswith(start)
-        # Parsed and not run; a folder that must be there is taken from the repository.
-        arguments = [word.replace("../shared/fixtures", str(FOLDER)) for word in line[len(start) :].split()]
+        # Parsed and not run; folders that must be there are taken from the repository.
+        words = line[len(start) :].replace("../shared/fixtures", str(FOLDER)).replace("photos/", str(FOLDER))
+        arguments = words.split()
+            word.replace("../shared/fixtures", str(FOLDER)).replace("photos/", str(FOLDER))
+            for word in line[len(start) :].split()
+        ]
         main.make_context(name, arguments)
 
 

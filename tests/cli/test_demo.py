@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from tests.cli.conftest import Answer
+from tests.fixtures.commands import Answer
 
 SamEdge = Callable[..., Answer]
 

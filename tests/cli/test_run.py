@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Answer
-from tests.full_disk import little_room
+from tests.fixtures.commands import Answer
+from tests.storage.full_disk import little_room
 
 SamEdge = Callable[..., Answer]
 MODEL = ("--model", "../disc")
@@ -104,11 +104,11 @@ def test_a_full_disk_names_the_lines(sam_edge: SamEdge, clip: str, gaze: str) ->
 # source waits until the signal was sent, so nothing depends on how fast the machine is.
 INTERRUPTED = """
 import sys
-from sam_edge import runtime, scores
+from sam_edge.sessions import backends, scores
 from sam_edge.cli import main
-from sam_edge.streaming import video_source
+from sam_edge.streaming.sources import video as video_source
 
-runtime.RUNTIMES = {"disc": runtime.Entry("tests.disc_model:DiscRuntime", "numpy", scores.anywhere)}
+backends.RUNTIMES = {"disc": backends.Entry("tests.disc_model:DiscRuntime", "numpy", scores.anywhere)}
 every = video_source.VideoSource.__iter__
 
 def waits(self):

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sam_edge import driver
 from sam_edge.cli import main
-from tests.machines import FakeDriver
+from sam_edge.host import nvidia_driver as driver
+from tests.host.machines import FakeDriver
 
 
 @pytest.mark.parametrize("command", [["segment"], ["run"], ["demo"], ["eval", "points"], ["eval", "video"]])

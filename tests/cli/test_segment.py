@@ -14,8 +14,8 @@ import pytest
 from pycocotools import mask as coco
 
 from sam_edge.cli import main
-from tests.cli.conftest import Answer
-from tests.full_disk import little_room
+from tests.fixtures.commands import Answer
+from tests.storage.full_disk import little_room
 
 SamEdge = Callable[..., Answer]
 MODEL = ("--model", "../disc")

@@ -13,25 +13,25 @@ import pytest
 import safetensors.torch
 import torch
 
-from sam_edge.bundle import Bundle, find_bundle
+from sam_edge.bundle.folder import Bundle, find_bundle
+from sam_edge.bundle.manifest import Engine
 from sam_edge.errors import CheckpointError, FidelityError, OutputError
 from sam_edge.exporters import engines, onnx_graph
 from sam_edge.exporters import export as export_module
 from sam_edge.exporters.engines import Halved
 from sam_edge.exporters.export import ExportSettings, export
-from sam_edge.exporters.fidelity import references
-from sam_edge.exporters.gate import LIMITS
-from sam_edge.exporters.half_weights import halve_weights
+from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.onnx_graph import describe_graph, write_graph
-from sam_edge.exporters.pictures import picture
-from sam_edge.files import sha256
-from sam_edge.image import write_image
-from sam_edge.manifest import Engine
+from sam_edge.exporters.reference import references
+from sam_edge.fidelity.gate import LIMITS
+from sam_edge.fidelity.images import picture
+from sam_edge.imaging.image import write_image
 from sam_edge.modeling.exportable import GraphSource
-from sam_edge.modeling.nano import build_nano
+from sam_edge.modeling.nano.model import build_nano
 from sam_edge.modeling.sam_export import SLOTS, SamExport
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import load
+from sam_edge.storage.files import sha256
 from tests.kept_graphs import kept_graph
 from tests.modeling.tiny_sam import GRID, SIDE_PX, TINY, tiny_sam
 

@@ -8,9 +8,9 @@ import onnxruntime as ort
 import torch
 
 from sam_edge.exporters.onnx_graph import write_graph
+from sam_edge.modeling.encoders.repvit import SqueezeExcite
 from sam_edge.modeling.exportable import GraphSource
-from sam_edge.modeling.folding import folded
-from sam_edge.modeling.repvit import SqueezeExcite
+from sam_edge.modeling.fuse import folded
 
 
 def test_means_of_large_maps_keep_their_digits(tmp_path: Path) -> None:

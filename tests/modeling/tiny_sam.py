@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from sam_edge.geometry import InputSize
+from sam_edge.modeling.decoders.mask_decoder import MaskDecoder
+from sam_edge.modeling.decoders.prompt_encoder import PromptEncoder
+from sam_edge.modeling.encoders.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.families import Family
-from sam_edge.modeling.image_encoder_vit import ImageEncoderViT
-from sam_edge.modeling.mask_decoder import MaskDecoder
-from sam_edge.modeling.prompt_encoder import PromptEncoder
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
 

@@ -19,7 +19,7 @@ COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
 def simulate(tmp_path: Path) -> Callable[..., Any]:
     """Makes a simulated GPU with TensorRT on it, whose plans are kept while the test runs."""
     # It computes with onnxruntime, which other runtimes' tests do without.
-    from tests.runtimes.simulated_tensorrt import Simulation
+    from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
     return partial(Simulation, tmp_path / "cache")
 
@@ -30,7 +30,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     if COMPILER is None:
         pytest.skip("no C compiler (gcc, cc or clang) is here")
     path = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
-    source = Path(__file__).with_name("fake_libcuda.c")
+    source = Path(__file__).parent / "cuda" / "fake_libcuda.c"
     subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", str(path), str(source)], check=True)
     loaded = ctypes.CDLL(str(path))
     loaded.fake_told.restype = ctypes.c_char_p

@@ -15,12 +15,12 @@ from onnx import TensorProto, helper
 
 from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError, SamEdgeError
 from sam_edge.geometry import InputSize
-from sam_edge.image import Layout, encoder_input, to_rgb
-from sam_edge.manifest import Preprocess
-from sam_edge.runtime import RUNTIMES, OpenRuntime, Runtime, find_runtime
+from sam_edge.imaging.image import Layout, encoder_input, to_rgb
+from sam_edge.imaging.preprocess import Preprocess
+from sam_edge.sessions.backends import RUNTIMES, OpenRuntime, Runtime, find_runtime
 from sam_edge.tensors import TensorSpec
-from tests.layouts import laid_out
-from tests.runtimes.tensorrt_graphs import write_encoder
+from tests.imaging.layouts import laid_out
+from tests.runtimes.tensorrt.graphs import write_encoder
 
 # The ways of a GPU, which every machine can go: tensors that stay, runs at addresses that stay.
 VARIANTS = {
@@ -228,7 +228,7 @@ def test_unknown_runtime_lists_the_known() -> None:
 
 
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam_edge.runtime.find_spec", lambda library: None)
+    monkeypatch.setattr("sam_edge.sessions.backends.find_spec", lambda library: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sam-edge\[cpu\]'"):
         find_runtime()
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam_edge.errors import InputError
-from sam_edge.synthetic.balls import Ball
 from sam_edge.synthetic.camera import head_motion
+from sam_edge.synthetic.objects.balls import Ball
 from sam_edge.synthetic.render import draw, draw_labels
 from sam_edge.synthetic.scene import Scene
 from sam_edge.synthetic.world import apply

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam_edge.training.pack import TRAIN_SETS
+from sam_edge.training.data.pack import TRAIN_SETS
 
 
 @pytest.fixture(autouse=True, scope="session")

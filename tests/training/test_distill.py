@@ -14,15 +14,15 @@ from safetensors import safe_open
 
 from sam_edge.cli import cli
 from sam_edge.errors import InputError
-from sam_edge.image import write_image
+from sam_edge.imaging.image import write_image
 from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.families import find_family
-from sam_edge.modeling.nano_sam import NanoImageEncoder
+from sam_edge.modeling.nano.sam_encoder import NanoImageEncoder
 from sam_edge.modeling.sam import Sam
 from sam_edge.synthetic.scene import Scene
 from sam_edge.training import distill as distill_module
 from sam_edge.training.distill import distill, embedding_loss
-from sam_edge.training.schedule import Length
+from sam_edge.training.runs.schedule import Length
 from sam_edge.training.teacher import find_pictures, load_teacher, seen_by
 
 pytestmark = pytest.mark.slow

@@ -12,23 +12,23 @@ import torch
 from safetensors import safe_open
 
 from sam_edge.errors import CheckpointError, InputError, SamEdgeError
-from sam_edge.modeling.nano import PIXEL_MEAN, PIXEL_STD, build_nano
-from sam_edge.training import rounds as rounds_module
-from sam_edge.training import step as step_module
-from sam_edge.training.batches import Batches
-from sam_edge.training.checkpoint import (
+from sam_edge.modeling.nano.model import PIXEL_MEAN, PIXEL_STD, build_nano
+from sam_edge.training.data.batches import Batches
+from sam_edge.training.data.images import load_packs
+from sam_edge.training.data.pack import TRAIN_SETS, entries, write_packs
+from sam_edge.training.runs.checkpoint import (
     Averaged,
     export_weights,
     load_checkpoint,
     load_weights,
     save_trainable,
 )
-from sam_edge.training.pack import TRAIN_SETS, entries, write_packs
-from sam_edge.training.pictures import load_packs
-from sam_edge.training.rounds import MOST_ROUNDS, answer, draw_rounds, interactive_loss, learns, normalise
-from sam_edge.training.run import PEAK_RATE, Run, freeze_norms, load_average
-from sam_edge.training.schedule import PHASES, Crops, Length, learning_rate, phase_at
-from sam_edge.training.step import advising_on_memory, train_step
+from sam_edge.training.runs.run import PEAK_RATE, Run, freeze_norms, load_average
+from sam_edge.training.runs.schedule import PHASES, Crops, Length, learning_rate, phase_at
+from sam_edge.training.steps import rounds as rounds_module
+from sam_edge.training.steps import step as step_module
+from sam_edge.training.steps.rounds import MOST_ROUNDS, answer, draw_rounds, interactive_loss, learns, normalise
+from sam_edge.training.steps.step import advising_on_memory, train_step
 from sam_edge.training.train import choose_device
 
 

@@ -1,0 +1,1 @@
+"""Mask quality on labelled images and videos."""

@@ -1,0 +1,51 @@
+"""How the masks bear pointing that is off: eye trackers err by one to three degrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from sam_edge.prompt import Prompt
+from sam_edge.synthetic.gaze.clicks import centre_click, displaced
+
+from .candidates import Candidate
+from .labelled import DataSet
+from .scores import Row, mask_iou
+
+DEGREES = (0.0, 0.5, 1.0, 2.0, 3.0)
+LONG_SIDE_DEG = 103.0
+"""What a Neon's scene camera sees across; a photo is taken as seen by such a camera."""
+
+
+def evaluate_gaze_noise(
+    candidate: Candidate,
+    datasets: Iterable[DataSet],
+    each: Callable[[], None],
+    *,
+    degrees: Sequence[float] = DEGREES,
+    px_per_degree: float | None = None,
+    seed: int = 0,
+) -> list[Row]:
+    """One row an object: IoU of one point that is off by each number of degrees in a random direction.
+
+    `px_per_degree` None takes the photo's long side as LONG_SIDE_DEG degrees.
+    """
+    rows = []
+    for dataset in datasets:
+        for picture in dataset:
+            frame_wh = (picture.image.shape[1], picture.image.shape[0])
+            scale = px_per_degree or max(frame_wh) / LONG_SIDE_DEG
+            embedding = candidate.encode(picture.image)
+            for number, truth in picture.masks.items():
+                rng = np.random.default_rng([seed, number, *picture.name.encode()])
+                scores = {}
+                for error in degrees:
+                    point = displaced(centre_click(truth), error * scale, frame_wh, rng)
+                    masks = candidate.decode(embedding, Prompt.points([point]))
+                    overlaps = [mask_iou(plane, truth) for plane in masks.binary]
+                    scores[f"{error:g}_deg"] = overlaps[int(masks.iou.argmax())]
+                    scores[f"{error:g}_deg_oracle"] = max(overlaps)
+                rows.append(Row(dataset.name, picture.name, number, picture.fields[number], scores))
+            each()
+    return rows

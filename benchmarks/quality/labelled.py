@@ -1,0 +1,166 @@
+"""Labelled pictures on disk: `<set>/images/<split>/<name>.jpg` with `<set>/labels/<split>/<name>.png`.
+
+A label picture has the size of its photo, 0 where nothing is labelled, and a positive number for each
+object. `<set>/annotations.json`, where there is one, adds fields to pictures and objects (COCO's category).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.errors import InputError
+from sam_edge.imaging.image import read_image
+
+Item = TypeVar("Item")
+PICTURES = (".jpg", ".jpeg", ".png")
+COCO_SIZES = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))
+"""COCO's names for objects of an area below that many pixels."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A photo and its objects."""
+
+    dataset: str
+    name: str
+    """Split and file name."""
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    masks: Mapping[int, NDArray[np.bool_]]
+    """Object number -> (H, W)."""
+    fields: Mapping[int, Mapping[str, str]]
+    """Object number -> what is known about it: `split`, `size` and, if annotated, `category`."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A folder of labelled pictures, read one at a time."""
+
+    name: str
+    pairs: tuple[tuple[Path, Path], ...]
+    about: Mapping[str, Any]
+    min_area_px: int
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[Labelled]:
+        for image_path, label_path in self.pairs:
+            image = read_image(image_path)
+            labels = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
+            if labels is None:
+                raise InputError(f"{label_path} is not a picture: give the labels of {image_path} as PNG")
+            if labels.shape != image.shape[:2]:
+                raise InputError(
+                    f"{label_path} is {labels.shape[::-1]} pixels, its photo {image.shape[1::-1]}: "
+                    "labels have the photo's size and one channel"
+                )
+            areas = np.bincount(labels.ravel())
+            areas[0] = 0
+            masks = {int(k): labels == k for k in np.flatnonzero(areas >= self.min_area_px)}
+            split = image_path.parent.name
+            yield Labelled(
+                self.name,
+                f"{split}/{image_path.stem}",
+                image,
+                masks,
+                {k: self._fields(image_path.stem, split, k, int(areas[k])) for k in masks},
+            )
+
+    @property
+    def fields(self) -> set[str]:
+        """What is known about its objects, such as `category`."""
+        about = (self.about.get(image.stem, {}) for image, _ in self.pairs)
+        objects = [item for one in about for item in one.get("objects", [])]
+        return {"split", "size"} | ({"category"} if any("category" in item for item in objects) else set())
+
+    def _fields(self, stem: str, split: str, number: int, area: int) -> dict[str, str]:
+        size = next(name for name, limit in COCO_SIZES if area < limit)
+        objects = self.about.get(stem, {}).get("objects", [])
+        known: Mapping[str, Any] = next((item for item in objects if item.get("id") == number), {})
+        category = {"category": str(known["category"])} if "category" in known else {}
+        return {"split": split, "size": size, **category}
+
+
+def open_dataset(
+    spec: str, *, min_area_px: int = 32 * 32, limit: int | None = None, runs: bool = False
+) -> DataSet:
+    """Open `FOLDER` or `FOLDER:SPLIT`.
+
+    Args:
+        spec: the folder of a set, and a split to keep to.
+        min_area_px: smaller objects are left out.
+        limit: take that many pictures at most, spread evenly.
+        runs: with a limit, take pictures that follow one another: the first ones of each split.
+
+    Raises:
+        InputError: no such folder, no pictures in it, or a picture without labels.
+    """
+    folder, _, split = spec.partition(":")
+    root = Path(folder)
+    found = sorted(
+        path for path in (root / "images").glob(f"{split or '*'}/*") if path.suffix.lower() in PICTURES
+    )
+    if not found:
+        raise InputError(f"{spec} has no pictures: give FOLDER[:SPLIT] with FOLDER/images/SPLIT/*.jpg in it")
+    about = _annotations(root / "annotations.json")
+    # Where only some classes are labelled, a click on anything else has no right answer.
+    found = [path for path in found if about.get(path.stem, {}).get("exhaustive", True)]
+    if limit is not None and limit < len(found):
+        found = _runs(found, limit) if runs else _spread(found, limit)
+    pairs = tuple((path, root / "labels" / path.parent.name / f"{path.stem}.png") for path in found)
+    missing = [str(label) for _, label in pairs if not label.is_file()]
+    if missing:
+        raise InputError(f"{missing[0]} is missing ({len(missing)} in all): each picture needs its labels")
+    return DataSet(root.resolve().name, pairs, about, min_area_px)
+
+
+def open_datasets(
+    specs: Sequence[str], *, min_area_px: int = 32 * 32, limit: int | None = None, runs: bool = False
+) -> list[DataSet]:
+    """Open several sets as `open_dataset` does.
+
+    Raises:
+        InputError: a set that cannot be opened, or a picture that two of them share: it would count twice.
+    """
+    datasets = []
+    seen: set[Path] = set()
+    for spec in specs:
+        dataset = open_dataset(spec, min_area_px=min_area_px, limit=limit, runs=runs)
+        images = {image.resolve() for image, _ in dataset.pairs}
+        if not seen.isdisjoint(images):
+            raise InputError(f"{spec} has pictures of a set named before it: name each set once")
+        seen |= images
+        datasets.append(dataset)
+    return datasets
+
+
+def _spread(found: list[Item], count: int) -> list[Item]:
+    return [found[k * len(found) // count] for k in range(count)]
+
+
+def _runs(found: list[Path], limit: int) -> list[Path]:
+    """At least two pictures that follow one another, of as many splits as there is room for."""
+    splits = [list(group) for _, group in groupby(found, lambda path: path.parent)]
+    length = max(2, limit // len(splits))
+    chosen = _spread(splits, min(len(splits), max(1, limit // length)))
+    return [path for split in chosen for path in split[:length]][:limit]
+
+
+def _annotations(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: not JSON ({error})") from error
+    return content if isinstance(content, dict) and "images" not in content else {}

@@ -1,0 +1,113 @@
+"""How good the masks of points are: the single-point evaluation of Segment Anything, and its corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.masks import Masks
+from sam_edge.prompt import FOREGROUND, Prompt
+from sam_edge.segmenter import Embedding
+from sam_edge.synthetic.gaze.clicks import centre_click, correcting_click, random_click
+
+from .candidates import Candidate
+from .labelled import DataSet, Labelled
+from .scores import Row, mask_iou
+
+MAX_CLICKS = 20
+"""Where counting clicks ends, as in RITM; earlier for a model that takes fewer points."""
+NOC_TARGETS = (0.80, 0.85, 0.90)
+
+First = Literal["centre", "random"]
+FirstClick = Callable[[NDArray[np.bool_], np.random.Generator], tuple[float, float]]
+FIRST_CLICKS: dict[str, FirstClick] = {
+    "centre": lambda mask, rng: centre_click(mask),
+    "random": random_click,
+}
+
+
+@dataclass(frozen=True)
+class PointProtocol:
+    """Which numbers of points are measured, and how the clicks are placed."""
+
+    counts: Sequence[int] = (1, 2, 3, 5, 9)
+    first: First = "centre"
+    feedback: bool = True
+    """Whether the answer's logits go back in as a mask prompt with the next click."""
+    noc: bool = False
+    """Whether to go on to MAX_CLICKS and count the clicks that reach NOC_TARGETS."""
+    seed: int = 0
+
+
+def evaluate_points(
+    candidate: Candidate, datasets: Iterable[DataSet], protocol: PointProtocol, each: Callable[[], None]
+) -> list[Row]:
+    """One row an object; `each` is called after every picture."""
+    rows = []
+    for dataset in datasets:
+        for picture in dataset:
+            embedding = candidate.encode(picture.image)
+            for number, mask in picture.masks.items():
+                scores = _scores(candidate, embedding, mask, protocol, _rng(picture, number, protocol.seed))
+                rows.append(Row(dataset.name, picture.name, number, picture.fields[number], scores))
+            each()
+    return rows
+
+
+def _scores(
+    candidate: Candidate,
+    embedding: Embedding,
+    truth: NDArray[np.bool_],
+    protocol: PointProtocol,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    last = min(MAX_CLICKS, candidate.max_points) if protocol.noc else max(protocol.counts)
+    scores: dict[str, float] = {}
+    reached: list[float] = []
+    for count, masks in enumerate(_answers(candidate, embedding, truth, protocol, rng), start=1):
+        iou = mask_iou(masks.best().binary[0], truth)
+        reached.append(iou)
+        if count in protocol.counts:
+            scores[f"{count}_point"] = iou
+        if count == 1:
+            scores["1_point_oracle"] = max(mask_iou(plane, truth) for plane in masks.binary)
+        if count == last:
+            break
+    if protocol.noc:
+        for target in NOC_TARGETS:
+            hits = [count for count, iou in enumerate(reached, start=1) if iou >= target]
+            scores[f"noc_{target * 100:.0f}"] = float(hits[0] if hits else last)
+    return scores
+
+
+def _answers(
+    candidate: Candidate,
+    embedding: Embedding,
+    truth: NDArray[np.bool_],
+    protocol: PointProtocol,
+    rng: np.random.Generator,
+) -> Iterator[Masks]:
+    """The answers to 1, 2, 3, ... clicks."""
+    points = [FIRST_CLICKS[protocol.first](truth, rng)]
+    labels = [FOREGROUND]
+    clicked = np.zeros_like(truth)
+    logits: NDArray[np.float32] | None = None
+    while True:
+        x, y = points[-1]
+        clicked[round(y), round(x)] = True
+        masks = candidate.decode(embedding, Prompt.points(points, labels, mask_logits=logits))
+        yield masks
+        best = masks.best()
+        logits = best.logits[0] if protocol.feedback else None
+        x, y, label = correcting_click(best.binary[0], truth, clicked)
+        points.append((x, y))
+        labels.append(label)
+
+
+def _rng(picture: Labelled, number: int, seed: int) -> np.random.Generator:
+    """The same clicks for an object, whichever pictures are measured beside it."""
+    return np.random.default_rng([seed, number, *picture.name.encode()])

@@ -1,0 +1,106 @@
+"""How good and how steady masks are over time, when a simulated gaze follows an object through a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.prompt import Prompt
+from sam_edge.synthetic.gaze.clicks import centre_click, displaced
+
+from .candidates import Candidate
+from .gaze_noise import LONG_SIDE_DEG
+from .labelled import DataSet, Labelled
+from .scores import Row, mask_iou
+
+GAZE_ERROR_DEG = 0.5
+"""What stays of an eye tracker's error inside a fixation."""
+
+
+def evaluate_video(
+    candidate: Candidate,
+    datasets: Iterable[DataSet],
+    each: Callable[[], None],
+    *,
+    error_deg: float = GAZE_ERROR_DEG,
+    seed: int = 0,
+) -> list[Row]:
+    """One row a frame: IoU of the surest mask of a gaze point near the object's middle, and flicker.
+
+    Flicker is the part of a mask that changed although nothing moved there: 1 - IoU of the mask with the
+    one before it, carried along by dense optical flow. `flicker_of_truth` is the same for the labels: what
+    the flow itself gets wrong. Frames that do not follow another have none (NaN).
+    """
+    rows = []
+    for dataset in datasets:
+        before: tuple[Labelled, NDArray[np.bool_], NDArray[np.bool_]] | None = None
+        rng = np.random.default_rng(seed)
+        for picture in dataset:
+            if not picture.masks:
+                before = None
+                each()
+                continue
+            number, truth = next(iter(picture.masks.items()))
+            masks = _look(candidate, picture, truth, error_deg, rng)
+            shown = masks[0]
+            flicker = flicker_of_truth = float("nan")
+            if before is not None and _follows(before[0], picture):
+                flow = motion(before[0].image, picture.image)
+                flicker = 1 - mask_iou(carried(before[1], flow), shown)
+                flicker_of_truth = 1 - mask_iou(carried(before[2], flow), truth)
+            scores = {
+                "iou": mask_iou(shown, truth),
+                "oracle": max(mask_iou(mask, truth) for mask in masks),
+                "flicker": flicker,
+                "flicker_of_truth": flicker_of_truth,
+            }
+            fields = {**picture.fields[number], "sequence": _sequence(picture)}
+            rows.append(Row(dataset.name, picture.name, number, fields, scores))
+            before = (picture, shown, truth)
+            each()
+    return rows
+
+
+def motion(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 2): for each pixel of `now`, where in `before` it was, by dense inverse search optical flow."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (now, before)]
+    field = flow.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))
+    ys, xs = np.mgrid[: field.shape[0], : field.shape[1]].astype(np.float32)
+    return np.stack([xs + field[..., 0], ys + field[..., 1]], axis=-1)
+
+
+def carried(mask: NDArray[np.bool_], source: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """A mask (H, W) moved along: every pixel takes the value of the place that `source` names."""
+    moved = cv2.remap(mask.astype(np.float32), source[..., 0], source[..., 1], cv2.INTER_LINEAR)
+    return moved > 0.5
+
+
+def _look(
+    candidate: Candidate,
+    picture: Labelled,
+    truth: NDArray[np.bool_],
+    error_deg: float,
+    rng: np.random.Generator,
+) -> list[NDArray[np.bool_]]:
+    """The three masks of a gaze point, the surest first."""
+    frame_wh = (picture.image.shape[1], picture.image.shape[0])
+    error_px = error_deg * max(frame_wh) / LONG_SIDE_DEG
+    point = displaced(centre_click(truth), error_px, frame_wh, rng)
+    masks = candidate.decode(candidate.encode(picture.image), Prompt.points([point]))
+    order = np.argsort(-masks.iou)
+    return [masks.binary[index] for index in order]
+
+
+def _sequence(picture: Labelled) -> str:
+    return picture.name.partition("/")[0]
+
+
+def _follows(before: Labelled, picture: Labelled) -> bool:
+    """Whether a picture is the next frame of the same sequence; every fifth frame is too far for flow."""
+    same = _sequence(before) == _sequence(picture)
+    numbers = [item.name.rpartition("/")[2] for item in (before, picture)]
+    return same and all(text.isdecimal() for text in numbers) and int(numbers[1]) - int(numbers[0]) == 1

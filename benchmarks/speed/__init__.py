@@ -1,0 +1,1 @@
+"""Latency, memory and overhead of engines on this machine."""

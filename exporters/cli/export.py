@@ -1,0 +1,184 @@
+"""`sam-edge export`: a PyTorch checkpoint becomes a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sam_edge.bundle.folder import Bundle, check_target, find_bundle
+from sam_edge.bundle.manifest import PRECISIONS, Engine, Manifest
+from sam_edge.cli.engine_line import engine_line
+from sam_edge.cli.options import parse_size
+from sam_edge.cli.progress import progress
+from sam_edge.errors import CheckpointError, InputError
+from sam_edge.fidelity.images import picture_files
+from sam_edge.lazy import named_extras
+
+TARGETS = ("onnxruntime", "openvino", "tensorrt")
+INTERFACES = ("samexporter", "official")
+NOT_FREE = "non-commercial"
+"""What the licences of such weights say somewhere."""
+
+
+class FamilyOption(click.Option):
+    """Lists the families in its help, and imports them, and with them PyTorch, only to do so."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        try:
+            from sam_edge.modeling.families import FAMILIES
+
+            names = ", ".join(FAMILIES)
+        except ModuleNotFoundError:
+            names = "sam_vit_b, mobile_sam, nano, ... (all are listed where torch is installed)"
+        self.help = f"{names}.  [default: the one whose keys it has]"
+        return super().get_help_record(ctx)
+
+
+@click.command()
+@click.argument("checkpoint", type=Path)
+@click.option("--family", metavar="FAMILY", cls=FamilyOption)
+@click.option("--out", type=Path, required=True, help="Folder to write; an older model there is replaced.")
+@click.option("--name", help="What the model is called.  [default: the folder's name]")
+@click.option(
+    "--target",
+    "targets",
+    default="onnxruntime",
+    show_default=True,
+    metavar="NAME,...",
+    help=f"Runtimes to make engines for: {', '.join(TARGETS)}.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    default="fp32",
+    show_default=True,
+    metavar="NAME,...",
+    help="fp32, or fp16: float16 with what it cannot hold in float32. The fp32 graphs are always there.",
+)
+@click.option(
+    "--images",
+    type=Path,
+    help="Folder of pictures to find the ranges and to check with.  [default: generated ones]",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    help="Pictures to check with, at most; as many others for the ranges of fp16.  [default: 1, for fp16 3]",
+)
+@click.option(
+    "--input",
+    "input_wh",
+    metavar="WxH",
+    help="Input of the camera's aspect, such as 1024x576, instead of a square.",
+)
+@click.option(
+    "--interface",
+    type=click.Choice(INTERFACES),
+    help="Also ONNX files for programs that read those of samexporter (encoder and decoder) or of "
+    "segment_anything (decoder).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the folder's manifest.")
+def export(
+    checkpoint: Path,
+    family: str | None,
+    out: Path,
+    name: str | None,
+    targets: str,
+    precisions: str,
+    images: Path | None,
+    limit: int | None,
+    input_wh: str | None,
+    interface: str | None,
+    as_json: bool,
+) -> None:
+    """Turn the weights in CHECKPOINT (.pth, .pt or .safetensors) into a model folder.
+
+    Every engine is compared with the PyTorch model before anything is written; one that differs is mended
+    layer by layer or refused with exit code 1. So is a graph for TensorRT that this would not build, as far as
+    its lint can tell, which needs no GPU. Needs pip install 'sam-edge[export]'.
+
+    \b
+    Examples:
+      sam-edge export mobile_sam.pt --family mobile_sam --out mobile_sam/
+      sam-edge export mobile_sam.pt --out mobile_sam/ --target openvino,tensorrt --precision fp16
+      sam-edge export sam_vit_b_01ec64.pth --out sam_vit_b/ --images photos/
+      sam-edge export mobile_sam.pt --out mobile_sam_wide/ --input 1024x576
+      sam-edge export mobile_sam.pt --out mobile_sam/ --interface official
+      sam-edge segment photo.jpg --point 320,240 --model mobile_sam/
+    """
+    choices: dict[str, Any] = {
+        "targets": _names(targets, "--target", TARGETS),
+        "precisions": _names(precisions, "--precision", PRECISIONS),
+        "images": images,
+        "limit": limit,
+        "input_wh": parse_size(input_wh, "--input") if input_wh else None,
+        "interface": interface,
+    }
+    # PyTorch takes seconds to come: whatever can be refused is refused before it.
+    check_target(out)
+    if not checkpoint.is_file():
+        raise CheckpointError(f"cannot read {checkpoint}: no such file")
+    if images is not None:
+        picture_files(images)
+    with named_extras():
+        from sam_edge.exporters.export import ExportSettings
+        from sam_edge.exporters.export import export as write
+    settings = ExportSettings(**choices)
+    warnings: list[str] = []
+    with progress() as bar:
+        write(checkpoint, out, family, name, bar.show, settings, warnings.append)
+    bundle = find_bundle(out)
+    click.echo((bundle.path / "manifest.json").read_text() if as_json else _summary(bundle), nl=not as_json)
+    for text in warnings:
+        click.echo(text, err=True)
+    if NOT_FREE in bundle.manifest.licence.lower():
+        click.echo(f"warning: these weights may not be used commercially: {bundle.manifest.licence}", err=True)
+
+
+def _names(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Comma-separated names, each once."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise InputError(f"{option} {name!r}: choose of {', '.join(known)}, separated by commas")
+    return names
+
+
+def _summary(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    megabytes = sum((bundle.path / file).stat().st_size for file in manifest.files) / 1e6
+    lines = [
+        f"wrote {bundle.path}: {manifest.family}, {', '.join(manifest.graphs)}, {megabytes:.1f} MB",
+        f"licence of the weights: {manifest.licence}",
+    ]
+    for key, found in manifest.fidelity.items():
+        runtime, _, precision = key.rpartition("-")
+        engine = Engine(runtime, "fp16" if precision == "fp16" else "fp32")
+        line = engine_line(manifest, engine)
+        lines.append(
+            f"{line}; embedding {found['embedding_max']:.1g}, logits {found['logits_max']:.1g}, "
+            f"predicted IoU {found['iou_max']:.1g} away at most; pictures: {found['pictures']:.0f}"
+        )
+        if raised := manifest.raised.get(engine.graphs_key):
+            lines.append(f"  raised to float32: {', '.join(raised)}")
+    if manifest.input_cost:
+        lines.append(_shape_line(manifest))
+    for name, interface in manifest.interfaces.items():
+        lines.append(
+            f"for clients of {name}: {', '.join(interface.files.values())}; logits "
+            f"{interface.fidelity['logits_rms']:.1g} away from PyTorch"
+        )
+    return "\n".join(lines)
+
+
+def _shape_line(manifest: Manifest) -> str:
+    cost = manifest.input_cost
+    width, height = manifest.input_size.sides_wh or (0, 0)
+    work, square = cost["encoder_gflop"], cost["square_encoder_gflop"]
+    return (
+        f"input {width}x{height}: mask IoU {cost['square_mask_iou_mean']:.4f} with the square input's masks, "
+        f"1st percentile {cost['square_mask_iou_p1']:.4f} of {cost['prompts']:.0f} prompts; encoder "
+        f"{work:.4g} GFLOP instead of {square:.4g}, {1 - work / square:.0%} less"
+    )

@@ -1,0 +1,1 @@
+"""Graphs with the signatures of other tools' SAM exports."""

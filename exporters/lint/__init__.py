@@ -1,0 +1,1 @@
+"""Rules a graph must keep for TensorRT to build it."""

@@ -1,0 +1,138 @@
+"""What the PyTorch model says, for the gate to hold engines against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sam_edge.bundle.manifest import Manifest
+from sam_edge.errors import InputError
+from sam_edge.fidelity.differences import Answer, mask_ious
+from sam_edge.fidelity.gate import Expected, Steps, first_question, questions
+from sam_edge.fidelity.self_test import exam_picture, exam_questions, thin
+from sam_edge.geometry import View
+from sam_edge.imaging.image import encoder_input
+from sam_edge.masks import choose_multimask
+from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.exportable import Exportable, GraphSource
+from sam_edge.modeling.families import Family, find_family
+from sam_edge.prompt import Prompt
+from sam_edge.storage.files import sha256
+
+from .rectangular import as_exportable
+
+
+def references(
+    model: Exportable, family: Family, images: Sequence[NDArray[np.uint8]], max_points: int
+) -> list[Expected]:
+    """PyTorch's answers to every kind of prompt on pictures (H, W, 3) uint8 RGB.
+
+    Args:
+        max_points: how many points the exported model takes beside a box.
+    """
+    with torch.inference_mode():
+        return [_expected(model, family, image, max_points) for image in images]
+
+
+def from_checkpoint(
+    checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps = lambda: None
+) -> list[Expected]:
+    """PyTorch's answers to pictures (H, W, 3) uint8 RGB, of the model that a folder was exported from.
+
+    Frames are prepared as the family says and not as the manifest does, which is judged as well.
+
+    Raises:
+        InputError: another checkpoint.
+        CheckpointError: it cannot be read.
+    """
+    name, model = load_model(checkpoint, manifest.family)
+    if sha256(checkpoint) != manifest.checkpoint_sha256:
+        raise InputError(f"{manifest.name} was not exported from {checkpoint}: give the checkpoint that it was")
+    family = replace(find_family(name), input_size=manifest.input_size)
+    exportable = as_exportable(model, family)
+    max_points = most_points(exportable.graphs())
+    found = []
+    for image in images:
+        found += references(exportable, family, [image], max_points)
+        each()
+    return found
+
+
+def float64_mask_iou(checkpoint: str | Path, name: str, family: Family, expected: Expected) -> float:
+    """Mean IoU of PyTorch's masks of one picture with those that it computes in float64.
+
+    What float32 itself cannot hold, no engine can be blamed for.
+
+    Args:
+        family: of that name, with the input size that was chosen.
+    """
+    exportable = as_exportable(load_model(checkpoint, name)[1].double(), family)
+    view = family.input_size.view((expected.image.shape[1], expected.image.shape[0]))
+    image = torch.from_numpy(encoder_input(expected.image, view, family.preprocess)).double()
+    ious = []
+    with torch.inference_mode():
+        features = exportable.encode(image)
+        for one in expected.answers:
+            found = answer(exportable, features, view, one.prompt, multimask=one.multimask)
+            ious += mask_ious(found.logits, one)
+    return float(np.mean(ious))
+
+
+def most_points(sources: Sequence[GraphSource]) -> int:
+    """How many points the exported decoders take beside a box."""
+    return max(source.inputs["point_labels"].shape[1] for source in sources if "decoder" in source.name) - 2
+
+
+def examined(model: Exportable, family: Family, max_points: int) -> Expected:
+    """PyTorch's answers to the exam that the folder brings along, as far as they are stored.
+
+    Args:
+        max_points: how many points the exported model takes beside a box.
+    """
+    size = family.input_size
+    image = exam_picture(size)
+    view = size.view((image.shape[1], image.shape[0]))
+    with torch.inference_mode():
+        features = model.encode(torch.from_numpy(encoder_input(image, view, family.preprocess)))
+        answers = [
+            answer(model, features, view, prompt, multimask=multimask)
+            for prompt, multimask in exam_questions(size, max_points, takes_masks=model.takes_masks)
+        ]
+    return thin(Expected(image, features["embedding"][0].numpy(), answers))
+
+
+def _expected(model: Exportable, family: Family, image: NDArray[np.uint8], max_points: int) -> Expected:
+    size_wh = (image.shape[1], image.shape[0])
+    view = family.input_size.view(size_wh)
+    features = model.encode(torch.from_numpy(encoder_input(image, view, family.preprocess)))
+    first = answer(model, features, view, first_question(size_wh), multimask=False)
+    earlier = first.logits[0] if model.takes_masks else None
+    answers = [
+        answer(model, features, view, prompt, multimask=multimask)
+        for prompt, multimask in questions(size_wh, earlier, max_points)
+    ]
+    return Expected(image, features["embedding"][0].numpy(), answers)
+
+
+def answer(
+    model: Exportable,
+    features: Mapping[str, torch.Tensor],
+    view: View,
+    prompt: Prompt,
+    *,
+    multimask: bool | None,
+) -> Answer:
+    """What PyTorch says to one prompt on an encoded picture."""
+    coords, labels = prompt.slots(view, prompt.tokens)
+    kind = features["embedding"].dtype
+    points = torch.from_numpy(coords).to(kind), torch.from_numpy(labels).to(kind)
+    mask = None if prompt.mask_logits is None else torch.from_numpy(prompt.mask_logits)[None, None].to(kind)
+    logits, iou = model.decode(features, *points, mask)
+    several = choose_multimask(prompt.tokens) if multimask is None else multimask
+    picked = slice(1, None) if several else slice(0, 1)
+    return Answer(prompt, multimask, logits[0, picked].numpy(), iou[0, picked].numpy())

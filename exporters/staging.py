@@ -1,0 +1,137 @@
+"""A folder to try a model's engines in, and putting into the model's own folder what came out of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sam_edge.bundle.folder import ASSETS, MANIFEST, Bundle
+from sam_edge.bundle.manifest import Engine, dump
+from sam_edge.errors import BundleError
+from sam_edge.sessions.backends import OpenRuntime, Runtime
+from sam_edge.storage.files import atomic_path, naming, write_bytes
+from sam_edge.tensors import TensorSpec
+
+PREFIX = ".sam-edge-verify-"
+
+
+@contextmanager
+def workplace(bundle: Bundle) -> Iterator[Bundle]:
+    """The bundle in a folder that may be written to; its files are hard links to the real ones, or copies.
+
+    For weights beside a graph OpenVINO refuses symbolic links, and onnx hard links as well: those are copied.
+
+    Raises:
+        BundleError: a file of the bundle is missing, truncated or edited.
+    """
+    # Here, so that the real file is named.
+    for file in bundle.manifest.files:
+        bundle.file(file)
+    with _folder(bundle) as folder:
+        for file in bundle.manifest.files:
+            _place(bundle.path / file, folder / file)
+        yield Bundle(folder, bundle.manifest)
+
+
+def take_over(bundle: Bundle, work: Bundle, engines: list[Engine]) -> Bundle:
+    """Put the graphs that were made for engines into the bundle's folder.
+
+    The folder itself stays, as somebody may be in it. First its manifest forgets these engines, and in the end
+    learns of the new ones: whoever reads it in between finds a sound model.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    keys = {engine.graphs_key for engine in engines}
+    made = {file for key in keys for file in bundle.manifest.engines.get(key, {}).values()}
+    made |= {file for key in keys for file in work.manifest.engines[key].values()}
+
+    def is_made(file: str) -> bool:
+        return any(file in (one, f"{one}.data") for one in made)
+
+    old = bundle.manifest
+    between = replace(
+        old,
+        files={file: digest for file, digest in old.files.items() if not is_made(file)},
+        engines={key: files for key, files in old.engines.items() if key not in keys},
+        fidelity={key: found for key, found in old.fidelity.items() if key not in {one.key for one in engines}},
+    )
+    files = {file: digest for file, digest in work.manifest.files.items() if (work.path / file).exists()}
+    manifest = replace(work.manifest, files=files)
+    write_bytes(bundle.path / MANIFEST, dump(between))
+    for file in filter(is_made, files):
+        with atomic_path(bundle.path / file) as path, naming(bundle.path / file):
+            shutil.copyfile(work.path / file, path)
+    for file in filter(is_made, old.files):
+        if file not in files:
+            (bundle.path / file).unlink(missing_ok=True)
+    write_bytes(bundle.path / MANIFEST, dump(manifest))
+    return Bundle(bundle.path, manifest)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """An opener that refuses graphs which are not of the shapes that the manifest says."""
+
+    opener: OpenRuntime
+    bundle: Bundle
+    """The user's own, to be named."""
+    engine: Engine
+
+    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
+        opened = self.opener(graph, threads)
+        manifest = self.bundle.manifest
+        files = {one.file: name for name, one in manifest.graphs.items()}
+        for made in manifest.engines.values():
+            files |= {file: name for name, file in made.items()}
+        wanted = manifest.graphs[files[graph.name]]
+        for given, said in ((opened.inputs, wanted.inputs), (opened.outputs, wanted.outputs)):
+            odd = _odd({spec.name: spec for spec in given}, {spec.name: spec for spec in said})
+            if odd:
+                opened.close()
+                raise BundleError(
+                    f"{self.bundle.path / graph.name} is not the graph that {MANIFEST} describes: in "
+                    f"{self.engine} {odd}; export the model again"
+                )
+        return opened
+
+
+def _odd(given: dict[str, TensorSpec], said: dict[str, TensorSpec]) -> str | None:
+    """What differs, in words. Sides that vary have a name in one place and none in another."""
+    if given.keys() != said.keys():
+        return f"it has {', '.join(given)} instead of {', '.join(said)}"
+    for name, spec in said.items():
+        shape = given[name].shape
+        pairs = zip(shape, spec.shape, strict=False)
+        if len(shape) != len(spec.shape) or any(_both_fixed(a, b) and a != b for a, b in pairs):
+            return f"{name} is {shape} instead of {spec.shape}"
+    return None
+
+
+def _both_fixed(one: int | str, other: int | str) -> bool:
+    return all(isinstance(side, int) and side > 0 for side in (one, other))
+
+
+@contextmanager
+def _folder(bundle: Bundle) -> Iterator[Path]:
+    """Beside the model, on the same disk, if that may be written to."""
+    beside = bundle.path.resolve().parent
+    try:
+        folder = TemporaryDirectory(prefix=PREFIX, dir=None if beside == ASSETS.resolve() else beside)
+    except OSError:
+        folder = TemporaryDirectory(prefix=PREFIX)
+    with folder as name:
+        yield Path(name)
+
+
+def _place(source: Path, target: Path) -> None:
+    if source.suffix != ".data":
+        with suppress(OSError):
+            os.link(source.resolve(), target)
+            return
+    shutil.copyfile(source, target)

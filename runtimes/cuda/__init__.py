@@ -1,0 +1,1 @@
+"""CUDA: bindings, device memory, and the letterbox kernel."""

@@ -1,0 +1,1 @@
+"""OpenVINO on Intel processors, GPUs and NPUs, and on other x86 and Arm processors."""

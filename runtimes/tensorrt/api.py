@@ -1,0 +1,162 @@
+"""What we use of TensorRT to run plans, as types; its Python package comes without any.
+
+Everything here is in 10.3 (JetPack 6.1) and still in 11.4; `tests/typing/check_tensorrt_api.py` compares it
+with the real packages, name by name and parameter by parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from sam_edge.errors import EngineError, MissingExtraError
+from sam_edge.host.machine import this_machine
+from sam_edge.sessions.install import cure
+
+FLOOR = (10, 3)
+"""The oldest TensorRT, that of JetPack 6.1."""
+
+
+class Dims(Protocol):
+    """A shape; -1 is a free dimension."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, arg0: int) -> int: ...
+
+
+class DataType(Protocol):
+    """A type of elements."""
+
+    @property
+    def name(self) -> str:
+        """Such as FLOAT, HALF, INT32."""
+        ...
+
+
+class IExecutionContext(Protocol):
+    """One way of running an engine: shapes, addresses and working memory."""
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool: ...
+
+    def get_tensor_shape(self, name: str) -> Dims: ...
+
+    def set_tensor_address(self, name: str, memory: int) -> bool: ...
+
+    def set_device_memory(self, memory: int, size: int) -> None: ...
+
+    def set_aux_streams(self, aux_streams: list[int]) -> None: ...
+
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool: ...
+
+    def execute_async_v3(self, stream_handle: int) -> bool: ...
+
+
+class ICudaEngine(Protocol):
+    """A plan, loaded onto the device."""
+
+    @property
+    def num_io_tensors(self) -> int: ...
+
+    @property
+    def num_aux_streams(self) -> int: ...
+
+    @property
+    def device_memory_size_v2(self) -> int: ...
+
+    def get_tensor_name(self, index: int) -> str: ...
+
+    def get_tensor_mode(self, name: str) -> Any: ...
+
+    def get_tensor_dtype(self, name: str) -> DataType: ...
+
+    def get_tensor_shape(self, name: str) -> Dims: ...
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> Sequence[Dims]: ...
+
+    def create_execution_context(self, strategy: Any) -> IExecutionContext | None: ...
+
+
+class Runtime(Protocol):
+    """Loads plans."""
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None: ...
+
+
+class RuntimeModule(Protocol):
+    """`tensorrt`, as far as running goes. Enumerations are Any: the comparison looks for their members."""
+
+    __version__: str
+    ILogger: Any
+    TensorIOMode: Any
+    ExecutionContextAllocationStrategy: Any
+    Runtime: Callable[[Any], Runtime]
+
+
+MEMBERS = {
+    "TensorIOMode": ("INPUT", "OUTPUT"),
+    "ExecutionContextAllocationStrategy": ("USER_MANAGED",),
+    "ILogger": ("ERROR", "INTERNAL_ERROR"),
+}
+"""Enumeration -> members that we name."""
+
+
+def load_tensorrt() -> RuntimeModule:
+    """The installed TensorRT. Only to be called once a CUDA device is known: without one it may crash.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        EngineError: it is older than 10.3, or damaged.
+    """
+    try:
+        trt: RuntimeModule = import_module("tensorrt")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("tensorrt", "tensorrt", system=cure("tensorrt", this_machine())) from error
+    except (ImportError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise EngineError(f"tensorrt is installed but cannot be loaded ({line}): install it anew") from error
+    found = tuple(int(part) for part in trt.__version__.split(".")[:2])
+    if found < FLOOR:
+        raise EngineError(
+            f"TensorRT {trt.__version__} is too old: install 10.3 or newer (JetPack 6.1 or newer)"
+        )
+    return trt
+
+
+class Complaints:
+    """What TensorRT logged as errors. It returns nothing but None or False when a call fails."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Keep a line, and of many only the last."""
+        self._lines = [*self._lines[-7:], " ".join(line.split())]
+
+    def take(self) -> str:
+        """What has come since the last call, as one line."""
+        lines, self._lines = self._lines, []
+        return "; ".join(lines) or "it does not say why"
+
+
+def is_about_memory(complaint: str) -> bool:
+    """Whether there was too little of it; an access to what is nobody's is another matter."""
+    words = complaint.lower()
+    return "memory" in words and "illegal" not in words
+
+
+def make_logger(trt: RuntimeModule, complaints: Complaints) -> Any:
+    """A logger for TensorRT that passes errors on and drops the rest."""
+    errors = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
+
+    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]  # the base is a value, known only here
+        def __init__(self) -> None:
+            # TensorRT crashes if its own part was not made.
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in errors:
+                complaints.add(msg)
+
+    return Logger()

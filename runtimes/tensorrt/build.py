@@ -1,0 +1,235 @@
+"""One ONNX graph becomes one TensorRT plan.
+
+The TensorRT to build with is given as a value: `tensorrt` on the device, `tensorrt_rtx` where there is none.
+Nothing here asks whether a device is there; do so first, because TensorRT's runtime crashes without one.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from sam_edge.errors import BundleError, EngineError
+
+from .builder_api import (
+    Builder,
+    BuilderModule,
+    CrossConfig,
+    CrossModule,
+    IBuilderConfig,
+    INetworkDefinition,
+)
+from .progress import Progress, make_monitor
+from .settings import BuilderSettings
+
+MIB = 1 << 20
+_CLIPPED = "Defaulting to INT8"
+_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|cudaErrorMemoryAllocation|could not be allocated", re.IGNORECASE)
+_ASKED_BYTES = re.compile(r"(?:request(?:ed)?|alloca\w+)\D{0,60}?(\d{6,})(?: bytes|\))", re.IGNORECASE)
+_ASKED_MB = re.compile(r"request\w*:? (\d+) ?MB", re.IGNORECASE)
+_NO_ROOM = re.compile(r"insufficient (?:memory on )?workspace|tactics? .*workspace", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A device's memory, in MiB."""
+
+    free_mb: int
+    total_mb: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of a build."""
+
+    plan: bytes
+    timing: bytes | None
+    """The timing cache with what this build has learnt; None if it was built without one."""
+
+
+def build_plan(
+    trt: BuilderModule,
+    graph: Path,
+    settings: BuilderSettings,
+    workspace_mb: int,
+    timing: bytes | None = None,
+    progress: Progress = lambda done: None,
+    memory: Callable[[], Memory] | None = None,
+) -> Built:
+    """Build the plan of an ONNX file, strongly typed: every layer computes in the graph's own types.
+
+    Args:
+        trt: the module that builds.
+        graph: the ONNX file, its external weights beside it.
+        settings: shapes and limits.
+        workspace_mb: scratch memory of a layer at most.
+        timing: an earlier timing cache, b"" to begin one; None builds without.
+        progress: called with the share that is done, 0..1.
+        memory: what the device has, for the message when it is too little.
+
+    Raises:
+        BundleError: the graph holds something that TensorRT does not read or build; names node and operator.
+        EngineError: out of memory, or TensorRT failed; says what it asked for and what helps.
+        KeyboardInterrupt: the user gave up; the builder has stopped.
+    """
+    try:
+        return _build(trt, graph, settings, workspace_mb, timing, progress, memory)
+    except BaseException as error:
+        # The frames that the error keeps hold builder and network. TensorRT calls the logger with a lock that
+        # they need to end: were they left to the garbage collector, it could run in the logger of a later
+        # build, and wait there for itself.
+        traceback.clear_frames(error.__traceback__)
+        raise
+
+
+def _build(
+    trt: BuilderModule,
+    graph: Path,
+    settings: BuilderSettings,
+    workspace_mb: int,
+    timing: bytes | None,
+    progress: Progress,
+    memory: Callable[[], Memory] | None,
+) -> Built:
+    log = _make_log(trt)
+    builder = trt.Builder(log)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    _parse(trt, graph, network, log)
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb * MIB)
+    config.builder_optimization_level = settings.optimization_level
+    # The inspector then tells in which types a plan really computes.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    change = config.set_flag if settings.tf32 else config.clear_flag
+    change(trt.BuilderFlag.TF32)
+    if settings.compute_capability is not None:
+        _build_for(cast(CrossModule, trt), cast(CrossConfig, config), settings.compute_capability)
+    _choose_shapes(builder, network, config, settings)
+    if timing is not None:
+        cache = config.create_timing_cache(timing) or config.create_timing_cache(b"")
+        if cache is not None:
+            config.set_timing_cache(cache, False)
+    monitor = make_monitor(trt, progress)
+    config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor.stopped_by is not None:
+        raise monitor.stopped_by
+    if plan is None:
+        _fail(trt, graph, log.messages, workspace_mb, memory)
+    learnt = config.get_timing_cache() if timing is not None else None
+    return Built(bytes(memoryview(plan)), bytes(memoryview(learnt.serialize())) if learnt else None)
+
+
+def _make_log(trt: BuilderModule) -> Any:
+    """A logger that keeps errors and warnings, as (whether an error, text), instead of printing them."""
+    kept = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING)
+
+    class Log(trt.ILogger):  # type: ignore[misc,name-defined]  # the base is a value, known only here
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.messages: list[tuple[bool, str]] = []
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in kept:
+                self.messages.append((severity != trt.ILogger.WARNING, " ".join(msg.split())))
+
+    return Log()
+
+
+def _parse(trt: BuilderModule, graph: Path, network: INetworkDefinition, log: Any) -> None:
+    if not graph.is_file():
+        raise BundleError(f"{graph} is missing; export the model again")
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(graph)):
+        if not parser.num_errors:
+            raise BundleError(f"TensorRT cannot read {graph}: {_last_error(log.messages)}")
+        problem = parser.get_error(0)
+        operator = problem.node_operator()
+        # Weights and inputs are refused without a node.
+        where = f"node {problem.node_name()} ({operator}) of {graph}" if operator else str(graph)
+        why = " ".join(problem.desc().split())
+        raise BundleError(
+            f"TensorRT {trt.__version__} does not read {where}: {why}; "
+            "sam-edge build --dry-run lists such nodes, export the model again without them"
+        )
+    for _, text in log.messages:
+        if _CLIPPED in text:
+            raise BundleError(
+                f"{graph} is quantized with uint8, of which TensorRT clips half the range; "
+                "export the model again with signed symmetric int8"
+            )
+
+
+def _build_for(trt: CrossModule, config: CrossConfig, capability: str) -> None:
+    config.num_compute_capabilities = 1
+    name = "SM" + capability.replace(".", "")
+    if not hasattr(trt.ComputeCapability, name):
+        raise EngineError(f"TensorRT {trt.__version__} does not build for compute capability {capability}")
+    config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
+
+
+def _choose_shapes(
+    builder: Builder, network: INetworkDefinition, config: IBuilderConfig, settings: BuilderSettings
+) -> None:
+    """Fix the inputs of one shape, and give the others a profile."""
+    profile = builder.create_optimization_profile()
+    ranges = 0
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = settings.shapes.get(tensor.name)
+        if shape is None:
+            continue
+        if shape.fixed:
+            # A static network needs no profile, and its plan can be captured as a CUDA graph at once.
+            tensor.shape = shape.best
+        else:
+            profile.set_shape(tensor.name, shape.least, shape.best, shape.most)
+            ranges += 1
+    if ranges:
+        config.add_optimization_profile(profile)
+
+
+def _fail(
+    trt: BuilderModule,
+    graph: Path,
+    messages: Sequence[tuple[bool, str]],
+    workspace_mb: int,
+    memory: Callable[[], Memory] | None,
+) -> NoReturn:
+    """Raise the error that says why there is no plan."""
+    texts = [text for _, text in messages]
+    if any(_OUT_OF_MEMORY.search(text) for text in texts):
+        asked = max((_asked_mb(text) for text in texts), default=0)
+        had = memory() if memory else None
+        raise EngineError(
+            f"TensorRT ran out of device memory while building {graph}: "
+            + (f"{asked} MiB were asked" if asked else "it does not say how much was asked")
+            + (f", {had.free_mb} of {had.total_mb} MiB are free" if had else "")
+            + f"; close other programs, give sam-edge build less than --workspace {workspace_mb} "
+            "or a smaller --input, or more swap on Jetson"
+        )
+    if any(_NO_ROOM.search(text) for text in texts):
+        raise EngineError(
+            f"TensorRT found no way to build {graph} in {workspace_mb} MiB of workspace: "
+            f"{_last_error(messages)}; give sam-edge build more with --workspace"
+        )
+    raise EngineError(
+        f"TensorRT {trt.__version__} cannot build {graph}: {_last_error(messages)}; "
+        "sam-edge build --dry-run shows what it does not take"
+    )
+
+
+def _asked_mb(text: str) -> int:
+    """How much memory a message says was asked for, 0 if it does not."""
+    sizes = [int(size) // MIB for size in _ASKED_BYTES.findall(text)]
+    sizes += [int(size) for size in _ASKED_MB.findall(text)]
+    return max(sizes, default=0)
+
+
+def _last_error(messages: Sequence[tuple[bool, str]]) -> str:
+    """The error that came last is the one that ended it."""
+    return next((text for is_error, text in reversed(messages) if is_error), "it does not say why")

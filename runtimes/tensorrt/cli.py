@@ -1,0 +1,167 @@
+"""`sam-edge build`: TensorRT plans of a model, on the device that will run them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sam_edge.bundle.folder import find_bundle
+from sam_edge.bundle.manifest import PRECISIONS, Precision
+from sam_edge.cli.options import parse_size
+from sam_edge.cli.progress import progress
+from sam_edge.host.machine import this_machine
+from sam_edge.sessions.backends import split_name
+
+from .dry_run import check_jobs, describe
+from .plans import Outcome, build_jobs, choose_engine, find_workshop, plan_jobs
+from .prepare import compare
+from .settings import BuilderSettings
+
+LINT_ERRORS = 1
+"""Exit code of a dry run that found what TensorRT would refuse."""
+NOT_LINTED = 3
+"""Exit code of a dry run that could not look."""
+
+
+@click.command()
+@click.argument("model", metavar="DIR")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be built, and the lint (pip install 'sam-edge[export]'); needs no GPU.",
+)
+@click.option(
+    "--input",
+    "input_text",
+    metavar="WxH",
+    help="Build for this encoder input only: faster and smaller.  [default: every size the model takes]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="Which graphs of the folder to build.  [default: fp16 if the folder has them]",
+)
+@click.option(
+    "--workspace",
+    "workspace_mb",
+    type=click.IntRange(16, 1 << 20),
+    metavar="MB",
+    help="Scratch memory of a layer at most.  [default: a quarter of what is free]",
+)
+@click.option("--device", metavar="cuda.N", help="The GPU to build for.  [default: cuda.0]")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+def build(
+    model: str,
+    dry_run: bool,
+    input_text: str | None,
+    precision: Precision | None,
+    workspace_mb: int | None,
+    device: str | None,
+    as_json: bool,
+) -> int:
+    """Build the TensorRT plans of the model in DIR, on the device that will run them.
+
+    A plan is machine code for one TensorRT, driver and device. Plans are kept in ~/.cache/sam_edge/tensorrt
+    (or $SAM_EDGE_CACHE/tensorrt), those that still fit are used again, and of several for one graph the one
+    that was built last is run. What is built is compared with the answers of PyTorch that the folder brings
+    along. Exit code 0: all plans are there; 1: they compute something else, and are removed; 2: one cannot be
+    built. With --dry-run 0: the lint found no error; 1: it did; 2: bad input; 3: it was left out, because onnx
+    is not installed.
+
+    \b
+    Examples:
+      sam-edge build mobile_sam/
+      sam-edge build nano --input 512x288
+      sam-edge build mobile_sam/ --workspace 512
+      sam-edge build mobile_sam/ --dry-run
+      sam-edge build mobile_sam/ --dry-run --json | jq '.graphs[].findings[]'
+    """
+    device = device and split_name(f"tensorrt:{device}")[1]
+    input_wh = None if input_text is None else parse_size(input_text, "--input")
+    bundle = find_bundle(model)
+    engine = choose_engine(bundle, precision, device)
+    settings = BuilderSettings(workspace_mb=workspace_mb)
+    jobs = plan_jobs(bundle, engine, settings, input_wh)
+    if dry_run:
+        document = describe(bundle, engine, jobs, this_machine(), device)
+        click.echo(json.dumps(document, indent=2) if as_json else _planned(document))
+        if not document["linted"]:
+            return NOT_LINTED
+        return LINT_ERRORS if document["errors"] else 0
+    workshop = find_workshop(this_machine(), device)
+    for warning in check_jobs(jobs):
+        click.echo(warning, err=True)
+    with progress() as shown:
+        outcomes = list(build_jobs(workshop, jobs, shown.show))
+    built = {job.graph: item.plan for job, item in zip(jobs, outcomes, strict=True)}
+    told = compare(bundle, engine, built, None, input_wh)
+    if told:
+        click.echo(told, err=True)
+    click.echo(json.dumps([_outcome(item) for item in outcomes], indent=2) if as_json else _done(outcomes))
+    return 0
+
+
+def _planned(document: dict[str, Any]) -> str:
+    settings, device = document["settings"], document["device"]
+    workspace = settings["workspace_mb"]
+    lines = [
+        f"{document['model']}: {document['engine']}",
+        "device: "
+        + (
+            f"{device['device_name']}, compute capability {device['compute_capability']}, "
+            f"TensorRT {device['tensorrt']}, driver {device['driver']}"
+            if device
+            else f"none ({document['no_device']})"
+        ),
+        "builder: strongly typed, optimization level "
+        f"{settings['optimization_level']}, TF32 {'on' if settings['tf32'] else 'off'}, "
+        f"workspace {f'{workspace} MB' if workspace else 'a quarter of the free memory'}",
+        f"cache: {document['cache']}",
+    ]
+    if document["timing_cache"]:
+        lines.append(f"timing cache: {Path(document['timing_cache']).name}")
+    for graph in document["graphs"]:
+        lines.append(f"{graph['name']}: {graph['file']}, {graph['size_bytes'] / 1e6:.1f} MB, {graph['state']}")
+        lines.append(f"  plan {Path(graph['plan']).name}")
+        lines += [f"  {name} {_shape(sides)}" for name, sides in graph["inputs"].items()]
+        lines += [f"  {_finding(finding)}" for finding in graph["findings"]]
+    if document["linted"]:
+        lines.append(f"lint: {document['errors']} errors, {document['warnings']} warnings")
+    else:
+        lines.append("lint: left out, onnx is not installed: pip install 'sam-edge[export]'")
+    return "\n".join(lines)
+
+
+def _shape(sides: dict[str, list[int]]) -> str:
+    best = "x".join(map(str, sides["best"]))
+    if sides["least"] == sides["most"]:
+        return best
+    ends = zip(sides["least"], sides["most"], strict=True)
+    return "x".join(str(a) if a == b else f"{a}..{b}" for a, b in ends) + f", best {best}"
+
+
+def _finding(finding: dict[str, str]) -> str:
+    where = f"node {finding['node']} ({finding['operator']})" if finding["node"] else finding["operator"]
+    return f"{finding['severity']}: {where}: {finding['what']}; {finding['cure']}"
+
+
+def _outcome(item: Outcome) -> dict[str, Any]:
+    return {
+        "graph": item.name,
+        "plan": str(item.plan),
+        "size_bytes": item.size_bytes,
+        "built": bool(item.why),
+        "why": item.why,
+        "seconds": round(item.seconds, 3),
+    }
+
+
+def _done(outcomes: list[Outcome]) -> str:
+    lines = []
+    for item in outcomes:
+        how = f"built in {item.seconds:.0f} s ({item.why})" if item.why else "ready, it still fits"
+        lines.append(f"{item.name}: {how}, {item.size_bytes / 1e6:.1f} MB")
+    return "\n".join([*lines, f"plans are in {outcomes[0].plan.parent}"])

@@ -1,0 +1,116 @@
+"""What `sam-edge build` would do, on any machine: graphs, shapes, settings, cache paths, and the lint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sam_edge.bundle.folder import Bundle
+from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.shapes import ShapeRange
+from sam_edge.errors import BundleError, EngineError, MissingExtraError
+from sam_edge.host.machine import Machine
+from sam_edge.lazy import load
+from sam_edge.storage.cache import BlobCache
+
+from .plan_cache import PlanDevice, plan_folder, plan_path
+from .plans import Job, find_device, find_job_plan, job_key, timing_key
+
+NOWHERE = PlanDevice("", "", "", "", "", 0, "")
+
+
+def describe(
+    bundle: Bundle, engine: Engine, jobs: Sequence[Job], machine: Machine, device_name: str | None = None
+) -> dict[str, Any]:
+    """The whole dry run as JSON values, for `cuda` or `cuda.N`.
+
+    `device` is null with `no_device` saying why, where plans cannot be built; `linted` is false and there are
+    no `findings` where onnx, which the lint needs, is not installed.
+    """
+    device, why = _device(machine, device_name)
+    folder = plan_folder()
+    lints = [lint_job(job) for job in jobs]
+    graphs = [
+        _graph(bundle, job, device, folder) | {"findings": [asdict(finding) for finding in findings or ()]}
+        for job, findings in zip(jobs, lints, strict=True)
+    ]
+    found = [finding for graph in graphs for finding in graph["findings"]]
+    settings = {key: value for key, value in jobs[0].settings.document().items() if key != "shapes"}
+    return {
+        "model": str(bundle.path),
+        "name": bundle.manifest.name,
+        "engine": str(engine),
+        "device": None if device is None else asdict(device),
+        "no_device": why,
+        "settings": {"strongly_typed": True} | settings,
+        "cache": str(folder),
+        "timing_cache": None if device is None else str(BlobCache(folder).path(timing_key(device))),
+        "graphs": graphs,
+        "linted": None not in lints,
+        "errors": sum(finding["severity"] == "error" for finding in found),
+        "warnings": sum(finding["severity"] == "warning" for finding in found),
+    }
+
+
+def check_jobs(jobs: Sequence[Job]) -> list[str]:
+    """The lint's warnings about the jobs' graphs, none where onnx is not installed.
+
+    Raises:
+        BundleError: the lint found an error, which TensorRT may not see.
+    """
+    warnings = []
+    for job in jobs:
+        for finding in lint_job(job) or ():
+            if finding.severity == "error":
+                raise BundleError(f"{job.graph}: {finding}; sam-edge build --dry-run lists all of them")
+            warnings.append(f"{job.graph}: {finding}")
+    return warnings
+
+
+def lint_job(job: Job) -> list[Any] | None:
+    """The lint's findings about a job's graph; None where onnx is not installed, as on most devices."""
+    try:
+        lint = load("sam_edge.exporters.lint.tensorrt:lint")
+    except MissingExtraError:
+        return None
+    found: list[Any] = lint(job.graph, job.settings.shapes)
+    return found
+
+
+def _device(machine: Machine, name: str | None) -> tuple[PlanDevice | None, str | None]:
+    try:
+        return find_device(machine, name), None
+    except (EngineError, MissingExtraError) as error:
+        return None, str(error)
+
+
+def _graph(bundle: Bundle, job: Job, device: PlanDevice | None, folder: Path) -> dict[str, Any]:
+    path = plan_path(job.graph, job_key(job, device or NOWHERE), folder)
+    plan = str(path)
+    if device is None:
+        # The last part of the name stands for the device.
+        plan = f"{plan.rpartition('-')[0]}-DEVICE{path.suffix}"
+        state = "to be built on the device"
+    else:
+        found = find_job_plan(job, device, folder)
+        state = "ready" if isinstance(found, Path) else f"to be built: {found}"
+    parts = [job.graph, *job.graph.parent.glob(f"{job.graph.name}.*")]
+    return {
+        "name": job.name,
+        "file": job.graph.name,
+        "size_bytes": sum(part.stat().st_size for part in parts),
+        "inputs": {
+            spec.name: _shape(job.settings.shapes.get(spec.name), spec.shape)
+            for spec in bundle.manifest.graphs[job.name].inputs
+        },
+        "plan": plan,
+        "state": state,
+    }
+
+
+def _shape(chosen: ShapeRange | None, shape: tuple[int | str, ...]) -> dict[str, Any]:
+    """Least, best and most, which are one where the shape is fixed."""
+    sides = chosen or ShapeRange(*(tuple(int(side) for side in shape),) * 3)
+    return {"least": list(sides.least), "best": list(sides.best), "most": list(sides.most)}

@@ -1,0 +1,130 @@
+"""A model as a folder: graphs, their hashes, and what is known about them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from sam_edge.bundle.manifest import Engine, Manifest, dump, parse
+from sam_edge.errors import BundleError, OutputError
+from sam_edge.storage.files import sha256
+
+MANIFEST = "manifest.json"
+ASSETS = Path(str(files("sam_edge"))) / "assets"
+"""Where the models that ship inside the package live."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model folder that was read; its files are checked when they are used."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Path of one of the folder's files, after comparing its hash with the manifest's.
+
+        Raises:
+            BundleError: the file is missing, not listed, truncated or edited.
+        """
+        path = self.path / name
+        expected = self.manifest.files.get(name)
+        if expected is None or Path(name).name != name:
+            raise BundleError(f"{name} is not a file of the model in {self.path}")
+        if not path.is_file():
+            raise BundleError(f"{path} is missing; export the model again")
+        if sha256(path) != expected:
+            raise BundleError(f"{path} was edited or damaged after export; export the model again")
+        return path
+
+    def graph(self, name: str, engine: Engine | None = None) -> Path:
+        """Checked path of a graph's file, external weights included: the one for `engine`, or the source."""
+        graph = self.manifest.graphs.get(name)
+        if graph is None:
+            raise BundleError(f"the model in {self.path} has no {name} graph")
+        made = self.manifest.engines.get(engine.graphs_key, {}) if engine else {}
+        file = made.get(name, graph.file)
+        for extra in self.manifest.files:
+            if extra.startswith(f"{file}."):
+                self.file(extra)
+        return self.file(file)
+
+
+def find_bundle(name_or_path: str | Path) -> Bundle:
+    """Open a model folder, or a shipped model by its name.
+
+    Raises:
+        BundleError: neither a shipped model nor a folder with a sound manifest.
+    """
+    path = Path(name_or_path)
+    if not path.is_dir() and (ASSETS / str(name_or_path) / MANIFEST).is_file():
+        path = ASSETS / str(name_or_path)
+    try:
+        data = (path / MANIFEST).read_bytes()
+    except OSError as error:
+        shipped = ", ".join(sorted(folder.parent.name for folder in ASSETS.glob(f"*/{MANIFEST}")))
+        raise BundleError(
+            f"{name_or_path} is no model: neither a folder with a {MANIFEST} "
+            f"nor a shipped model ({shipped or 'none'})"
+        ) from error
+    bundle = Bundle(path, parse(data, str(path / MANIFEST)))
+    # Rare graphs are opened late: what is not there should not be found out in the middle of a stream.
+    for file in bundle.manifest.files:
+        if not (path / file).is_file():
+            raise BundleError(f"{path / file} is missing; export the model again")
+    return bundle
+
+
+def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bundle:
+    """Make the folder `target` out of the files in the folder `contents`, which are moved.
+
+    The folder appears whole or not at all; an older model at `target` is replaced, anything else there is
+    left alone. `manifest.files` is filled in from the files.
+
+    Raises:
+        OutputError: `target` holds something that is no model, or cannot be written.
+    """
+    target = Path(target)
+    check_target(target)
+    hashes = {file.name: sha256(file) for file in sorted(contents.iterdir())}
+    manifest = replace(manifest, files=hashes)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+            new, old = Path(folder) / "new", Path(folder) / "old"
+            new.mkdir()
+            for file in hashes:
+                shutil.move(contents / file, new / file)
+            (new / MANIFEST).write_bytes(dump(manifest))
+            if target.exists():
+                target.rename(old)
+            try:
+                new.rename(target)
+            except BaseException:
+                # Nothing may be lost, not even when Ctrl-C falls between the two renames.
+                if old.exists():
+                    old.rename(target)
+                raise
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    return Bundle(target, manifest)
+
+
+def check_target(target: str | Path) -> None:
+    """Raise OutputError unless `target` is free, an empty folder, or an older model, and not where we are.
+
+    Called before an export begins, so that nobody waits minutes for a refusal.
+    """
+    target = Path(target)
+    if target.resolve() == Path.cwd():
+        raise OutputError(
+            f"{target} is the folder you are in, which cannot be replaced: cd .. and name it from there"
+        )
+    if target.is_dir():
+        if any(target.iterdir()) and not (target / MANIFEST).is_file():
+            raise OutputError(f"{target} holds files that are no model; choose another --out")
+    elif target.exists():
+        raise OutputError(f"{target} is a file; choose another --out")

@@ -1,0 +1,244 @@
+"""What a model folder says about itself: `manifest.json`.
+
+family, checkpoint, geometry, preprocessing, the tensors of each graph, the hash of every file,
+the measured fidelity of every engine, and the hash of the manifest itself
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from sam_edge.errors import BundleError
+from sam_edge.geometry import InputSize
+from sam_edge.imaging.preprocess import Preprocess
+from sam_edge.tensors import TensorSpec
+
+FORMAT = 1
+"""Raised when a reader of the old format would misread the new one."""
+Precision = Literal["fp32", "fp16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+"""In which numbers an engine computes; fp16 keeps what float16 cannot hold in float32."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Which engine of a model: the graphs for a runtime, in one precision."""
+
+    runtime: str
+    """NAME:DEVICE, such as openvino:GPU; NAME where a runtime has no devices to choose from."""
+    precision: Precision = "fp32"
+
+    @property
+    def key(self) -> str:
+        """What its fidelity is listed under: two devices are two engines."""
+        return f"{self.runtime}-{self.precision}"
+
+    @property
+    def graphs_key(self) -> str:
+        """What its graphs are listed under: all devices of a runtime share them."""
+        return f"{self.name}-{self.precision}"
+
+    @property
+    def name(self) -> str:
+        """The runtime without its device."""
+        return self.runtime.partition(":")[0]
+
+    def __str__(self) -> str:
+        return f"{self.runtime} {self.precision}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One computation of the model, as a file of the folder."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Graphs for programs that read another tool's exports; `Segmenter` does not use them."""
+
+    files: Mapping[str, str]
+    """Graph -> file."""
+    fidelity: Mapping[str, float]
+    """Measured difference to the PyTorch model."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything known about a model folder but its weights."""
+
+    name: str
+    family: str
+    checkpoint_sha256: str
+    licence: str
+    input_size: InputSize
+    preprocess: Preprocess
+    graphs: Mapping[str, Graph]
+    """`encoder`, `decoder` and, where the family has them, `decoder_many` (more prompt slots) and `refine`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """File name -> hex SHA-256, filled in when the folder is written."""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Library -> version that made the folder."""
+    fidelity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Engine -> measured difference to the PyTorch model. A plain runtime's name is its fp32 engine."""
+    engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Engine -> graph -> file, for the graphs that were made for it; the others are those of `graphs`."""
+    raised: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Engine -> the nodes, as GRAPH/NODE, that had to be raised to float32 to pass the gate."""
+    interfaces: Mapping[str, Interface] = field(default_factory=dict)
+    """`official` or `samexporter` -> the graphs that look like theirs."""
+    input_cost: Mapping[str, float] = field(default_factory=dict)
+    """What an input of fixed sides costs and saves against the family's own: `square_mask_iou_mean`,
+    `square_mask_iou_p1`, `prompts`, `encoder_gflop`, `square_encoder_gflop`."""
+
+    @cached_property
+    def model_id(self) -> str:
+        """Tells two models apart, also two exports of one checkpoint: name and a hash of all the rest.
+
+        Engines made for a runtime, and what was measured, do not make it another model.
+        """
+        beside = [*self.engines.values(), *(interface.files for interface in self.interfaces.values())]
+        made = {file for graphs in beside for file in graphs.values()}
+        files = {
+            file: digest
+            for file, digest in self.files.items()
+            if not any(file == other or file.startswith(f"{other}.") for other in made)
+        }
+        core = replace(self, files=files, fidelity={}, engines={}, raised={}, interfaces={}, input_cost={})
+        return f"{self.name}-{hashlib.sha256(dump(core)).hexdigest()[:12]}"
+
+    def measured(self, engine: Engine) -> Mapping[str, float] | None:
+        """How far an engine is from the PyTorch model; None if nobody has measured it."""
+        found = self.fidelity.get(engine.key)
+        name, _, device = engine.runtime.partition(":")
+        if found is None and device.lower() == "cpu":
+            # Folders of the first exporters name no device: they were measured on the processor.
+            found = self.fidelity.get(f"{name}-{engine.precision}")
+            if found is None and engine.precision == "fp32":
+                found = self.fidelity.get(name)
+        return found
+
+
+def dump(manifest: Manifest) -> bytes:
+    """The manifest as UTF-8 JSON, sealed with a hash of itself."""
+    document = {
+        "format": FORMAT,
+        "name": manifest.name,
+        "family": manifest.family,
+        "checkpoint_sha256": manifest.checkpoint_sha256,
+        "licence": manifest.licence,
+        "input_size": _plain(manifest.input_size),
+        "preprocess": _plain(manifest.preprocess),
+        "graphs": {
+            name: {
+                "file": graph.file,
+                "inputs": [_plain(spec) for spec in graph.inputs],
+                "outputs": [_plain(spec) for spec in graph.outputs],
+            }
+            for name, graph in manifest.graphs.items()
+        },
+        "files": dict(manifest.files),
+        "tools": dict(manifest.tools),
+        "fidelity": {engine: dict(values) for engine, values in manifest.fidelity.items()},
+    }
+    if manifest.engines:
+        document["engines"] = {engine: dict(files) for engine, files in manifest.engines.items()}
+    if manifest.raised:
+        document["raised"] = {engine: list(nodes) for engine, nodes in manifest.raised.items()}
+    if manifest.interfaces:
+        document["interfaces"] = {
+            name: {"files": dict(interface.files), "fidelity": dict(interface.fidelity)}
+            for name, interface in manifest.interfaces.items()
+        }
+    if manifest.input_cost:
+        document["input_cost"] = dict(manifest.input_cost)
+    document["manifest_sha256"] = _seal(document)
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def parse(data: bytes, where: str) -> Manifest:
+    """Read what `dump` wrote; `where` names the file in messages.
+
+    Raises:
+        BundleError: no JSON, another format, an edited manifest, missing or mistyped entries.
+    """
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise BundleError(f"{where} is damaged: not JSON ({error}); export the model again") from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise BundleError(f"{where} is no model manifest; export the model again")
+    if document["format"] != FORMAT:
+        raise BundleError(
+            f"{where} has format {document['format']!r}, this version reads {FORMAT}; export the model again"
+        )
+    seal = document.pop("manifest_sha256", None)
+    if seal != _seal(document):
+        raise BundleError(f"{where} was edited or damaged after export; export the model again")
+    try:
+        return _manifest(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{where} lacks or misstates {error}; export the model again") from error
+
+
+def _manifest(document: dict[str, Any]) -> Manifest:
+    preprocess = document["preprocess"]
+    return Manifest(
+        name=str(document["name"]),
+        family=str(document["family"]),
+        checkpoint_sha256=str(document["checkpoint_sha256"]),
+        licence=str(document["licence"]),
+        input_size=_input_size(document["input_size"]),
+        preprocess=Preprocess(
+            mean=_triple(preprocess["mean"]),
+            std=_triple(preprocess["std"]),
+            resize=preprocess["resize"],
+        ),
+        graphs={
+            name: Graph(graph["file"], _specs(graph["inputs"]), _specs(graph["outputs"]))
+            for name, graph in document["graphs"].items()
+        },
+        files=document["files"],
+        tools=document["tools"],
+        fidelity=document["fidelity"],
+        engines=document.get("engines", {}),
+        raised=document.get("raised", {}),
+        interfaces={
+            name: Interface(item["files"], item["fidelity"])
+            for name, item in document.get("interfaces", {}).items()
+        },
+        input_cost=document.get("input_cost", {}),
+    )
+
+
+def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(item["name"], tuple(item["shape"]), str(item["dtype"])) for item in items)
+
+
+def _input_size(item: dict[str, Any]) -> InputSize:
+    fixed = item.get("fixed_wh")
+    return InputSize(**{**item, "fixed_wh": None if fixed is None else (int(fixed[0]), int(fixed[1]))})
+
+
+def _triple(values: list[float]) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A flat dataclass as a JSON object, tuples as lists."""
+    items = {item.name: getattr(value, item.name) for item in fields(value)}
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in items.items()}
+
+
+def _seal(document: dict[str, Any]) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,164 @@
+"""An exam that a model folder brings along: one picture, a few prompts, and what PyTorch answered at export.
+
+Only the answers are stored, and of them only some values. Picture and prompts are made anew, by arithmetic of
+integers, so that they are the same on every machine; the picture has the encoder's size, so that nothing is
+resized. Whoever changes what is asked raises VERSION: answers to other questions are then left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.bundle.folder import Bundle
+from sam_edge.bundle.manifest import Engine, Precision
+from sam_edge.errors import BundleError, FidelityError
+from sam_edge.fidelity.differences import Answer
+from sam_edge.fidelity.frames import Frames
+from sam_edge.fidelity.gate import LIMITS, Expected, Limits, judge, measure
+from sam_edge.geometry import InputSize
+from sam_edge.prompt import Prompt
+from sam_edge.segmenter import MASK_STRIDE, Segmenter
+from sam_edge.sessions.backends import OpenRuntime
+
+ANSWERS = "pytorch.npz"
+"""The file in a model folder."""
+VERSION = 1
+SIDE = 32
+"""Of logits, rows and columns that are kept, at most."""
+VALUES = 2048
+"""Of the embedding, about."""
+
+
+def exam_limits(precision: Precision) -> Limits:
+    """What an engine must keep in the exam; its masks have so few pixels that one weighs much.
+
+    Logits and embedding are judged as elsewhere, and are what shows a wrong engine here.
+    """
+    least = {"fp32": (0.995, 0.99, 0.9), "fp16": (0.98, 0.97, 0.7)}[precision]
+    mean, group, p1 = least
+    return replace(
+        LIMITS[precision], mask_iou_mean=mean, mask_iou_group=group, mask_iou_p1=p1, frame_mask_iou=group
+    )
+
+
+def exam_picture(size: InputSize) -> NDArray[np.uint8]:
+    """Waves, with a disc and a block on them; (H, W, 3), as large as the encoder's input."""
+    whole = (size.long_side, size.long_side * 3 // 4 // size.multiple * size.multiple)
+    width, height = (side // size.shrink for side in size.sides_wh or whole)
+    y, x = np.mgrid[:height, :width]
+    image = np.stack(
+        [np.abs((right * x + down * y) % 510 - 255) for right, down in ((3, 1), (2, 5), (7, 3))], axis=-1
+    )
+    disc = (x - width * 2 // 5) ** 2 + (y - height * 2 // 5) ** 2 < (height // 5) ** 2
+    block = (abs(x - width * 3 // 4) < width // 8) & (abs(y - height * 3 // 4) < height // 8)
+    image[disc] = image[disc] // 4 + (180, 40, 20)
+    image[block] = image[block] // 4 + (10, 90, 190)
+    return image.astype(np.uint8)
+
+
+def exam_input_wh(size: InputSize) -> tuple[int, int]:
+    """What the encoder sees of the picture: (width, height)."""
+    height, width = exam_picture(size).shape[:2]
+    return size.view((width, height)).input_wh
+
+
+def exam_questions(size: InputSize, max_points: int, *, takes_masks: bool) -> list[tuple[Prompt, bool | None]]:
+    """One prompt for every graph, with the number of masks that is asked for.
+
+    Args:
+        max_points: how many points the model takes beside a box.
+    """
+    image = exam_picture(size)
+    height, width = image.shape[:2]
+    point = (width * 2 // 5, height * 2 // 5)
+    box = (width * 5 // 8, height * 5 // 8, width * 7 // 8, height * 7 // 8)
+    order = range(max_points)
+    points = [((2 * i + 1) * width // (2 * max_points), (i * 7 % 11 + 1) * height // 12) for i in order]
+    asked: list[tuple[Prompt, bool | None]] = [
+        (Prompt.points([point]), None),
+        (Prompt.box(box), False),
+        (Prompt.points(points, [i % 3 != 2 for i in order], box=box), None),
+    ]
+    if takes_masks:
+        across, down = (side // MASK_STRIDE for side in size.view((width, height)).input_wh)
+        y, x = np.mgrid[:down, :across]
+        tent = (across // 4 - abs(x - across * 2 // 5) - abs(y - down * 2 // 5)) / 8
+        asked.append((Prompt.points([point], mask_logits=tent), None))
+    return asked
+
+
+def thin(expected: Expected) -> Expected:
+    """The same with no more values than an exam keeps."""
+    stride = -(-max(expected.answers[0].logits.shape) // SIDE)
+    # An odd step meets every column.
+    step = expected.embedding.size // VALUES | 1
+    return Expected(
+        expected.image,
+        expected.embedding.ravel()[::step],
+        [replace(answer, logits=answer.logits[:, ::stride, ::stride]) for answer in expected.answers],
+        logits_stride=stride,
+        embedding_stride=step,
+    )
+
+
+def write_exam(expected: Expected, folder: Path) -> None:
+    """Store the answers of `thin` in a model folder; the manifest lists them like any file."""
+    arrays: dict[str, Any] = {
+        "version": VERSION,
+        "strides": [expected.logits_stride, expected.embedding_stride],
+        "embedding": expected.embedding,
+    }
+    for index, answer in enumerate(expected.answers):
+        arrays |= {f"logits{index}": answer.logits, f"iou{index}": answer.iou}
+    np.savez_compressed(folder / ANSWERS, **arrays)
+
+
+def read_exam(bundle: Bundle, segmenter: Segmenter) -> Expected | None:
+    """What PyTorch said about the exam's picture; None where the folder does not know.
+
+    Args:
+        segmenter: any engine of the model.
+
+    Raises:
+        BundleError: the file is damaged, or holds something else.
+    """
+    if ANSWERS not in bundle.manifest.files:
+        return None
+    path = bundle.file(ANSWERS)
+    size = bundle.manifest.input_size
+    asked = exam_questions(size, segmenter.max_points, takes_masks=segmenter.takes_masks)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if stored["version"] != VERSION:
+                return None
+            answers = [
+                Answer(prompt, multimask, stored[f"logits{i}"], stored[f"iou{i}"])
+                for i, (prompt, multimask) in enumerate(asked)
+            ]
+            stride, step = (int(number) for number in stored["strides"])
+            return Expected(exam_picture(size), stored["embedding"], answers, stride, step)
+    except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+        raise BundleError(f"{path} holds no answers of PyTorch ({error}); export the model again") from error
+
+
+def sit_exam(bundle: Bundle, engine: Engine, opener: OpenRuntime) -> dict[str, float] | None:
+    """Measure an engine in the exam; None where the folder has no answers.
+
+    Raises:
+        FidelityError: it does not pass.
+    """
+    frames = Frames(opener)
+    with Segmenter(bundle, frames, engine=engine) as segmenter:
+        exam = read_exam(bundle, segmenter)
+        if exam is None:
+            return None
+        found = measure(segmenter, [exam], frames=frames)
+    if beyond := judge(found, engine.precision, exam_limits(engine.precision)):
+        raise FidelityError(f"{engine} answers otherwise than PyTorch did at export: {', '.join(beyond)}")
+    return found

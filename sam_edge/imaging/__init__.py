@@ -1,0 +1,1 @@
+"""Frames and images: layouts, resizing, reading, COCO run lengths."""

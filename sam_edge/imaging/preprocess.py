@@ -1,0 +1,19 @@
+"""How an image becomes the encoder's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the encoder's input."""
+
+    mean: tuple[float, float, float]
+    """Subtracted from each channel (RGB, 0..255)."""
+    std: tuple[float, float, float]
+    """Divides each channel (RGB, 0..255)."""
+    resize: Literal["antialias", "area", "bilinear"]
+    """`antialias`: Pillow's bilinear, as SAM was trained. `area`: OpenCV's INTER_AREA, faster. `bilinear`:
+    without antialiasing or rounding, as EfficientSAM was trained."""

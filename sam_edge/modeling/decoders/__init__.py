@@ -1,0 +1,1 @@
+"""Mask decoders of the SAM family: upstream's, and the forms that are exported."""

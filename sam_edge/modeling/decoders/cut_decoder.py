@@ -1,0 +1,148 @@
+"""SAM's mask decoder, cut where a device needs it.
+
+`EncoderWithPrepare` runs once a frame, `CutDecoder` once a prompt, `Refine` when a mask prompt changes what
+the image tokens start from. Together they compute exactly what `Sam.decode` computes, with less than half
+of its multiplications left in the part that runs at the rate of the prompts.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sam_edge.modeling.decoders.cut_attention import (
+    FirstImageToToken,
+    FirstTokenToImage,
+    ImageToToken,
+    TokenToImage,
+)
+from sam_edge.modeling.decoders.cut_masks import MaskHead
+from sam_edge.modeling.decoders.mask_decoder import OUTPUT_TOKENS
+from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.sam import Sam
+
+PREPARED = ("tokens", "keys", "values", "queries")
+"""Names of what `Prepare` gives, in order."""
+
+Prepared = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Prepare(nn.Module):
+    """Everything of the decoder that no point and no box changes.
+
+    Args:
+        grid: (h, w) of the embedding.
+    """
+
+    def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
+        super().__init__()
+        layer = sam.mask_decoder.transformer.steps()[0]
+        self.see = FirstTokenToImage(layer.cross_attn_token_to_image)
+        self.tell = FirstImageToToken(layer.cross_attn_image_to_token)
+        self.positions = nn.Buffer(sam.prompt_encoder.positions(grid)[None].detach())
+
+    def forward(self, embedding: Tensor, dense: Tensor) -> Prepared:
+        """Embedding (1, C, h, w) and dense prompt (1, C, h or 1, w or 1) -> what the decoder starts from.
+
+        Returns:
+            tokens (1, h*w, C); for the first layer keys (1, heads, c, h*w), values (1, heads, h*w, c) and
+            queries (1, h*w, heads*c).
+        """
+        tokens = (embedding + dense).flatten(2).transpose(1, 2)
+        positioned = tokens + self.positions
+        keys, values = self.see.prepare(positioned, tokens)
+        return tokens, keys, values, self.tell.prepare(positioned)
+
+
+class EncoderWithPrepare(nn.Module):
+    """Picture (1, 3, H, W) -> embedding (1, C, h, w) and what `Prepare` makes of it without a mask prompt."""
+
+    def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.encoder = folded(sam.image_encoder)
+        self.prepare = Prepare(sam, grid)
+        self.no_mask = nn.Buffer(sam.prompt_encoder.no_mask().detach())
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """`embedding` and the tensors that PREPARED names."""
+        embedding = self.encoder(image)
+        return (embedding, *self.prepare(embedding, self.no_mask))
+
+
+class Refine(nn.Module):
+    """Embedding (1, C, h, w) and an earlier mask's logits (1, 1, 4h, 4w) -> what `Prepare` gives."""
+
+    def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.prompts = sam.prompt_encoder
+        self.prepare = Prepare(sam, grid)
+
+    def forward(self, embedding: Tensor, mask_logits: Tensor) -> Prepared:
+        prepared: Prepared = self.prepare(embedding, self.prompts.mask(mask_logits))
+        return prepared
+
+
+class CutDecoder(nn.Module):
+    """Points and box corners in a fixed number of slots, on prepared tensors, to masks."""
+
+    def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.prompts = sam.prompt_encoder
+        self.decoder = sam.mask_decoder
+        transformer = sam.mask_decoder.transformer
+        self.first, self.second = transformer.steps()
+        self.see_first = FirstTokenToImage(self.first.cross_attn_token_to_image)
+        self.tell_first = FirstImageToToken(self.first.cross_attn_image_to_token)
+        self.see_second = TokenToImage(self.second.cross_attn_token_to_image)
+        self.tell_second = ImageToToken(self.second.cross_attn_image_to_token)
+        self.see_last = TokenToImage(transformer.final_attn_token_to_image)
+        self.norm_last = transformer.norm_final_attn
+        self.mask_head = MaskHead(sam.mask_decoder, grid)
+        self.positions = nn.Buffer(sam.prompt_encoder.positions(grid)[None].detach())
+
+    def forward(
+        self,
+        tokens: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        queries: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (1, 4, 4h, 4w) and predicted IoU (1, 4); index 0 is the single mask.
+
+        Args:
+            tokens, keys, values, queries: of `Prepare`.
+            point_coords: (1, S, 2), x and y in pixels of the encoder's input.
+            point_labels: (1, S): 1 foreground, 0 background, 2 and 3 box corners, -1 not a point, -2
+                empty slot, which changes nothing.
+        """
+        slots, hidden = self.prompts.slots(point_coords, point_labels)
+        prompt = self.decoder.with_outputs(slots)
+        bias = F.pad(hidden, (OUTPUT_TOKENS, 0))
+
+        x = self.first.among_tokens(prompt, prompt, bias, first=True)
+        x = self.first.norm2(x + self.see_first(x + prompt, keys, values))
+        x = self.first.alone(x)
+        told = self.tell_first(queries, x + prompt, x, bias)
+        image = self._renew(self.first.norm4, tokens, told)
+
+        positioned = image + self.positions
+        x = self.second.among_tokens(x, prompt, bias, first=False)
+        x = self.second.norm2(x + self.see_second(x + prompt, positioned, image))
+        x = self.second.alone(x)
+        told = self.tell_second(positioned, x + prompt, x, bias)
+        image = self._renew(self.second.norm4, image, told)
+
+        # Only the output tokens are read from here on.
+        x, prompt = x[:, :OUTPUT_TOKENS], prompt[:, :OUTPUT_TOKENS]
+        x = self.norm_last(x + self.see_last(x + prompt, image + self.positions, image))
+        logits = self.mask_head(image, self.decoder.filters(x))
+        return logits, self.decoder.iou_prediction_head(x[:, 0])
+
+    def _renew(self, norm: nn.Module, image: Tensor, told: Tensor) -> Tensor:
+        """Add and normalise as a map (1, h, w, C): onnxruntime fuses the two for three axes only, into an
+        operator that took five times as long on the CPU."""
+        renewed: Tensor = norm(image.reshape(1, *self.grid, -1) + told.reshape(1, *self.grid, -1))
+        return renewed.flatten(1, 2)

@@ -1,0 +1,1 @@
+"""Image encoders of the SAM family, one file each."""

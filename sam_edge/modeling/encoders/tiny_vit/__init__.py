@@ -1,0 +1,1 @@
+"""MobileSAM's image encoder, as trained and as exported."""

@@ -1,0 +1,1 @@
+"""The shipped model: a small convolutional SAM."""

@@ -1,0 +1,1 @@
+"""The port every engine keeps, the table of backends, and choosing one."""

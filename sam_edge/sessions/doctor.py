@@ -1,0 +1,231 @@
+"""What this machine has, what of it can be used, and what to install for the rest.
+
+Every probe may meet a broken library or driver; whatever it raises becomes one line of the report.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sam_edge.errors import SamEdgeError
+from sam_edge.host import nvidia_driver as driver
+from sam_edge.host.machine import Machine
+from sam_edge.lazy import load
+from sam_edge.sessions.backends import RUNTIMES, Entry, best_runtime
+from sam_edge.sessions.install import cure, hindrance, system_advice
+from sam_edge.storage.cache import cache_folder
+
+PACKAGES = {
+    "sam-edge": ("sam-edge",),
+    "numpy": ("numpy",),
+    "opencv": tuple(
+        f"opencv{contrib}-python{headless}" for headless in ("-headless", "") for contrib in ("", "-contrib")
+    ),
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "pycuda": ("pycuda",),
+    "cuda-python": ("cuda-bindings", "cuda-python"),
+    "torch": ("torch",),
+    "onnx": ("onnx",),
+}
+"""What we call a library -> the packages that bring it, the first one found counts."""
+MODULES = {"numpy": "numpy", "opencv": "cv2", "tensorrt": "tensorrt"}
+"""Libraries that are imported as well: a system may bring them without a package, or half of what they need."""
+INSTRUCTIONS = (
+    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
+    *("asimd", "asimddp", "i8mm", "sve"),
+)
+"""What decides how fast a processor multiplies."""
+
+JETPACKS = {
+    (35,): "5.1",
+    (36, 2): "6.0 preview",
+    (36, 3): "6.0",
+    (36, 4): "6.1 to 6.2",
+    (36, 5): "6.2",
+    (38, 2): "7.0",
+    (38, 4): "7.1",
+    (39,): "7.2",
+}
+"""Beginning of Jetson's Linux release -> JetPack."""
+
+
+@dataclass(frozen=True)
+class RuntimeReport:
+    """One runtime on this machine."""
+
+    name: str
+    library: str
+    version: str | None
+    """None: its library is not installed."""
+    score: int
+    """How well it suits this machine; 0 is not at all."""
+    on_request: bool
+    chosen: bool
+    """It is the one that runs when none is named."""
+    devices: tuple[str, ...]
+    """What can be used, such as cpu; the runtime's own name where it has no devices to choose from."""
+    problems: Mapping[str, str]
+    """What cannot be used -> why, and the cure."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the doctor found."""
+
+    machine: Machine
+    jetpack: str | None
+    cuda: str
+    """The driver in words, or why it cannot be used."""
+    versions: Mapping[str, str]
+    """Library -> version, of those that are here."""
+    runtimes: tuple[RuntimeReport, ...]
+    advice: tuple[str, ...]
+    """Drivers that would add a device."""
+    cache: str
+    """Folder of what was built for this machine."""
+    cache_bytes: int
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON takes it."""
+        found = asdict(self)
+        found["machine"]["cpu_flags"] = [flag for flag in INSTRUCTIONS if flag in self.machine.cpu_flags]
+        return found
+
+
+def examine(machine: Machine) -> Report:
+    """Look at everything. Imports the engines' libraries, so it takes seconds where there are many."""
+    folder = cache_folder("any").parent
+    return Report(
+        machine=machine,
+        jetpack=jetpack(machine.l4t),
+        cuda=_cuda(machine),
+        versions=_versions(),
+        runtimes=tuple(_runtime(name, entry, machine) for name, entry in RUNTIMES.items()),
+        advice=tuple(system_advice(machine)),
+        cache=str(folder),
+        cache_bytes=_size(folder),
+    )
+
+
+def jetpack(l4t: tuple[int, ...] | None) -> str | None:
+    """The JetPack that brings a release of Jetson's Linux, or None."""
+    found = (name for start, name in JETPACKS.items() if l4t is not None and l4t[: len(start)] == start)
+    return next(found, None)
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, whatever raised it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SamEdgeError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _runtime(name: str, entry: Entry, machine: Machine) -> RuntimeReport:
+    score = entry.score(machine)
+    installed = _is_installed(entry.library)
+    devices: tuple[str, ...] = ()
+    problems: dict[str, str] = {}
+    hindered = hindrance(entry.library, machine)
+    if hindered:
+        problems[name] = hindered
+    elif not installed:
+        problems[name] = f"not installed: {cure(entry.library, machine)}"
+    else:
+        answers = _ask(name, entry)
+        devices = tuple(device for device, problem in answers.items() if problem is None)
+        problems = {device: problem for device, problem in answers.items() if problem is not None}
+    return RuntimeReport(
+        name=name,
+        library=entry.library,
+        version=_version(entry.library) if installed else None,
+        score=score,
+        on_request=entry.on_request,
+        chosen=installed and name == best_runtime(machine),
+        devices=devices,
+        problems=problems,
+    )
+
+
+def _ask(name: str, entry: Entry) -> dict[str, str | None]:
+    """What the runtime can be called with (NAME or NAME:DEVICE) -> None, or why it does not work."""
+    try:
+        load(entry.where)
+        if entry.probe is None:
+            return {name: None}
+        probe: Callable[[], Mapping[str, str | None]] = load(entry.probe)
+        return {f"{name}:{device}": problem for device, problem in probe().items()}
+    except Exception as error:  # a broken library may raise anything
+        return {name: f"installed but broken: {in_one_line(error)}"}
+
+
+def _cuda(machine: Machine) -> str:
+    if not machine.cuda_nodes and machine.libcuda is None:
+        return "none"
+    try:
+        found = driver.probe()
+    except Exception as error:  # a broken driver library may raise anything
+        return in_one_line(error)
+    names = ", ".join(
+        f"{device.name} ({device.memory_mb} MB, compute capability {device.compute_capability})"
+        for device in found.devices
+    )
+    kernel = f"driver {machine.cuda_driver}, " if machine.cuda_driver else ""
+    return f"{names or 'no device'}; {kernel}CUDA up to {found.cuda}"
+
+
+def _versions() -> dict[str, str]:
+    found = {"linux": platform.release(), "python": platform.python_version()}
+    for name in PACKAGES:
+        answer = _version(name)
+        if answer is not None:
+            found[name] = answer
+    return found
+
+
+def _version(name: str) -> str | None:
+    """A library's version, and what is wrong if it cannot be imported; None if it is not here."""
+    packaged = next((found for found in map(_packaged, PACKAGES.get(name, (name,))) if found), None)
+    module = MODULES.get(name)
+    if module is None or not _is_installed(module):
+        return packaged
+    try:
+        own = str(load(f"{module}:__version__"))
+    except Exception as error:  # a broken library may raise anything
+        return f"{packaged or ''} broken ({in_one_line(error)})".lstrip()
+    return packaged or own
+
+
+def _packaged(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below `folder`; 0 if there is none."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(Path(where) / name).st_size
+            except OSError:
+                continue
+    return total

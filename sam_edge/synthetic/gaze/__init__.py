@@ -1,0 +1,1 @@
+"""Simulated gaze and clicks."""

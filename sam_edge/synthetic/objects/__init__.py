@@ -1,0 +1,1 @@
+"""The objects of a generated scene, and how they are drawn."""

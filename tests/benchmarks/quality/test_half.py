@@ -1,0 +1,46 @@
+"""Untrained weights, exported in float16."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'sam-edge[export]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
+
+from sam_edge.benchmarks.quality.half import main, table
+from sam_edge.fidelity.images import picture
+from sam_edge.imaging.image import write_image
+from sam_edge.modeling import families
+from tests.modeling.tiny_sam import TINY
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(families.FAMILIES, "tiny", TINY)
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, picture((128, 96)))
+    return str(tmp_path)
+
+
+def test_float16_is_held_against_pytorch(photos: str) -> None:
+    done = CliRunner().invoke(main, [photos, "--family", "tiny", "--limit", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert {"emulation-fp16", "onnxruntime:cpu-fp32", "onnxruntime:cpu-fp16"} == set(found)
+    # The float32 graphs are nearer to the model than any float16 engine is.
+    exact = found.pop("onnxruntime:cpu-fp32")
+    assert all(one["logits_rms"] > 10 * exact["logits_rms"] for one in found.values())
+    assert table("tiny", found).splitlines()[1].split()[:2] == [
+        "emulation-fp16",
+        f"{found['emulation-fp16']['mask_iou_mean']:.5f}",
+    ]
+
+
+def test_an_unknown_family_is_one_line(photos: str) -> None:
+    done = CliRunner().invoke(main, [photos, "--family", "magic"])
+    assert done.exit_code == 2
+    assert "'magic': choose one of" in done.output

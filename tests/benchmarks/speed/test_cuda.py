@@ -1,0 +1,97 @@
+"""The benchmark's logic, on the CPU through the same code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
+
+from sam_edge.benchmarks.speed import cuda
+from sam_edge.benchmarks.speed.cuda import VARIANTS, Timed, main, measure, table
+from sam_edge.bundle.folder import find_bundle
+from sam_edge.errors import BundleError, EngineError
+from sam_edge.host import nvidia_driver as driver
+from sam_edge.runtimes.onnxruntime import session as module
+from tests.host.machines import FakeDriver
+
+
+def test_every_variant_is_timed_and_answers_alike() -> None:
+    timings, refused = measure(find_bundle("nano"), (96, 64), 2, "cpu")
+    assert list(timings) == [variant.name for variant in VARIANTS]
+    assert refused == {}
+    for timing in timings.values():
+        assert 0 < timing.encoder_ms <= timing.encoder_p99_ms
+        assert 0 < timing.decoder_ms <= timing.decoder_p99_ms
+        assert timing.logits_difference == 0
+    assert all(name in table(timings, refused) for name in timings)
+
+
+def test_graphs_that_cannot_be_recorded_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module._open
+
+    def refuses(graph: Path, threads: int | None, device: str, *, replay: bool, **others: Any) -> Any:
+        if replay:
+            raise BundleError("some nodes are on the CPU")
+        return real(graph, threads, device, replay=False, **others)
+
+    monkeypatch.setattr(module, "_open", refuses)
+    monkeypatch.setattr(cuda, "VARIANTS", VARIANTS[1::2])
+    timings, refused = measure(find_bundle("nano"), (96, 64), 1, "cpu")
+    assert set(timings) == {"graphs off, resident on"}
+    assert set(refused) == {"graphs on, resident on"}
+    assert "not possible: some nodes are on the CPU" in table(timings, refused)
+
+
+def test_only_the_engine_is_timed() -> None:
+    class Doubling:
+        inputs = outputs = ()
+
+        def run(self, feeds: Any) -> Any:
+            return {name: value * 2 for name, value in feeds.items()}
+
+        def close(self) -> None:
+            raise EngineError("closed")
+
+    times: list[float] = []
+    engine = Timed(Doubling(), times)
+    np.testing.assert_array_equal(engine.run({"a": np.ones(2, np.float32)})["a"], [2, 2])
+    assert len(times) == 1
+    with pytest.raises(EngineError, match="closed"):
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no CUDA device"),
+        (["--device", "cpu", "--size", "12"], "--size '12' is not of the form WxH"),
+        (["--device", "cpu", "--size", "0x9"], "is not of the form WxH"),
+        (["--device", "cpu", "--model", "none"], "none is no model"),
+        (["--device", "cpu", "--precision", "fp16"], "has no fp16 engine"),
+    ],
+)
+def test_what_is_missing_is_one_line_and_code_2(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    real = driver.probe
+    monkeypatch.setattr(driver, "probe", lambda: real(FakeDriver(start=100)))
+    answer = CliRunner().invoke(main, arguments)
+    assert answer.exit_code == 2
+    assert answer.output.count("\n") == 1
+    assert message in answer.output
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "WARMUP", 0)
+    monkeypatch.setattr(cuda, "VARIANTS", VARIANTS[-1:])
+    answer = CliRunner().invoke(main, ["--device", "cpu", "--size", "96x64", "--rounds", "1", "--json"])
+    assert answer.exit_code == 0
+    document = json.loads(answer.output)
+    assert document["device"] == "cpu"
+    assert document["timings"]["graphs on, resident on"]["encoder_ms"] > 0

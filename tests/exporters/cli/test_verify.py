@@ -1,0 +1,274 @@
+"""`sam-edge verify` from the outside, and what a folder's verdicts do when it is opened."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from sam_edge.bundle.folder import Bundle, find_bundle
+from sam_edge.bundle.manifest import Engine
+from sam_edge.cli import main
+from sam_edge.cli.engine_line import engine_line
+from sam_edge.errors import FidelityError, InputError
+from sam_edge.exporters import engines
+from sam_edge.exporters.engines import Halved, find_halves, with_engine
+from sam_edge.exporters.verify import store
+from sam_edge.fidelity.images import picture
+from sam_edge.imaging.image import write_image
+from sam_edge.segmenter import load
+from sam_edge.sessions import backends as runtime
+from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.tensors import Arrays
+from tests.toy_model import toy_bundle, with_answers
+
+HALF = Engine("onnxruntime:cpu", "fp16")
+
+
+class Rounding(Wrapped):
+    """onnxruntime as hardware with float16 would be: it opens the rounding twin of every fp16 graph."""
+
+    twins = Path()
+    """Where those are that no manifest knows."""
+
+    def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
+        name = graph.name.replace(".rounding.fp16.", ".emulation.fp16.")
+        twin = graph.with_name(name)
+        twin = twin if twin.exists() else self.twins / name
+        super().__init__(find_runtime("onnxruntime:cpu")[1](twin, threads))
+
+
+class Shifting(Rounding):
+    """An engine whose masks lie half a pixel beside the object."""
+
+    def run(self, feeds: Arrays) -> Arrays:
+        answers = dict(super().run(feeds))
+        if "logits" in answers:
+            before = np.concatenate([answers["logits"][..., :1], answers["logits"][..., :-1]], -1)
+            answers["logits"] = (7 * answers["logits"] + before) / 8
+        return answers
+
+
+class Bending(Wrapped):
+    """onnxruntime, but for its Sqrt: a kernel that is wrong on one device."""
+
+    def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
+        model = onnx.load(graph)
+        for node in model.graph.node:
+            if node.op_type == "Sqrt":
+                node.op_type = "Neg"
+        with tempfile.TemporaryDirectory() as folder:
+            onnx.save(model, Path(folder) / graph.name)
+            super().__init__(find_runtime("onnxruntime:cpu")[1](Path(folder) / graph.name, threads))
+
+
+@pytest.fixture(autouse=True)
+def odd_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runtimes more, and onnxruntime as the best."""
+    best = runtime.RUNTIMES["onnxruntime"]
+    odd = replace(best, devices=(), default=None, on_request=True)
+    table = {
+        "onnxruntime": replace(best, score=lambda machine: 1000),
+        **{name: entry for name, entry in runtime.RUNTIMES.items() if name != "onnxruntime"},
+        "rounding": replace(odd, where="tests.exporters.cli.test_verify:Rounding", devices=("A", "B")),
+        "bending": replace(odd, where="tests.exporters.cli.test_verify:Bending"),
+        "shifting": replace(odd, where="tests.exporters.cli.test_verify:Shifting"),
+    }
+    monkeypatch.setattr(runtime, "RUNTIMES", table)
+    monkeypatch.setattr(engines, "RUNTIMES", table)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    write_image(tmp_path / "photos" / "a.png", picture((160, 120)))
+    write_image(tmp_path / "photos" / "b.png", picture((120, 160)))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Bundle:
+    return with_answers(toy_bundle(tmp_path))
+
+
+def with_halves(bundle: Bundle, halved: Halved, engine: Engine) -> Bundle:
+    """The bundle with fp16 graphs, stored."""
+    made: Bundle = with_engine(bundle, engine, halved.write(engine, bundle.path))
+    store(made)
+    return made
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, object]]]:
+    """Exit code, and the engines of the JSON by name."""
+    code = main(["verify", *arguments, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    return code, {f"{item['runtime']} {item['precision']}": item for item in document["engines"]}
+
+
+def test_good_engines_pass_and_the_folder_knows(
+    toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halved = find_halves(toy, [picture((160, 120))])
+    with_halves(toy, halved, HALF)
+    arguments = (str(toy.path), "--images", str(photos))
+    assert main(["verify", *arguments]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:3] == ["engine", "mask", "IoU"]
+    assert [line.split()[-2:] for line in table[1:]] == [["PyTorch", "pass"], ["ONNX", "pass"]]
+    manifest = find_bundle(toy.path).manifest
+    assert set(manifest.fidelity) == {"onnxruntime:cpu-fp32", "onnxruntime:cpu-fp16"}
+    assert manifest.fidelity["onnxruntime:cpu-fp16"]["pictures"] == 2
+    assert manifest.model_id == toy.manifest.model_id
+    assert engine_line(manifest, HALF).startswith("toy on onnxruntime:cpu fp16: mask IoU 0.99")
+    with load(toy.path) as segmenter:
+        assert segmenter.engine == HALF
+
+
+def test_a_wrong_engine_fails_is_stored_and_not_loaded(
+    toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (str(toy.path), "--images", str(photos), "--runtime", "shifting")
+    code, found = answer(capsys, *arguments, "--dry-run")
+    assert code == 1
+    assert find_bundle(toy.path).manifest.fidelity == {}
+    load(toy.path, runtime="shifting").close()
+    code, found = answer(capsys, *arguments, "--runtime", "onnxruntime")
+    assert code == 1
+    assert found["onnxruntime:cpu fp32"]["passed"]
+    assert not found["shifting fp32"]["passed"]
+    assert "shift_px" in str(found["shifting fp32"]["beyond"])
+    assert find_bundle(toy.path).manifest.fidelity["shifting-fp32"]["passed"] == 0
+    with pytest.raises(FidelityError, match="shifting fp32 failed sam-edge verify"):
+        load(toy.path, runtime="shifting")
+    assert main(["verify", *arguments]) == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_a_failing_half_is_mended_and_says_what_was_raised(
+    toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine("rounding:A", "fp16")
+    naive = Halved(
+        find_halves(toy, [picture((160, 120))]).sources, {name: frozenset() for name in toy.manifest.graphs}
+    )
+
+    def write(self: Halved, given: Engine, folder: Path, islands: object = None) -> dict[str, str]:
+        """Twins beside the graphs, for the runtime that has no float16 of its own."""
+        kept(self, engines.EMULATION, folder)
+        files: dict[str, str] = kept(self, given, folder)
+        return files
+
+    kept = Halved.write
+    monkeypatch.setattr(Halved, "write", write)
+    monkeypatch.setattr(Rounding, "twins", toy.path)
+    made = with_engine(toy, engine, naive.write(engine, toy.path))
+    twins = {path.name: "0" for path in toy.path.glob("*.emulation.*")}
+    store(made)
+    # The ranges give nothing away: only the gate knows.
+    monkeypatch.setattr(engines, "find_halves", lambda bundle, images: naive)
+    arguments = (str(toy.path), "--images", str(photos), "--runtime", "rounding", "--precision", "fp16")
+    code, found = answer(capsys, *arguments, "--no-repair")
+    assert code == 1
+    assert "mask_iou_mean" in str(found["rounding:A fp16"]["beyond"])
+    before = {path.name: path.read_bytes() for path in toy.path.glob("*.rounding.*")}
+    code, found = answer(capsys, *arguments)
+    assert code == 0
+    raised = found["rounding:A fp16"]["raised"]
+    assert isinstance(raised, list)
+    assert {"decoder/toy_dx2", "decoder/toy_dy2"} <= set(raised)
+    mended = find_bundle(toy.path)
+    assert list(mended.manifest.raised["rounding-fp16"]) == raised
+    assert mended.manifest.fidelity["rounding:A-fp16"]["passed"] == 1
+    graph = mended.graph("decoder", engine)
+    assert not graph.is_symlink()
+    assert graph.read_bytes() != before[graph.name]
+    assert mended.manifest.model_id == toy.manifest.model_id
+    # Only what the model is made of comes into its folder.
+    assert {path.name for path in mended.path.iterdir()} == {"manifest.json", *mended.manifest.files, *twins}
+
+
+def test_a_wrong_kernel_is_named(toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = answer(capsys, str(toy.path), "--images", str(photos), "--runtime", "bending")
+    assert code == 1
+    assert found["bending fp32"]["departs_at"] == "decoder/toy_distance (Sqrt)"
+    code, found = answer(capsys, str(toy.path), "--images", str(photos), "--runtime", "onnxruntime")
+    assert code == 0
+    assert found["onnxruntime:cpu fp32"]["departs_at"] is None
+
+
+def test_devices_are_engines_of_their_own(
+    toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (str(toy.path), "--images", str(photos), "--limit", "1")
+    assert main(["verify", *arguments, "--runtime", "rounding:A", "--no-repair"]) == 0
+    manifest = find_bundle(toy.path).manifest
+    assert set(manifest.fidelity) == {"rounding:A-fp32"}
+    assert "mask IoU" in engine_line(manifest, Engine("rounding:A"))
+    assert engine_line(manifest, Engine("rounding:B")).endswith("not verified here; run sam-edge verify")
+
+
+def test_the_shipped_model_is_not_written_to() -> None:
+    assert not store(find_bundle("nano"))
+
+
+def test_folders_of_the_first_exporter_are_understood() -> None:
+    manifest = replace(find_bundle("nano").manifest, fidelity={"onnxruntime": {"mask_disagreement": 0.001}})
+    assert "mask IoU 0.9990 against PyTorch" in engine_line(manifest, Engine("onnxruntime:cpu"))
+    assert manifest.measured(HALF) is None
+
+
+def test_fp16_that_is_not_there_says_how_to_make_it(toy: Bundle) -> None:
+    with pytest.raises(InputError, match="--target onnxruntime --precision fp16"):
+        load(toy.path, runtime="onnxruntime", precision="fp16")
+
+
+def test_a_failed_half_falls_back_to_float32(toy: Bundle) -> None:
+    halved = find_halves(toy, [picture((160, 120))])
+    made = with_halves(toy, halved, HALF)
+    store(replace(made, manifest=replace(made.manifest, fidelity={HALF.key: {"passed": 0.0}})))
+    with load(toy.path, runtime="onnxruntime") as segmenter:
+        assert segmenter.engine == Engine("onnxruntime:cpu")
+    with pytest.raises(FidelityError):
+        load(toy.path, runtime="onnxruntime", precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere",), "nowhere is no model"),
+        (("nano", "--runtime", "tpu"), "unknown runtime 'tpu'"),
+        (("nano", "--runtime", "rounding:C"), "has no device 'C'"),
+        (("nano", "--precision", "fp16"), "has no fp16 engine"),
+        (("nano", "--precision", "int3"), "--precision"),
+        (("nano", "--images", "nowhere"), "no folder"),
+        (("nano", "--images", "."), "holds no pictures"),
+        (("nano", "--limit", "0"), "--limit"),
+        ((), "DIR"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_an_unreadable_picture_is_named(toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "c.png").write_bytes(b"no picture")
+    assert main(["verify", str(toy.path), "--images", str(photos)]) == 2
+    assert "c.png" in capsys.readouterr().err

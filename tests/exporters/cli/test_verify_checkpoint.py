@@ -1,0 +1,71 @@
+"""`sam-edge verify --checkpoint`: where an engine departs is only shown by a trusted runtime that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sam_edge.bundle.folder import Bundle
+from sam_edge.bundle.manifest import Engine, Manifest
+from sam_edge.exporters import verify as module
+from sam_edge.exporters.verify import Verdict, verify
+from sam_edge.fidelity.gate import Expected, Steps, ask
+from sam_edge.fidelity.images import picture
+from sam_edge.segmenter import load
+from sam_edge.sessions import backends as runtime
+from tests.toy_model import toy_bundle
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """A model with two runtimes that are wrong, and a PyTorch that answers as its graphs do."""
+    bundle = toy_bundle(tmp_path)
+    plain = replace(runtime.RUNTIMES["onnxruntime"], devices=(), default=None, on_request=True)
+    table = {
+        **runtime.RUNTIMES,
+        "bending": replace(plain, where="tests.exporters.cli.test_verify:Bending"),
+        "shifting": replace(plain, where="tests.exporters.cli.test_verify:Shifting"),
+    }
+    monkeypatch.setattr(runtime, "RUNTIMES", table)
+
+    def from_checkpoint(
+        checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps
+    ) -> list[Expected]:
+        with load(bundle.path, runtime="onnxruntime:cpu") as segmenter:
+            expected: list[Expected] = ask(segmenter, images, each)
+        return expected
+
+    monkeypatch.setattr(module, "load", lambda where: {module.FROM_CHECKPOINT: from_checkpoint}[where])
+    return bundle
+
+
+def judged(bundle: Bundle, name: str) -> Verdict:
+    (verdict,), _ = verify(bundle, [Engine(name)], [picture((160, 120))], checkpoint=Path("toy.pt"))
+    assert not verdict.passed
+    assert verdict.against == "PyTorch"
+    return verdict
+
+
+def test_a_wrong_kernel_is_named_if_the_trusted_runtime_agrees_with_pytorch(toy: Bundle) -> None:
+    assert judged(toy, "bending").departs_at == "decoder/toy_distance (Sqrt)"
+
+
+def test_a_wrong_trusted_runtime_shows_no_other_where_it_departs(
+    toy: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRUSTED", "bending")
+    monkeypatch.setattr(module, "TRUSTED_ENGINE", Engine("bending"))
+    # The other computes what would be named as the graph says.
+    assert judged(toy, "shifting").departs_at is None
+
+
+def test_the_trusted_runtime_is_not_compared_with_itself(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TRUSTED", "bending")
+    monkeypatch.setattr(module, "TRUSTED_ENGINE", Engine("bending"))
+    monkeypatch.setattr(module, "_first_departure", lambda *_: pytest.fail("compared with itself"))
+    assert judged(toy, "bending").departs_at is None

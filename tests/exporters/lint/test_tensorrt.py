@@ -1,0 +1,288 @@
+"""Each rule of the lint on a graph that breaks it, and NVIDIA's own builder on the same graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from sam_edge.bundle.folder import find_bundle
+from sam_edge.bundle.manifest import Engine
+from sam_edge.errors import BundleError, SamEdgeError
+from sam_edge.exporters.lint.operators import ADDED_LATER, OPERATORS
+from sam_edge.exporters.lint.tensorrt import Finding, check_engine, lint, lint_model
+from sam_edge.runtimes.tensorrt.build import build_plan
+from sam_edge.runtimes.tensorrt.settings import BuilderSettings
+from tests.exporters.lint import graphs
+from tests.exporters.lint.graphs import FLOAT, HALF, INT64, graph, node
+
+HERE = Path()
+S8, U8 = (np.array(0, kind) for kind in (np.int8, np.uint8))
+SM86 = BuilderSettings(compute_capability="8.6")
+
+
+class Case(NamedTuple):
+    """A graph, what the lint says, and what TensorRT for RTX (newer than 10.3) does with it."""
+
+    model: onnx.ModelProto
+    says: str
+    """Beginning and a part of the first finding, separated by "...". "": nothing."""
+    nvidia: str
+    """A part of the builder's refusal. "": it builds."""
+
+
+def _channels(count: int, kind: type[np.generic]) -> Any:
+    return np.full(count, 0.05 if kind == np.float32 else 0, kind)
+
+
+CASES = {
+    "plain": Case(graphs.one("Relu"), "", ""),
+    "old opset": Case(graphs.one("Relu", 17), "error: graph: its opset is 17...18 to 20", ""),
+    "new opset": Case(graphs.one("Relu", 21), "error: graph: its opset is 21", ""),
+    "signed": Case(graphs.quantized_linear(S8), "", ""),
+    "asymmetric": Case(
+        graphs.quantized_linear(np.array(3, np.int8)),
+        "error: node the QuantizeLinear (QuantizeLinear): its zero point zero is 3...zero point 0",
+        "Non-zero zero point",
+    ),
+    "unsigned": Case(
+        graphs.quantized_linear(U8),
+        "error: node the QuantizeLinear (QuantizeLinear): its quantized type is uint8...clipped silently",
+        "clips half the range",
+    ),
+    "unsigned, asymmetric": Case(
+        graphs.quantized_linear(np.array(128, np.uint8)), "error: node the Quant...uint8", "Non-zero zero point"
+    ),
+    "unsigned unsaid": Case(graphs.quantized_linear(None), "error: node the QuantizeLinear...uint8", ""),
+    "int32 bias": Case(
+        graphs.quantized_linear(S8, bias=True),
+        "error: node the bias (DequantizeLinear): it dequantizes an int32 bias",
+        "the bias (DequantizeLinear)",
+    ),
+    "activation per channel": Case(
+        graphs.quantized_linear(_channels(16, np.int8), _channels(16, np.float32), axis=1),
+        "error: node the QuantizeLinear (QuantizeLinear): it quantizes an activation with 16 scales",
+        "",
+    ),
+    "computed scale": Case(
+        graphs.computed_scale(), "error: node the QuantizeLinear...its scale scale is no constant", ""
+    ),
+    "negative scale": Case(
+        graphs.quantized_linear(S8, np.array(-0.1, np.float32)),
+        "error: node the QuantizeLinear...not positive and finite",
+        "must all be positive",
+    ),
+    "infinite scale": Case(
+        graphs.quantized_linear(S8, np.array(np.inf, np.float32)), "error: ...not positive and finite", ""
+    ),
+    "weights along the wrong axis": Case(
+        graphs.quantized_linear(S8, weight_axis=0),
+        "warning: node weights (DequantizeLinear): its scales lie along axis 0...along axis 1",
+        "",
+    ),
+    "attention": Case(
+        graphs.attention(FLOAT),
+        "error: node the Attention (Attention): read from TensorRT 10.14 on...decompose",
+        "Attention operation was not supported",
+    ),
+    "half attention": Case(graphs.attention(HALF), "error: node the Attention (Attention): read", ""),
+    "antialias": Case(
+        graphs.resize(mode="linear", antialias=1),
+        "error: node the Resize (Resize): it antialiases",
+        "the Resize (Resize)",
+    ),
+    "cubic": Case(graphs.resize(mode="cubic"), "warning: node the Resize (Resize): it is cubic...verify", ""),
+    "coordinates": Case(
+        graphs.resize(mode="linear", coordinate_transformation_mode="half_pixel_symmetric"),
+        "error: node the Resize...its coordinates is half_pixel_symmetric",
+        "the Resize (Resize)",
+    ),
+    "linear": Case(graphs.resize(mode="linear"), "", ""),
+    "many largest": Case(
+        graphs.top_k(5000, 4000), "error: node the TopK (TopK): its k is 4000...limit is 3839", "maximum value"
+    ),
+    "as many largest as go": Case(graphs.top_k(5000, 3839), "", ""),
+    "unsorted": Case(graphs.top_k(5000, 10, sorted=0), "error: node the TopK (TopK): sorted is 0", ""),
+    "size from a float input": Case(
+        graphs.size_from_input(FLOAT),
+        "error: node the Resize (Resize): the size...from the values of orig_im_size",
+        "the Resize (Resize)",
+    ),
+    "size from an integer input": Case(
+        graphs.size_from_input(INT64), "error: node the Resize...orig_im_size", "no optimization profile"
+    ),
+    "size from values": Case(
+        graphs.reshape_by_values(), "error: node the Reshape...from the values of x", "the Reshape (Reshape)"
+    ),
+    "half layer norm": Case(
+        graphs.layer_norm(HALF), "warning: node the LayerNormalization...squares in float16", ""
+    ),
+    "layer norm in an island": Case(graphs.layer_norm(HALF, island=True), "", ""),
+    "layer norm": Case(graphs.layer_norm(FLOAT), "", ""),
+    "layer norm's mean": Case(
+        graphs.layer_norm(FLOAT, outputs="y mean"),
+        "error: node the LayerNormalization...only its first output is read, not mean",
+        "the LayerNormalization (LayerNormalization)",
+    ),
+    "half variance": Case(graphs.squares_mean(HALF), "warning: node the ReduceMean...squares in float16", ""),
+    "variance": Case(graphs.squares_mean(FLOAT), "", ""),
+    "non-zero": Case(
+        graphs.alone("NonZero", kind=INT64),
+        "error: node the NonZero (NonZero): its output is as large as",
+        "NonZero",
+    ),
+    "unknown operator": Case(
+        graphs.alone("Det"), "error: node the Det (Det): TensorRT's parser does not know it", "the Det (Det)"
+    ),
+    "foreign operator": Case(
+        graphs.foreign(),
+        "error: node the FastGelu (FastGelu): operator of the domain com.m",
+        "Plugin not found",
+    ),
+    "double": Case(graphs.product(TensorProto.DOUBLE), "warning: graph: the weights w are float64", ""),
+    "product of integers": Case(
+        graphs.product(INT64), "error: node the MatMul (MatMul): its input x is int64...takes floats", "INT64"
+    ),
+    "bytes": Case(graphs.looked_up(TensorProto.UINT8), "error: node the Gather...its input w is uint8", "type"),
+    "short integers": Case(
+        graphs.looked_up(TensorProto.INT16), "error: node the Gather...its input w is int16", "initializer: w"
+    ),
+    "largest, and where": Case(graphs.pooled(), "error: node the MaxPool...not where", "the MaxPool (MaxPool)"),
+    "added up": Case(graphs.added_up(), "error: node the ScatterND...its reduction is add", "the ScatterND"),
+    "integer exponent": Case(graphs.integer_power(), "error: node the Pow (Pow): its exponent e is an int", ""),
+    "free dimension": Case(
+        graphs.free(), "error: graph: input x has free dimensions (n)...--input WxH", "no optimization profile"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_lint_names_node_and_cure(name: str) -> None:
+    found = [str(finding) for finding in lint_model(CASES[name].model, HERE)]
+    if not CASES[name].says:
+        assert found == []
+        return
+    begin, _, part = CASES[name].says.partition("...")
+    assert any(text.startswith(begin) and part in text for text in found), found
+    assert found == sorted(found, key=lambda text: text.split(":")[0])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nvidias_builder_agrees(name: str, rtx: Any, tmp_path: Path) -> None:
+    path = tmp_path / "small.onnx"
+    onnx.save(CASES[name].model, path)
+    if CASES[name].nvidia:
+        with pytest.raises(SamEdgeError) as refusal:
+            build_plan(rtx, path, SM86, workspace_mb=256)
+        assert CASES[name].nvidia in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+        # Whatever NVIDIA's builder refuses, the lint must have called an error.
+        assert CASES[name].says.startswith("error")
+    else:
+        assert len(build_plan(rtx, path, SM86, workspace_mb=256).plan) > 1000
+
+
+def test_the_table_holds_nothing_the_parser_has_forgotten(rtx: Any) -> None:
+    log = rtx.Logger(rtx.Logger.ERROR)
+    network = rtx.Builder(log).create_network(0)
+    parser = rtx.OnnxParser(network, log)
+    assert {name for name in OPERATORS if not parser.supports_operator(name)} == {"DeformConv"}
+    assert all(parser.supports_operator(name) for name in ADDED_LATER)
+    assert not set(ADDED_LATER) & set(OPERATORS)
+
+
+def test_every_operator_of_the_table_is_onnxs_own() -> None:
+    assert {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain} >= set(OPERATORS)
+
+
+def test_a_profile_makes_free_dimensions_good() -> None:
+    assert lint_model(graphs.free(), HERE, profiled=["x"]) == []
+
+
+def test_the_sizes_that_a_model_leaves_free_are_no_finding() -> None:
+    assert check_engine(find_bundle("nano"), Engine("tensorrt")) == []
+
+
+def test_what_is_computed_from_shapes_is_no_finding() -> None:
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Gather", "shape zero", "rows", axis=0),
+        node("Concat", "rows minus", "target", axis=0),
+        node("Reshape", "x target", "y"),
+    ]
+    constants = {"zero": np.array([0]), "minus": np.array([-1])}
+    model = graph(nodes, {"x": (FLOAT, (4, 2, 8))}, {"y": (FLOAT, None)}, constants)
+    assert lint_model(model, HERE) == []
+
+
+def test_branches_are_looked_into() -> None:
+    inner = helper.make_graph(
+        [node("Det", "x", "d")], "inner", [], [helper.make_tensor_value_info("d", FLOAT, ())]
+    )
+    nodes = [node("If", "choice", "y", then_branch=inner, else_branch=inner)]
+    inputs = {"x": (FLOAT, (4, 4)), "choice": (TensorProto.BOOL, ())}
+    found = lint_model(graph(nodes, inputs, {"y": (FLOAT, ())}), HERE)
+    assert {finding.operator for finding in found} == {"Det"}
+
+
+def test_a_node_without_a_name_is_named_by_what_it_makes() -> None:
+    model = graphs.one("Relu")
+    model.graph.node[0].op_type = "Det"
+    model.graph.node[0].name = ""
+    assert "node that makes y (Det)" in str(lint_model(model, HERE)[0])
+
+
+def _external(folder: Path) -> Path:
+    model = graphs.quantized_linear(np.array(3, np.int8))
+    path = folder / "big.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="big.onnx.data", size_threshold=0)
+    return path
+
+
+def test_external_weights(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    data = tmp_path / "big.onnx.data"
+    # The zero point is read although it lies beside the graph.
+    assert "its zero point zero is 3" in str(lint(path)[0])
+    data.write_bytes(data.read_bytes()[:-1])
+    assert any("end after" in str(finding) for finding in lint(path))
+    data.unlink()
+    found = [str(finding) for finding in lint(path)]
+    assert any("its weights in big.onnx.data are missing" in text for text in found)
+
+
+def test_weights_outside_the_folder_are_not_looked_for(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        tensor.external_data[0].value = "../big.onnx.data"
+    assert any("outside the model folder" in str(finding) for finding in lint_model(model, tmp_path))
+
+
+def test_a_file_that_is_no_onnx(tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
+    with pytest.raises(BundleError, match="cannot read"):
+        lint(path)
+    path.write_bytes(b"no graph at all" * 9)
+    with pytest.raises(BundleError, match="no ONNX graph"):
+        lint(path)
+
+
+def test_types_that_contradict_each_other() -> None:
+    model = graphs.one("Relu")
+    model.graph.output[0].type.tensor_type.elem_type = INT64
+    (finding,) = lint_model(model, HERE)
+    assert isinstance(finding, Finding)
+    assert "not valid ONNX" in finding.what
+
+
+@given(zero=st.integers(-128, 127))
+def test_only_zero_is_symmetric(zero: int) -> None:
+    found = lint_model(graphs.quantized_linear(np.array(zero, np.int8)), HERE)
+    assert bool(found) == (zero != 0)

@@ -1,0 +1,53 @@
+"""Engines that are wrong on purpose, and what the gate says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from sam_edge.bundle.folder import Bundle
+from sam_edge.bundle.manifest import Engine, Precision
+from sam_edge.errors import FidelityError
+from sam_edge.fidelity import gate
+from sam_edge.fidelity.gate import Expected
+from sam_edge.segmenter import Segmenter
+from sam_edge.sessions.backends import OpenRuntime, Runtime
+from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.tensors import Arrays
+
+Change = Callable[[dict[str, np.ndarray]], None]
+
+
+class Broken(Wrapped):
+    """An engine whose feeds and answers are spoilt on the way."""
+
+    def __init__(self, engine: Runtime, spoil_feeds: Change, spoil_answers: Change) -> None:
+        super().__init__(engine)
+        self._spoil_feeds, self._spoil_answers = spoil_feeds, spoil_answers
+
+    def run(self, feeds: Arrays) -> Arrays:
+        given = {name: np.array(value) for name, value in feeds.items()}
+        self._spoil_feeds(given)
+        answers = dict(super().run(given))
+        self._spoil_answers(answers)
+        return answers
+
+
+def nothing(arrays: dict[str, np.ndarray]) -> None:
+    """Spoils nothing."""
+
+
+def judged(
+    bundle: Bundle, opener: OpenRuntime, expected: Sequence[Expected], precision: Precision = "fp16"
+) -> list[str]:
+    """What the limits, by default fp16's, the wider ones, say against an engine."""
+    with Segmenter(bundle, opener) as segmenter:
+        found = gate.measure(segmenter, expected)
+    beyond: list[str] = gate.judge(found, precision)
+    if beyond:
+        with pytest.raises(FidelityError, match="differs from the model"):
+            gate.check(found, Engine("broken", precision))
+        assert gate.result(found, precision, against_onnx=True)["passed"] == 0
+    return beyond

@@ -1,0 +1,299 @@
+"""A GPU that is a queue: CudaApi on the processor's memory.
+
+What is put on a stream waits there until somebody waits for it, and urgent streams go first; so whoever reads
+or overwrites memory too early is found out. Memory that is not allocated any more cannot be touched.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Condition, local
+from typing import Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.runtimes.cuda.api import (
+    Arguments,
+    CopyKind,
+    CudaApi,
+    CudaDevice,
+    HostMemory,
+    Size3,
+    fail,
+    fail_memory,
+    fail_pinned,
+)
+from tests.runtimes.cuda.host_kernels import compile_for_host
+
+GARBAGE = 0xCD
+INVALID_CONTEXT = 201
+ILLEGAL_ADDRESS = 700
+CAPTURE_BROKEN = 901
+Work = Callable[[], None]
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def on_device(method: Callable[Concatenate[SimulatedCuda, P], T]) -> Callable[Concatenate[SimulatedCuda, P], T]:
+    """Refuse threads that have not made the device their own: a real one fails there, or another answers."""
+
+    def checked(self: SimulatedCuda, /, *arguments: P.args, **named: P.kwargs) -> T:
+        if not getattr(self._thread, "entered", False):
+            fail(INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", f"calling {method.__name__}")
+        return method(self, *arguments, **named)
+
+    return checked
+
+
+@dataclass
+class Stream:
+    """Work in order, and the graph being recorded, if one is."""
+
+    urgent: bool
+    queue: deque[Work] = field(default_factory=deque)
+    recording: list[Work] | None = None
+    broken: bool = False
+    held: bool = False
+
+
+class SimulatedCuda:
+    """One GPU with `total` bytes of memory."""
+
+    def __init__(self, total: int = 1 << 30, integrated: bool = False) -> None:
+        self.device = CudaDevice(0, "Simulated", (8, 7), 8, integrated, can_map_host=True)
+        self.cuda_version = "12.6"
+        self.dlpack_device = (1, 0)
+        self.total = total
+        self.log: list[str] = []
+        self.sleeping: dict[int, bool] = {}
+        self._thread = local()
+        self._device: dict[int, NDArray[np.uint8]] = {}
+        self._host: dict[int, NDArray[np.uint8]] = {}
+        self._streams: dict[int, Stream] = {}
+        self._happened: dict[int, bool] = {}
+        self._graphs: dict[int, list[Work]] = {}
+        self._kernels: dict[int, Callable[..., None]] = {}
+        self._next = 1
+        self._clock = Condition()
+        self.enter()
+
+    # What tests ask
+
+    @property
+    def used(self) -> int:
+        """Bytes of device memory in use."""
+        return sum(buffer.size for buffer in self._device.values() if id(buffer) not in self._mapped())
+
+    @property
+    def handles(self) -> int:
+        """Streams, events, graphs and pinned buffers that nobody gave back."""
+        return len(self._streams) + len(self._happened) + len(self._graphs) + len(self._host)
+
+    @property
+    def kernels(self) -> int:
+        """How often a kernel was asked for; on a device it stays for good."""
+        return len(self._kernels)
+
+    def streams(self, urgent: bool) -> list[int]:
+        return [handle for handle, stream in self._streams.items() if stream.urgent == urgent]
+
+    def hold(self, handle: int, held: bool = True) -> None:
+        """Let a stream's work wait, as if kernels of others filled the device."""
+        with self._clock:
+            self._streams[handle].held = held
+            self._clock.notify_all()
+
+    def enqueue(self, handle: int, label: str, work: Work) -> None:
+        """Put work on a stream, or into the graph that is being recorded of it."""
+
+        def logged() -> None:
+            self.log.append(label)
+            work()
+
+        with self._clock:
+            stream = self._streams[handle]
+            (stream.queue if stream.recording is None else stream.recording).append(logged)
+
+    def break_capture(self, handle: int) -> bool:
+        """What a layer does that waits for the device: True if the stream was being recorded."""
+        stream = self._streams[handle]
+        stream.broken = stream.recording is not None
+        return stream.broken
+
+    def bytes_at(self, address: int, size: int, where: str = "device") -> NDArray[np.uint8]:
+        """Memory that has to be allocated there."""
+        memory = self._device if where == "device" else self._host
+        starts = sorted(memory)
+        index = bisect_right(starts, address) - 1
+        if index < 0 or address + size > starts[index] + memory[starts[index]].size:
+            fail(ILLEGAL_ADDRESS, "cudaErrorIllegalAddress", "using memory")
+        offset = address - starts[index]
+        return memory[starts[index]][offset : offset + size]
+
+    # CudaApi
+
+    def enter(self) -> None:
+        self._thread.entered = True
+
+    @on_device
+    def memory(self) -> tuple[int, int]:
+        return self.total - self.used, self.total
+
+    @on_device
+    def malloc(self, size: int) -> int:
+        self._refuse_recording()
+        if self.used + size > self.total:
+            fail_memory(size, self)
+        return self._allocate(self._device, size)
+
+    @on_device
+    def free(self, address: int) -> None:
+        self._refuse_recording()
+        self._device.pop(address)[:] = GARBAGE
+
+    @on_device
+    def host_malloc(self, size: int, mapped: bool) -> HostMemory:
+        self._refuse_recording()
+        if size > self.total:
+            fail_pinned(size)
+        address = self._allocate(self._host, size)
+        if mapped:
+            self._device[address] = self._host[address]
+        return HostMemory(address, address if mapped else None, size)
+
+    @on_device
+    def host_free(self, memory: HostMemory) -> None:
+        self._refuse_recording()
+        self._device.pop(memory.address, None)
+        del self._host[memory.address]
+
+    @on_device
+    def copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> None:
+        places = {"to_device": ("device", "host"), "to_host": ("host", "device"), "on_device": ("device",) * 2}
+        to, from_ = places[kind]
+
+        def work() -> None:
+            self.bytes_at(target, size, to)[:] = self.bytes_at(source, size, from_)
+
+        self.enqueue(stream, f"copy {kind}", work)
+
+    @on_device
+    def stream(self, high_priority: bool) -> int:
+        return self._handle(self._streams, Stream(high_priority))
+
+    @on_device
+    def stream_free(self, stream: int) -> None:
+        del self._streams[stream]
+
+    @on_device
+    def synchronize(self, stream: int) -> None:
+        with self._clock:
+            self._work_until(lambda: not self._streams[stream].queue)
+
+    @on_device
+    def synchronize_device(self) -> None:
+        self._refuse_recording()
+        with self._clock:
+            self._work_until(lambda: not any(stream.queue for stream in self._streams.values()))
+
+    @on_device
+    def event(self, timing: bool = False, sleeping: bool = False) -> int:
+        handle = self._handle(self._happened, True)
+        self.sleeping[handle] = sleeping
+        return handle
+
+    @on_device
+    def event_free(self, event: int) -> None:
+        del self._happened[event]
+
+    @on_device
+    def record(self, event: int, stream: int) -> None:
+        self._happened[event] = False
+
+        def happen() -> None:
+            self._happened[event] = True
+
+        self._streams[stream].queue.append(happen)
+
+    @on_device
+    def happened(self, event: int) -> bool:
+        return self._happened[event]
+
+    @on_device
+    def wait_event(self, event: int) -> None:
+        with self._clock:
+            self._work_until(lambda: self._happened[event])
+
+    @on_device
+    def stream_wait_event(self, stream: int, event: int) -> None:
+        self._streams[stream].queue.append(lambda: self._work_until(lambda: self._happened[event]))
+
+    @on_device
+    def elapsed_ms(self, start: int, end: int) -> float:
+        return 0.0
+
+    @on_device
+    def begin_capture(self, stream: int) -> None:
+        self._streams[stream].recording = []
+        self._streams[stream].broken = False
+        self.log.append("capture")
+
+    @on_device
+    def end_capture(self, stream: int) -> int:
+        recording, self._streams[stream].recording = self._streams[stream].recording, None
+        assert recording is not None
+        if self._streams[stream].broken:
+            fail(CAPTURE_BROKEN, "cudaErrorStreamCaptureInvalidated", "ending a graph")
+        return self._handle(self._graphs, recording)
+
+    @on_device
+    def launch_graph(self, graph: int, stream: int) -> None:
+        self.log.append("graph")
+        with self._clock:
+            self._streams[stream].queue.extend(self._graphs[graph])
+
+    @on_device
+    def graph_free(self, graph: int) -> None:
+        del self._graphs[graph]
+
+    @on_device
+    def compile(self, source: str, function: str) -> int:
+        return self._handle(self._kernels, compile_for_host(source, function))
+
+    @on_device
+    def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
+        run = self._kernels[kernel]
+        self.enqueue(stream, "kernel", lambda: run(*grid[:2], *block[:2], *arguments))
+
+    def _work_until(self, done: Callable[[], bool]) -> None:
+        """Do what is queued, the urgent first, until `done`. The lock is held."""
+        while not done():
+            ready = [stream for stream in self._streams.values() if stream.queue and not stream.held]
+            if ready:
+                max(ready, key=lambda stream: stream.urgent).queue.popleft()()
+                self._clock.notify_all()
+            elif not self._clock.wait(timeout=30):
+                raise AssertionError("nothing is queued that would bring the end")
+
+    def _allocate(self, memory: dict[int, NDArray[np.uint8]], size: int) -> int:
+        buffer = np.full(size, GARBAGE, np.uint8)
+        memory[buffer.ctypes.data] = buffer
+        return int(buffer.ctypes.data)
+
+    def _mapped(self) -> set[int]:
+        return {id(buffer) for buffer in self._host.values()}
+
+    def _refuse_recording(self) -> None:
+        assert all(stream.recording is None for stream in self._streams.values()), "memory while recording"
+
+    def _handle(self, table: dict[int, T], value: T) -> int:
+        self._next += 1
+        table[self._next] = value
+        return self._next
+
+
+_: type[CudaApi] = SimulatedCuda

@@ -1,0 +1,87 @@
+"""What onnxruntime does beyond the contract: float16, threads, and silence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
+
+from sam_edge.errors import BundleError
+from sam_edge.runtimes.onnxruntime import session as module
+from sam_edge.runtimes.onnxruntime.session import OnnxRuntime
+from tests.runtimes.onnxruntime.graphs import image, save, tensor, write_encoder
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    return write_encoder(tmp_path)
+
+
+def test_float16_graphs_take_and_give_float32(tmp_path: Path) -> None:
+    half = TensorProto.FLOAT16
+    node = helper.make_node("Add", ["a", "a"], ["logits"])
+    path = save(tmp_path, "half", [node], [tensor("a", 2, kind=half)], [tensor("logits", 2, kind=half)])
+    for options in ({}, {"resident": True}, {"replay": True}):
+        engine = OnnxRuntime(path, device="cpu", **options)
+        assert engine.inputs[0].dtype == "float16"
+        answer = engine.run({"a": np.array([1, 2], np.float32)})["logits"]
+        assert answer.dtype == np.float32
+        np.testing.assert_array_equal(answer, [2, 4])
+
+
+@pytest.mark.parametrize(
+    ("name", "cores", "threads", "expected"),
+    [("encoder", 6, None, 6), ("decoder", 6, None, 4), ("decoder", 2, None, 2), ("decoder", 6, 5, 5)],
+)
+def test_threads(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    cores: int,
+    threads: int | None,
+    expected: int,
+) -> None:
+    path = save(tmp_path, name, [helper.make_node("Neg", ["a"], ["b"])], [tensor("a", 1)], [tensor("b", 1)])
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    engine = OnnxRuntime(path, threads, "cpu")
+    assert engine._session is not None
+    options = engine._session.get_session_options()
+    assert options.intra_op_num_threads == expected
+    assert options.inter_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_cuda_graphs_are_recorded_on_request_alone(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    real = module._open
+    asked = []
+
+    def opened(graph: Path, threads: int | None, device: str, *, replay: bool, kept: object) -> Any:
+        asked.append(replay)
+        if replay:
+            raise BundleError("some nodes are on the CPU")
+        return real(graph, threads, "cpu", replay=False, kept=None)
+
+    monkeypatch.setattr(module, "_open", opened)
+    monkeypatch.setattr(module, "check_device", lambda device: None)
+    monkeypatch.setattr(module, "plan_folder", lambda graph: graph.parent / "plans")
+    OnnxRuntime(encoder, device=device)
+    # Who asks for them is told that they cannot be had.
+    with pytest.raises(BundleError, match="some nodes"):
+        OnnxRuntime(encoder, device=device, replay=True)
+    assert asked == [False, True]
+
+
+def test_onnxruntime_does_not_print(encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    OnnxRuntime(encoder, device="cpu").run(image(1))
+    with pytest.raises(BundleError):
+        OnnxRuntime(Path(sys.executable), device="cpu")
+    assert capfd.readouterr() == ("", "")

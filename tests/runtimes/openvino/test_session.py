@@ -1,0 +1,274 @@
+"""What OpenVINO does beyond the contract: devices, precision, shapes, and code that is kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from sam_edge.bundle.folder import find_bundle
+from sam_edge.errors import BundleError, EngineError, InputError
+from sam_edge.sessions.backends import find_runtime
+
+pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
+
+from sam_edge.runtimes.openvino.library import ov
+from sam_edge.runtimes.openvino.model import Compiler, computes_in_half, read_model, settings, usable_devices
+from sam_edge.runtimes.openvino.session import KEPT_KINDS, OpenVinoRuntime
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/openvino"
+
+
+def product(folder: Path, weight: np.ndarray, kind: int = TensorProto.FLOAT) -> Path:
+    """y = x @ weight, for x (any, 64) float32, computed in `kind`."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["cast"], to=kind),
+        helper.make_node("MatMul", ["cast", "weight"], ["product"]),
+        helper.make_node("Cast", ["product"], ["y"], to=TensorProto.FLOAT),
+    ]
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    body = helper.make_graph(
+        nodes,
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 64])],
+        [onnx.numpy_helper.from_array(weight.astype(dtype), "weight")],
+    )
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, folder / "product.onnx")
+    return folder / "product.onnx"
+
+
+@pytest.fixture
+def weight() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((64, 64), dtype=np.float32)
+
+
+def rows(count: int) -> np.ndarray:
+    return np.random.default_rng(count).standard_normal((count, 64), dtype=np.float32)
+
+
+def test_a_float32_graph_is_computed_in_float32(tmp_path: Path, weight: np.ndarray) -> None:
+    # Left to itself OpenVINO takes bfloat16 where the processor has it, which errs by 1e-2 here.
+    given = rows(300)
+    got = OpenVinoRuntime(product(tmp_path, weight)).run({"x": given})["y"]
+    exact = given.astype(np.float64) @ weight.astype(np.float64)
+    np.testing.assert_allclose(got, exact, atol=1e-4)
+    model = read_model(tmp_path / "product.onnx")
+    compiled = Compiler("CPU", settings(model, "CPU", None), None, "").compile(model)
+    assert compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
+
+
+def test_a_half_graph_keeps_what_its_operations_say(tmp_path: Path, weight: np.ndarray) -> None:
+    model = read_model(product(tmp_path, weight, TensorProto.FLOAT16))
+    assert computes_in_half(model)
+    assert settings(model, "CPU", None)["INFERENCE_PRECISION_HINT"] == "dynamic"
+    given = rows(8)
+    got = OpenVinoRuntime(tmp_path / "product.onnx").run({"x": given})["y"]
+    np.testing.assert_allclose(got, given @ weight, atol=0.05)
+
+
+def test_weights_kept_in_half_are_no_half_graph() -> None:
+    bundle = find_bundle("nano")
+    assert not computes_in_half(read_model(bundle.graph("encoder")))
+
+
+def test_threads_are_the_cores_it_may_use(tmp_path: Path, weight: np.ndarray) -> None:
+    model = read_model(product(tmp_path, weight))
+    compiled = Compiler("CPU", settings(model, "CPU", 1), None, "").compile(model)
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+
+
+def test_a_device_that_is_not_here_names_those_that_are(tmp_path: Path, weight: np.ndarray) -> None:
+    with pytest.raises(EngineError, match=r"no GPU\.7 .*openvino:CPU"):
+        OpenVinoRuntime(product(tmp_path, weight), device="GPU.7")
+    assert set(usable_devices()) == {"CPU", "GPU", "NPU"}
+    assert usable_devices()["CPU"] is None
+
+
+@pytest.mark.parametrize("device", ["openvino:CPU", "openvino:AUTO"])
+def test_devices_are_chosen_by_name(tmp_path: Path, weight: np.ndarray, device: str) -> None:
+    name, opener = find_runtime(device.lower())
+    assert name == device
+    engine = opener(product(tmp_path, weight), threads=1)
+    for count in (3, 4, 4, 4):
+        np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
+
+
+def test_shapes_that_come_again_get_engines_of_their_own_and_not_too_many(
+    tmp_path: Path, weight: np.ndarray, cache: Path
+) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight))
+    for count in range(1, 9):
+        for _ in range(3):
+            np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
+    assert [shapes[0][0] for shapes in engine._by_kind] == list(range(9 - KEPT_KINDS, 9))
+    # One for any shape, and one for each of eight.
+    assert len(list(cache.glob("*.blob"))) == 9
+
+
+def test_shapes_that_never_come_twice_in_a_row_compile_nothing(
+    tmp_path: Path, weight: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight), cached=False)
+    monkeypatch.setattr(Compiler, "_compile", _refuse)
+    for count in (1, 2, 3, 1, 2, 3):
+        engine.run({"x": rows(count)})
+
+
+def test_the_engine_for_any_shape_is_given_up_where_sizes_stay(tmp_path: Path, weight: np.ndarray) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight), device="CPU")
+    held = []
+    for count in (1, 2, 2, 2, 3, 2, 3, 4, 4, 1):
+        np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
+        held.append(engine._any is not None)
+    # A size that is new brings it back until the next one stays.
+    assert held == [True, True, False, False, True, True, True, True, False, True]
+
+
+def test_the_second_start_compiles_nothing(
+    tmp_path: Path, weight: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = product(tmp_path, weight)
+    first = OpenVinoRuntime(graph).run({"x": rows(5)})["y"]
+    (blob,) = cache.glob("*.blob")
+    before = blob.read_bytes()
+    monkeypatch.setattr(Compiler, "_compile", _refuse)
+    np.testing.assert_array_equal(OpenVinoRuntime(graph).run({"x": rows(5)})["y"], first)
+    assert blob.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "other"])
+def test_a_damaged_cache_is_thrown_away_and_made_anew(
+    tmp_path: Path, weight: np.ndarray, cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = product(tmp_path, weight)
+    OpenVinoRuntime(graph)
+    (blob,) = cache.glob("*.blob")
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2] ^= 255
+    contents: dict[str, bytes] = {
+        "flipped": bytes(data),
+        "truncated": bytes(data[:99]),
+        "empty": b"",
+        "other": b"not code at all" * 99,
+    }
+    blob.write_bytes(contents[damage])
+    got = OpenVinoRuntime(graph).run({"x": rows(5)})["y"]
+    np.testing.assert_allclose(got, rows(5) @ weight, atol=1e-4)
+    # Its size is not always the same: what counts is that the next one need not compile.
+    monkeypatch.setattr(Compiler, "_compile", _refuse)
+    np.testing.assert_array_equal(OpenVinoRuntime(graph).run({"x": rows(5)})["y"], got)
+
+
+def test_sound_code_that_the_device_refuses_is_made_anew(
+    tmp_path: Path, weight: np.ndarray, cache: Path
+) -> None:
+    graph = product(tmp_path, weight)
+    model = read_model(graph)
+    engine = OpenVinoRuntime(graph)
+    compiler = engine._compiler
+    assert compiler._cache is not None
+    compiler._cache.write(f"{compiler._key}\n", b"code of another driver")
+    compiler.compile(model)
+    kept = compiler._cache.read(f"{compiler._key}\n")
+    assert kept is not None
+    assert kept != b"code of another driver"
+
+
+def test_another_graph_under_the_same_name_is_another_key(tmp_path: Path, weight: np.ndarray) -> None:
+    OpenVinoRuntime(product(tmp_path, weight))
+    got = OpenVinoRuntime(product(tmp_path, 2 * weight)).run({"x": rows(5)})["y"]
+    np.testing.assert_allclose(got, rows(5) @ (2 * weight), atol=1e-4)
+
+
+def test_nothing_is_kept_where_nobody_wants_it(tmp_path: Path, weight: np.ndarray, cache: Path) -> None:
+    OpenVinoRuntime(product(tmp_path, weight), cached=False)
+    assert not cache.exists()
+
+
+def test_an_unknown_operation_is_named_with_its_node(tmp_path: Path) -> None:
+    a, b = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "ab")
+    node = helper.make_node("Frobnicate", ["a"], ["b"], domain="com.example")
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.example", 1)]
+    model = helper.make_model(helper.make_graph([node], "odd", [a], [b]), opset_imports=opsets, ir_version=10)
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(BundleError, match=r"com\.example\.Frobnicate \(node b\)"):
+        OpenVinoRuntime(tmp_path / "odd.onnx")
+
+
+def test_inputs_are_read_where_they_lie(tmp_path: Path, weight: np.ndarray) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight), device="CPU", cached=False)
+    given = rows(5)
+    engine.run({"x": given})
+    assert engine._any is not None
+    (request,) = engine._any._idle
+    assert np.shares_memory(request.get_input_tensor(0).data, given)
+    # OpenVINO takes no memory that it could not write.
+    given.flags.writeable = False
+    np.testing.assert_allclose(engine.run({"x": given})["y"], given @ weight, atol=1e-4)
+
+
+def test_closing_twice_is_closing_once(tmp_path: Path, weight: np.ndarray) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight))
+    engine.close()
+    engine.close()
+    with pytest.raises(InputError, match="closed"):
+        engine.run({"x": rows(5)})
+
+
+def test_threads_meet_new_shapes_at_once(tmp_path: Path, weight: np.ndarray) -> None:
+    engine = OpenVinoRuntime(product(tmp_path, weight))
+
+    def right(count: int) -> bool:
+        return bool(np.allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(right, [1, 2, 3, 4, 5, 6] * 8 + [7] * 16))
+
+
+def test_the_shipped_model_says_what_it_says_on_onnxruntime() -> None:
+    pytest.importorskip("onnxruntime")
+    bundle = find_bundle("nano")
+    image = np.random.default_rng(0).standard_normal((1, 3, 96, 128), dtype=np.float32)
+    (labels,) = (spec for spec in bundle.manifest.graphs["decoder"].inputs if spec.name == "point_labels")
+    slots = int(labels.shape[1])
+    answers = []
+    for name in ("onnxruntime:cpu", "openvino:CPU"):
+        opener = find_runtime(name)[1]
+        features = opener(bundle.graph("encoder"), threads=1).run({"image": image})
+        prompt = {
+            "point_coords": np.full((1, slots, 2), 40, np.float32),
+            "point_labels": np.where(np.arange(slots) == 0, 1, -2).astype(np.float32)[None],
+            "mask_logits": np.zeros((1, 1, 24, 32), np.float32),
+            "has_mask": np.zeros(1, np.float32),
+        }
+        decoder = opener(bundle.graph("decoder"), threads=1)
+        for _ in range(3):
+            answer = decoder.run({**features, **prompt})
+        answers.append(answer)
+    np.testing.assert_allclose(answers[0]["logits"], answers[1]["logits"], atol=2e-3)
+    np.testing.assert_allclose(answers[0]["iou"], answers[1]["iou"], atol=1e-4)
+
+
+def test_openvino_does_not_report_to_its_maker() -> None:
+    code = (
+        "import sys, threading, sam_edge.runtimes.openvino.session\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+        "assert threading.active_count() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _refuse(compiler: Compiler, model: ov.Model) -> ov.CompiledModel:
+    raise AssertionError("compiled again")

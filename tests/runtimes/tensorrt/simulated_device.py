@@ -1,0 +1,90 @@
+"""A device whose TensorRT builds plans and runs them: a plan computes what its graph does, in real float16."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from sam_edge.runtimes.tensorrt.build import Memory
+from sam_edge.runtimes.tensorrt.plans import Workshop
+from sam_edge.runtimes.tensorrt.session import TensorRtRuntime, describe
+from tests.runtimes.tensorrt.fake_builder import FakeTrt
+from tests.runtimes.tensorrt.simulated_tensorrt import MARK, Simulation
+
+
+class Device:
+    """A simulated GPU, the builder of its TensorRT, and the cache of plans."""
+
+    def __init__(self, folder: Path) -> None:
+        self.simulation = Simulation(folder)
+        self.builder = FakeTrt(plan=self._plan)
+        self.folder = folder
+        self.built: list[str] = []
+        """Name of each file that was built."""
+        self.builds_at_most: int | None = None
+        """Later ones fail."""
+        self.spoil: Callable[[ModelProto], None] = lambda model: None
+        """What goes wrong while a plan is built."""
+
+    def workshop(self, machine: object = None, name: str | None = None) -> Workshop:
+        """Stands for `find_workshop`."""
+        device = describe(self.simulation.gpu)
+        return Workshop(self.builder, device, lambda: Memory(3000, 7600), self.folder)
+
+    def open(
+        self, graph: Path, threads: int | None = None, device: str | None = None, plan: Path | None = None
+    ) -> TensorRtRuntime:
+        """Stands for the runtime, which loads plans and builds none."""
+        return TensorRtRuntime(graph, threads, gpu=self.simulation.gpu, folder=self.folder, plan=plan)
+
+    def names(self) -> list[str]:
+        """Graphs that the cache has plans of, and what else lies in it."""
+        return sorted(
+            path.name.partition("-")[0] if path.suffix == ".plan" else path.suffix
+            for path in self.folder.iterdir()
+            if path.suffix not in {".json", ".lock"}
+        )
+
+    def _plan(self, graph: Path) -> Any:
+        self.built.append(graph.name)
+        if self.builds_at_most is not None and len(self.built) > self.builds_at_most:
+            return None
+        model = rounding(onnx.load(graph))
+        self.spoil(model)
+        return MARK + model.SerializeToString()
+
+
+def rounding(model: ModelProto) -> ModelProto:
+    """A float32 graph that rounds wherever this one stores float16, for a processor that does not."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    halves = {
+        value.name for value in inferred.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT16
+    }
+    nodes, weights = [], []
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        wide = value.astype("float32") if tensor.data_type == TensorProto.FLOAT16 else value
+        weights.append(numpy_helper.from_array(wide, tensor.name))
+    for node in model.graph.node:
+        nodes.append(node)
+        rounded = [name for name in node.output if name in halves]
+        if node.op_type == "Cast" and rounded:
+            node.attribute[0].i = TensorProto.FLOAT
+        for index, name in enumerate(node.output):
+            if name in halves:
+                node.output[index] = f"{name}.wide"
+                nodes += [
+                    helper.make_node("Cast", [f"{name}.wide"], [f"{name}.16"], to=TensorProto.FLOAT16),
+                    helper.make_node("Cast", [f"{name}.16"], [name], to=TensorProto.FLOAT),
+                ]
+    made = ModelProto()
+    made.CopyFrom(model)
+    for field in ("node", "initializer", "value_info"):
+        made.graph.ClearField(field)
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend(weights)
+    return made

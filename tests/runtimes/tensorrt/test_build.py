@@ -1,0 +1,282 @@
+"""Building one plan: what the builder is asked, what its failures become, and real plans by NVIDIA's own."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol, get_type_hints
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from sam_edge.bundle.folder import find_bundle
+from sam_edge.bundle.shapes import ShapeRange, graph_shapes
+from sam_edge.errors import BundleError, EngineError, SamEdgeError
+from sam_edge.exporters.onnx_graph import write_graph
+from sam_edge.modeling.families import sam
+from sam_edge.modeling.sam_export import SamExport
+from sam_edge.runtimes.tensorrt import builder_api as tensorrt_api
+from sam_edge.runtimes.tensorrt.build import Built, Memory, build_plan
+from sam_edge.runtimes.tensorrt.progress import Phases
+from sam_edge.runtimes.tensorrt.settings import BuilderSettings
+from tests.exporters.lint.rtx import really_built
+from tests.runtimes.tensorrt.fake_builder import LEARNT, PLAN, FakeTrt, ParserError, Severity
+
+MIB = 1 << 20
+FIXED = ShapeRange((1, 4), (1, 4), (1, 4))
+FREE = ShapeRange((1, 2), (1, 4), (1, 8))
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    path = tmp_path / "encoder.onnx"
+    path.write_bytes(b"a graph")
+    return path
+
+
+def built(trt: FakeTrt, graph: Path, **settings: Any) -> Built:
+    done: Built = build_plan(
+        trt, graph, BuilderSettings(**settings), 300, b"", memory=lambda: Memory(2507, 4000)
+    )
+    return done
+
+
+def test_what_the_builder_is_asked(graph: Path) -> None:
+    trt = FakeTrt(inputs=("image", "size", "other"))
+    answer = built(trt, graph, shapes={"image": FREE, "size": FIXED})
+    assert answer == Built(PLAN, LEARNT)
+    assert trt.network_flags == 1 << 1
+    assert trt.config.pools == {"WORKSPACE": 300 * MIB}
+    assert trt.config.flags == {"TF32": False}
+    assert trt.config.builder_optimization_level == 3
+    assert trt.config.profile == {"image": ((1, 2), (1, 4), (1, 8))}
+    # An input of one shape is fixed in the network itself.
+    assert [tensor.shape for tensor in trt.tensors] == [(1, -1), (1, 4), (1, -1)]
+
+
+def test_a_static_network_gets_no_profile(graph: Path) -> None:
+    trt = FakeTrt()
+    built(trt, graph, shapes={"image": FIXED})
+    assert not hasattr(trt.config, "profile")
+
+
+@pytest.mark.parametrize(
+    ("given_timing", "used", "learnt"),
+    [(None, None, None), (b"", b"", LEARNT), (b"old", b"old", LEARNT), (b"unreadable", b"", LEARNT)],
+)
+def test_timings(given_timing: bytes | None, used: bytes | None, learnt: bytes | None, graph: Path) -> None:
+    trt = FakeTrt()
+    answer = build_plan(trt, graph, BuilderSettings(), 300, given_timing)
+    assert getattr(trt.config, "given_timing", None) == used
+    assert answer.timing == learnt
+
+
+def refusal(trt: FakeTrt, graph: Path, kind: type[Exception]) -> str:
+    """The one line of the error."""
+    with pytest.raises(kind) as error:
+        built(trt, graph)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_node_that_is_not_read_is_named(graph: Path) -> None:
+    problem = ParserError(name="/blocks.3/attn", operator="Attention", why="no\nimporter")
+    text = refusal(FakeTrt(parse_errors=[problem]), graph, BundleError)
+    assert "TensorRT 10.3.0 does not read node /blocks.3/attn (Attention) of" in text
+    assert "no importer" in text
+
+
+def test_a_graph_that_is_not_read_is_named(graph: Path) -> None:
+    problem = ParserError(name="", operator="", why="bad weights")
+    assert f"does not read {graph}: bad weights" in refusal(FakeTrt(parse_errors=[problem]), graph, BundleError)
+    graph.unlink()
+    assert "is missing" in refusal(FakeTrt(), graph, BundleError)
+
+
+# As TensorRT 8.6 to 10.x write them.
+OUT_OF_MEMORY = {
+    "Error Code 2: OutOfMemory (Requested size was 4454350848 bytes.)": 4248,
+    "Requested amount of GPU memory (4454350848 bytes) could not be allocated. There may not be enough free "
+    "memory for allocation to succeed.": 4248,
+    "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)": None,
+}
+
+
+@pytest.mark.parametrize("message", OUT_OF_MEMORY)
+def test_out_of_memory_says_what_was_asked_and_had(message: str, graph: Path) -> None:
+    trt = FakeTrt(logs=[(Severity.ERROR, message)], builds=False)
+    text = refusal(trt, graph, EngineError)
+    asked = OUT_OF_MEMORY[message]
+    assert (f"{asked} MiB were asked" if asked else "it does not say how much was asked") in text
+    assert "2507 of 4000 MiB are free" in text
+    assert "--workspace 300" in text
+
+
+def test_a_tactic_that_did_not_fit_tells_how_much_was_asked(graph: Path) -> None:
+    logs = [
+        (Severity.WARNING, "Tactic Device request: 4248MB Available: 2507MB. Device memory is insufficient."),
+        (Severity.ERROR, "Cuda Runtime (out of memory)"),
+    ]
+    assert "4248 MiB were asked" in refusal(FakeTrt(logs=logs, builds=False), graph, EngineError)
+
+
+def test_too_little_workspace(graph: Path) -> None:
+    message = "Could not find any implementation for node {Conv_3} due to insufficient workspace."
+    text = refusal(FakeTrt(logs=[(Severity.ERROR, message)], builds=False), graph, EngineError)
+    assert "in 300 MiB of workspace" in text
+    assert "{Conv_3}" in text
+    assert "more with --workspace" in text
+
+
+def test_another_failure_ends_in_its_last_error(graph: Path) -> None:
+    logs = [(Severity.ERROR, "first"), (Severity.ERROR, "the\nlast"), (Severity.WARNING, "beside the point")]
+    text = refusal(FakeTrt(logs=logs, builds=False), graph, EngineError)
+    assert f"TensorRT 10.3.0 cannot build {graph}: the last;" in text
+    assert "does not say why" in refusal(FakeTrt(builds=False), graph, EngineError)
+
+
+@pytest.mark.parametrize(
+    "trt",
+    [
+        FakeTrt(),
+        FakeTrt(builds=False),
+        FakeTrt(parse_errors=[ParserError(why="no", name="n", operator="Foo")]),
+    ],
+)
+def test_no_builder_is_left_to_the_garbage_collector(trt: FakeTrt, graph: Path) -> None:
+    gc.disable()
+    try:
+        built(trt, graph, shapes={"image": FREE})
+    except SamEdgeError as error:
+        # Who keeps the error, in a list or as what a test expected, keeps no builder.
+        kept = [error]
+        kept.append(kept)  # type: ignore[arg-type]  # garbage that only the collector finds
+    finally:
+        gc.enable()
+    (builder,) = trt.builders
+    assert builder() is None
+
+
+def test_interrupting_stops_the_builder_and_comes_through(graph: Path) -> None:
+    trt = FakeTrt(steps=[("Building engine", None, 5)])
+    shares: list[float] = []
+
+    def progress(done: float) -> None:
+        shares.append(done)
+        if len(shares) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(trt, graph, BuilderSettings(), 300, progress=progress)
+    assert shares == [0.2, 0.4]
+
+
+TREES: st.SearchStrategy[list[Any]] = st.recursive(
+    st.just([]), lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=12
+)
+
+
+def _walk(phases: Phases, tree: list[Any], name: str, parent: str | None) -> Iterator[float]:
+    phases.start(name, parent, len(tree))
+    for index, inside in enumerate(tree):
+        yield from _walk(phases, inside, f"{name}/{index}", name)
+        phases.step(name, index)
+        yield phases.share()
+    phases.finish(name)
+    # A phase inside is over before the step of the outer one is counted.
+    yield phases.share()
+
+
+@given(TREES)
+def test_progress_only_grows_and_ends_at_one(tree: list[Any]) -> None:
+    shares = list(_walk(Phases(), tree, "root", None))
+    assert all(earlier <= later for earlier, later in pairwise(shares))
+    assert all(0 <= share <= 1 for share in shares)
+    assert not tree or shares[-1] == 1.0
+
+
+def test_steps_of_a_phase_inside_count_for_its_share() -> None:
+    phases = Phases()
+    phases.start("outer", None, 2)
+    phases.start("inner", "outer", 4)
+    phases.step("inner", 1)
+    assert phases.share() == 0.25
+    phases.step("a phase that was never started", 1)
+    assert phases.share() == 0.25
+
+
+@pytest.mark.parametrize("input_wh", [None, (512, 288)])
+def test_the_shipped_encoder_is_built(rtx: Any, input_wh: tuple[int, int] | None) -> None:
+    bundle = find_bundle("nano")
+    shapes = graph_shapes(bundle.manifest, "encoder", input_wh)
+    assert len(really_built(rtx, bundle.graph("encoder"), shapes).plan) > bundle.graph("encoder").stat().st_size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("input_wh", [None, (512, 288)])
+def test_the_shipped_decoder_is_built(rtx: Any, input_wh: tuple[int, int] | None) -> None:
+    bundle = find_bundle("nano")
+    really_built(rtx, bundle.graph("decoder"), graph_shapes(bundle.manifest, "decoder", input_wh))
+
+
+@pytest.mark.slow
+def test_every_graph_of_a_sam_is_built(rtx: Any, tiny_bundle: Path) -> None:
+    bundle = find_bundle(tiny_bundle)
+    for name in bundle.manifest.graphs:
+        really_built(rtx, bundle.graph(name), {})
+
+
+@pytest.mark.slow
+def test_the_cut_decoder_of_full_size_is_built(rtx: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    # Decoders are the same whatever encodes the picture.
+    model = sam(nn.Identity()).eval().requires_grad_(False)
+    source = next(source for source in SamExport(model).graphs() if source.name == "decoder")
+    really_built(rtx, write_graph(source, tmp_path), {})
+
+
+def test_a_device_the_builder_does_not_know(rtx: Any) -> None:
+    settings = BuilderSettings(compute_capability="8.7")
+    with pytest.raises(EngineError, match=r"compute capability 8\.7"):
+        build_plan(rtx, find_bundle("nano").graph("encoder"), settings, 512)
+
+
+def test_a_dynamic_graph_without_a_profile_is_refused_in_one_line(rtx: Any) -> None:
+    with pytest.raises(EngineError, match="no optimization profile") as error:
+        build_plan(rtx, find_bundle("nano").graph("encoder"), BuilderSettings(compute_capability="8.6"), 512)
+    assert "\n" not in str(error.value)
+
+
+PROTOCOLS = [
+    item
+    for name, item in vars(tensorrt_api).items()
+    if inspect.isclass(item) and Protocol in item.__bases__ and not name.endswith("Module")
+]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda item: item.__name__)
+def test_the_binding_has_what_the_protocols_say(protocol: type, rtx: Any) -> None:
+    """Every method with parameters of these names, in this order, and every attribute."""
+    real = getattr(rtx, {"CrossConfig": "IBuilderConfig"}.get(protocol.__name__, protocol.__name__))
+    for name, item in vars(protocol).items():
+        if name.startswith("_"):
+            continue
+        assert hasattr(real, name), name
+        if inspect.isfunction(item):
+            signature = str(getattr(real, name).__doc__).strip().splitlines()[0]
+            asked = [parameter for parameter in inspect.signature(item).parameters if parameter != "self"]
+            assert all(f", {parameter}: " in signature for parameter in asked), signature
+    for name in protocol.__annotations__:
+        assert hasattr(real, name), name
+
+
+def test_the_binding_has_the_members_we_name(rtx: Any) -> None:
+    for name, members in tensorrt_api.MEMBERS.items():
+        assert all(hasattr(getattr(rtx, name), member) for member in members), name
+    assert all(hasattr(rtx, name) for name in get_type_hints(tensorrt_api.CrossModule))

@@ -1,0 +1,220 @@
+"""`sam-edge build` from the outside, on a machine without a GPU and on one with a stand-in for TensorRT."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from sam_edge.bundle.folder import Bundle, find_bundle, write_bundle
+from sam_edge.cli import main
+from sam_edge.host.machine import Machine, read_machine
+from sam_edge.runtimes.tensorrt import cli as command
+from sam_edge.runtimes.tensorrt import (
+    dry_run as tensorrt_dry_run,
+)
+from sam_edge.runtimes.tensorrt.build import Memory
+from sam_edge.runtimes.tensorrt.plan_cache import PlanDevice
+from sam_edge.runtimes.tensorrt.plans import Workshop
+from tests.exporters.lint.graphs import quantized_linear
+from tests.fixtures.commands import Answer
+from tests.runtimes.tensorrt.fake_builder import FakeTrt
+
+ORIN = PlanDevice("10.3.0", "540.4.0", "12.6", "Orin", "8.7", 8, "36.4.3")
+
+
+@pytest.fixture
+def build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Run the command on a machine without a GPU, with an empty cache."""
+    machine: Machine = read_machine(tmp_path, architecture="x86_64")
+    monkeypatch.setattr(command, "this_machine", lambda: machine)
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Answer:
+        code = main(["build", *arguments])
+        captured = capfd.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def on_orin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTrt:
+    """A device, and a TensorRT that builds nothing."""
+    trt = FakeTrt(inputs=("image", "embedding"))
+
+    def workshop(machine: Machine, device: str | None) -> Workshop:
+        return Workshop(trt, ORIN, lambda: Memory(3000, 7600), tmp_path / "cache" / "tensorrt")
+
+    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_workshop", workshop)
+    monkeypatch.setattr(tensorrt_dry_run, "find_device", lambda machine, device: ORIN)
+    # Its plans are empty; test_plans_rebuilt.py compares some that compute.
+    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.compare", lambda *_: "compared")
+    return trt
+
+
+@pytest.fixture
+def bad_model(tmp_path: Path) -> Bundle:
+    """A folder whose encoder is quantized with unsigned numbers."""
+    contents = tmp_path / "contents"
+    contents.mkdir()
+    nano = find_bundle("nano")
+    for name in ("decoder", "decoder_many"):
+        (contents / f"{name}.onnx").write_bytes(nano.graph(name).read_bytes())
+    onnx.save(quantized_linear(np.array(0, np.uint8)), contents / "encoder.onnx")
+    return write_bundle(tmp_path / "bad", replace(nano.manifest, files={}), contents)
+
+
+def test_a_dry_run_needs_no_gpu(build: Callable[..., Answer], tmp_path: Path) -> None:
+    answer = build("nano", "--dry-run")
+    assert answer.code == 0
+    assert answer.err == ""
+    assert "tensorrt:cuda fp32" in answer.out
+    assert "device: none (no NVIDIA GPU" in answer.out
+    assert "sam-edge build --dry-run shows" not in answer.out
+    assert f"cache: {tmp_path / 'cache' / 'tensorrt'}" in answer.out
+    assert "  image 1x3x32..512x32..512, best 1x3x288x512\n" in answer.out
+    assert "-DEVICE.plan" in answer.out
+    assert answer.out.endswith("lint: 0 errors, 0 warnings\n")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_dry_run_as_json(build: Callable[..., Answer]) -> None:
+    document = json.loads(build("nano", "--dry-run", "--json", "--input", "512x288", "--workspace", "64").out)
+    assert document["device"] is None
+    assert document["settings"]["workspace_mb"] == 64
+    encoder, decoder, _ = document["graphs"]
+    assert encoder["inputs"]["image"] == {side: [1, 3, 288, 512] for side in ("least", "best", "most")}
+    assert decoder["inputs"]["has_mask"]["best"] == [1]
+    assert (document["errors"], document["linted"], encoder["findings"]) == (0, True, [])
+    assert encoder["size_bytes"] == find_bundle("nano").graph("encoder").stat().st_size
+
+
+def test_a_device_that_tensorrt_does_not_have(build: Callable[..., Answer]) -> None:
+    answer = build("nano", "--dry-run", "--device", "NPU")
+    assert answer.code == 2
+    assert answer.err == "error: runtime tensorrt has no device 'NPU': choose one of tensorrt:cuda\n"
+
+
+def test_what_the_lint_finds_is_exit_code_1(build: Callable[..., Answer], bad_model: Bundle) -> None:
+    answer = build(str(bad_model.path), "--dry-run")
+    assert answer.code == 1
+    assert "  error: node the QuantizeLinear (QuantizeLinear): its quantized type is uint8" in answer.out
+    document = json.loads(build(str(bad_model.path), "--dry-run", "--json").out)
+    assert document["errors"] == 2
+    assert {finding["operator"] for finding in document["graphs"][0]["findings"]} == {
+        "QuantizeLinear",
+        "DequantizeLinear",
+    }
+
+
+def test_what_the_lint_finds_is_not_built(
+    build: Callable[..., Answer], bad_model: Bundle, on_orin: FakeTrt
+) -> None:
+    answer = build(str(bad_model.path))
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
+    assert "(QuantizeLinear): its quantized type is uint8" in answer.err
+    assert on_orin.built == 0
+
+
+def test_plans_are_built_and_found_again(
+    build: Callable[..., Answer], on_orin: FakeTrt, tmp_path: Path
+) -> None:
+    answer = build("nano")
+    assert answer.code == 0
+    assert "encoder: built in 0 s (" in answer.out
+    assert "has no TensorRT plan for this device yet), 0.0 MB" in answer.out
+    assert answer.out.endswith(f"plans are in {tmp_path / 'cache' / 'tensorrt'}\n")
+    assert "building encoder\n" in answer.err
+    assert answer.err.endswith("compared\n")
+    assert "encoder: ready, it still fits" in build("nano").out
+    assert on_orin.built == 3
+    planned = build("nano", "--dry-run").out
+    assert "device: Orin, compute capability 8.7, TensorRT 10.3.0, driver 540.4.0" in planned
+    assert "encoder.onnx, 4.6 MB, ready" in planned
+    assert ".blob\n" in planned
+    assert "to be built: " in build("nano", "--dry-run", "--input", "512x288").out
+
+
+def test_the_result_as_json(build: Callable[..., Answer], on_orin: FakeTrt) -> None:
+    first, *others = json.loads(build("nano", "--json").out)
+    assert [item["graph"] for item in (first, *others)] == ["encoder", "decoder", "decoder_many"]
+    assert first["built"]
+    assert Path(first["plan"]).is_file()
+    assert [item["built"] for item in json.loads(build("nano", "--json").out)] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("nano",), "no NVIDIA GPU with its driver is here"),
+        (("nowhere",), "nowhere is no model"),
+        (("nano", "--dry-run", "--input", "640x384"), "the longer side is 512"),
+        (("nano", "--dry-run", "--input", "512"), "not of the form WxH"),
+        (("nano", "--dry-run", "--input", "-512x288"), "not of the form WxH"),
+        (("nano", "--dry-run", "--precision", "fp16"), "no fp16 graphs for TensorRT"),
+        (("nano", "--dry-run", "--precision", "int4"), "--precision"),
+        (("nano", "--dry-run", "--workspace", "0"), "--workspace"),
+        ((), "DIR"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], part: str, build: Callable[..., Answer], tmp_path: Path
+) -> None:
+    answer = build(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("error: ")
+    assert answer.err.count("\n") == 1
+    assert part in answer.err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_damaged_model_is_named(build: Callable[..., Answer], bad_model: Bundle) -> None:
+    (bad_model.path / "encoder.onnx").write_bytes(b"")
+    answer = build(str(bad_model.path), "--dry-run")
+    assert answer.code == 2
+    assert "encoder.onnx was edited or damaged" in answer.err
+
+
+WITHOUT_ONNX = """
+import sys
+sys.modules["onnx"] = sys.modules["torch"] = None
+from sam_edge.cli import main
+sys.exit(main(["build", "nano", "--dry-run", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_without_onnx_the_lint_is_left_out(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ONNX, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    if arguments:
+        document = json.loads(done.stdout)
+        assert not document["linted"]
+        assert [graph["findings"] for graph in document["graphs"]] == [[], [], []]
+        return
+    assert done.stdout.endswith("lint: left out, onnx is not installed: pip install 'sam-edge[export]'\n")
+
+
+def test_help_shows_how(build: Callable[..., Answer]) -> None:
+    answer = build("--help")
+    assert "sam-edge build mobile_sam/ --dry-run --json | jq" in answer.out
+    assert "$SAM_EDGE_CACHE" in answer.out

@@ -1,0 +1,33 @@
+"""The contract of every runtime, kept by ours for TensorRT on a simulated GPU: discrete, and as on Jetson."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sam_edge.sessions.backends import OpenRuntime
+from tests.runtimes import test_contract as contract
+from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
+
+# Finding unknown operations is the builder's work, finding runtimes that of their table.
+NOT_OURS = {
+    "test_unknown_operation_is_named",
+    "test_unknown_runtime_lists_the_known",
+    "test_missing_library_names_the_extra",
+}
+globals().update(
+    {name: value for name, value in vars(contract).items() if name.startswith("test_") and name not in NOT_OURS}
+)
+graph = contract.graph
+free_graph = contract.free_graph
+
+
+@pytest.fixture(params=["discrete", "integrated", "without graphs"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRuntime:
+    simulation = Simulation(
+        tmp_path / "cache",
+        integrated=request.param == "integrated",
+        capturable=request.param != "without graphs",
+    )
+    return simulation.open

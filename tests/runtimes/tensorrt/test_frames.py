@@ -1,0 +1,128 @@
+"""A frame reaches the encoder by way of the device, or of the processor where CUDA's compiler is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sam_edge.bundle.folder import find_bundle
+from sam_edge.errors import EngineError, InputError
+from sam_edge.imaging.image import Layout, encoder_input, to_rgb
+from sam_edge.runtimes.cuda.api import CompilerError
+from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
+from sam_edge.runtimes.tensorrt.session import TensorRtRuntime
+from tests.runtimes.tensorrt.graphs import write_encoder
+from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
+
+MANIFEST = find_bundle("nano").manifest
+
+
+@pytest.fixture
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation(tmp_path / "cache")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, simulation: Simulation) -> TensorRtRuntime:
+    return simulation.open(write_encoder(tmp_path))
+
+
+def frame(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+
+
+def test_only_the_cameras_bytes_go_to_the_device(simulation: Simulation, engine: TensorRtRuntime) -> None:
+    view = MANIFEST.input_size.view((64, 40))
+    for seed in range(3):
+        simulation.cuda.log.clear()
+        embedding = engine.run_frame(frame(seed), view, MANIFEST.preprocess)["embedding"]
+        log = simulation.cuda.log
+        assert "encode" in log
+        assert "copy to_device" not in log[log.index("kernel") :]
+        expected = 2 * encoder_input(frame(seed), view, MANIFEST.preprocess)
+        level = 2 / min(MANIFEST.preprocess.std)
+        np.testing.assert_allclose(embedding, expected, atol=1.01 * level)
+    assert simulation.cuda.kernels == 1
+    del embedding
+    engine.close()
+    assert simulation.cuda.used == simulation.cuda.handles == 0
+    with pytest.raises(InputError, match="closed"):
+        engine.run_frame(frame(), view, MANIFEST.preprocess)
+
+
+def test_without_cudas_compiler_the_processor_prepares_frames(
+    simulation: Simulation, engine: TensorRtRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def missing(source: str, function: str) -> int:
+        asked.append(function)
+        raise CompilerError("it is not installed")
+
+    monkeypatch.setattr(simulation.cuda, "compile", missing)
+    view = MANIFEST.input_size.view((64, 40))
+    for seed in range(2):
+        embedding = engine.run_frame(frame(seed), view, MANIFEST.preprocess)["embedding"]
+        expected = 2 * encoder_input(frame(seed), view, MANIFEST.preprocess)
+        np.testing.assert_array_equal(embedding, expected)
+    assert len(asked) == 1
+    assert "kernel" not in simulation.cuda.log
+
+
+@pytest.mark.parametrize("compiler", [True, False], ids=["kernel", "processor"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_make_the_same_picture(
+    simulation: Simulation,
+    engine: TensorRtRuntime,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: Layout,
+    compiler: bool,
+) -> None:
+    def missing(source: str, function: str) -> int:
+        raise CompilerError("it is not installed")
+
+    if not compiler:
+        monkeypatch.setattr(simulation.cuda, "compile", missing)
+    view = MANIFEST.input_size.view((64, 40))
+    level = 2 / min(MANIFEST.preprocess.std)
+    for seed in range(2):
+        rgb = frame(seed)
+        image = {"rgb": rgb, "bgr": rgb[..., ::-1], "nv12": rgb.reshape(-1)[: 60 * 64].reshape(60, 64)}[layout]
+        embedding = engine.run_frame(image, view, MANIFEST.preprocess, layout)["embedding"]
+        expected = 2 * encoder_input(to_rgb(np.ascontiguousarray(image), layout), view, MANIFEST.preprocess)
+        np.testing.assert_allclose(embedding, expected, atol=1.01 * level)
+    assert ("kernel" in simulation.cuda.log) == compiler
+
+
+def test_memory_that_is_out_is_no_missing_compiler(
+    simulation: Simulation, engine: TensorRtRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out(source: str, function: str) -> int:
+        raise EngineError("out of device memory")
+
+    monkeypatch.setattr(simulation.cuda, "compile", out)
+    with pytest.raises(EngineError, match="out of device memory"):
+        engine.run_frame(frame(), MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)
+
+
+def test_each_call_may_come_from_another_thread(simulation: Simulation, engine: TensorRtRuntime) -> None:
+    view = MANIFEST.input_size.view((64, 40))
+
+    def call(work: Callable[..., Any], *arguments: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work, *arguments).result()
+
+    for seed in range(2):
+        embedding = call(engine.run_frame, frame(seed), view, MANIFEST.preprocess)["embedding"]
+        call(np.asarray, embedding)
+    del embedding
+    letterbox = Letterbox(simulation.cuda, MANIFEST.preprocess)
+    call(letterbox, frame(), view)
+    call(letterbox.close)
+    call(engine.close)
+    assert simulation.cuda.used == simulation.cuda.handles == 0

@@ -1,0 +1,171 @@
+"""Memory of the device: never overwritten while somebody holds it, never lost, never more than there is."""
+
+from __future__ import annotations
+
+import gc
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sam_edge.errors import EngineError
+from tests.runtimes.tensorrt.graphs import picture, prompt, write_decoder, write_encoder
+from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedContext, SimulatedEngine
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    return write_encoder(tmp_path)
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Path:
+    return write_decoder(tmp_path)
+
+
+def test_masks_outlive_the_next_prompt(simulate: Simulate, decoder: Path) -> None:
+    engine = simulate().open(decoder)
+    given = np.ones((1, 3, 4, 4), np.float32)
+    masks = [engine.run(prompt(given, value))["logits"] for value in range(4)]
+    engine.close()
+    for value, logits in enumerate(masks):
+        np.testing.assert_array_equal(logits, value * given)
+
+
+def test_an_embedding_is_not_overwritten_while_it_lives(simulate: Simulate, encoder: Path) -> None:
+    simulation = simulate()
+    engine = simulation.open(encoder)
+    embeddings = [engine.run(picture(value))["embedding"] for value in range(20)]
+    assert len({embedding.address for embedding in embeddings}) == 20
+    for value, embedding in enumerate(embeddings):
+        np.testing.assert_array_equal(embedding, 2 * picture(value)["image"])
+
+
+def test_steady_work_allocates_nothing(simulate: Simulate, encoder: Path, decoder: Path) -> None:
+    simulation = simulate()
+    encode, decode = simulation.open(encoder), simulation.open(decoder)
+
+    def frame(value: float) -> int:
+        decode.run(prompt(encode.run(picture(value))["embedding"]))
+        return simulation.cuda.used
+
+    frame(0)
+    used = frame(1)
+    assert {frame(value) for value in range(30)} == {used}
+
+
+def test_all_is_given_back(simulate: Simulate, encoder: Path, decoder: Path) -> None:
+    simulation = simulate()
+    encode, decode = simulation.open(encoder), simulation.open(decoder)
+    for _ in range(3):
+        embedding = encode.run(picture(2))["embedding"]
+        decode.run(prompt(embedding))
+    encode.close()
+    decode.close()
+    encode.close()
+    assert simulation.cuda.handles == 0
+    # What somebody holds stays, as long as it is held.
+    np.testing.assert_array_equal(embedding, 2 * picture(2)["image"])
+    assert simulation.cuda.used > 0
+    del embedding
+    gc.collect()
+    assert simulation.cuda.used == 0
+
+
+def test_shared_memory_is_not_copied(simulate: Simulate, decoder: Path) -> None:
+    simulation = simulate(integrated=True)
+    engine = simulation.open(decoder)
+    for value in range(4):
+        given = prompt(np.full((1, 3, 4, 4), value, np.float32))
+        np.testing.assert_array_equal(engine.run(given)["logits"], 2 * given["embedding"])
+    assert not any("copy" in step for step in simulation.cuda.log)
+
+
+def test_large_inputs_are_copied_even_from_shared_memory(simulate: Simulate, encoder: Path) -> None:
+    simulation = simulate(integrated=True)
+    engine = simulation.open(encoder)
+    engine.run(picture(1, side=8))
+    assert simulation.cuda.log == ["encode"]
+    given = picture(1, side=512)
+    embedding = engine.run(given)["embedding"]
+    assert simulation.cuda.log == ["encode", "copy to_device", "encode"]
+    np.testing.assert_array_equal(embedding, 2 * given["image"])
+
+
+def test_out_of_memory_says_how_much_was_asked_and_had(simulate: Simulate, encoder: Path) -> None:
+    simulation = simulate(total=3 << 20)
+    engine = simulation.open(encoder)
+    with pytest.raises(EngineError, match=r"3\.0 MiB were asked, [0-3] of 3 MiB are free on Simulated; close"):
+        engine.run(picture(1, side=512))
+    # A smaller picture still goes.
+    np.testing.assert_array_equal(engine.run(picture(2))["embedding"], 2 * picture(2)["image"])
+
+
+def test_memory_that_lies_idle_is_given_up_before_giving_up(simulate: Simulate, encoder: Path) -> None:
+    simulation = simulate(total=4 << 20)
+    engine = simulation.open(encoder)
+    engine.run(picture(1, side=256))
+    used = simulation.cuda.used
+    assert used > 1 << 20
+    # Four frames of this size have room only where the blocks of the larger size were.
+    embeddings = [engine.run(picture(value, side=250))["embedding"] for value in range(3)]
+    for value, embedding in enumerate(embeddings):
+        np.testing.assert_array_equal(embedding, 2 * picture(value, side=250)["image"])
+
+
+def test_memory_that_lies_idle_in_another_engine_is_given_up_too(
+    simulate: Simulate, encoder: Path, decoder: Path
+) -> None:
+    simulation = simulate(total=4 << 20)
+    encode, decode = simulation.open(encoder), simulation.open(decoder)
+    # Two embeddings of 768 KiB, used once, and the picture.
+    embeddings = [encode.run(picture(value, side=256))["embedding"] for value in range(2)]
+    del embeddings
+    assert simulation.cuda.used > 2 << 20
+    held = np.ones((1, 3, 256, 256), np.float32)
+    np.testing.assert_array_equal(decode.run(prompt(held))["logits"], 2 * held)
+    np.testing.assert_array_equal(encode.run(picture(3))["embedding"], 2 * picture(3)["image"])
+
+
+@pytest.mark.parametrize("step", ["context", "run"])
+@pytest.mark.parametrize(
+    ("complaint", "told"),
+    [
+        ("CUDA: out of memory", r"; "),
+        (
+            "OutOfMemory (Requested size was 5242880 bytes.)",
+            r"; out of device memory: 5\.0 MiB were asked, ",
+        ),
+    ],
+)
+def test_memory_that_tensorrt_lacks_is_counted(
+    simulate: Simulate, encoder: Path, monkeypatch: pytest.MonkeyPatch, step: str, complaint: str, told: str
+) -> None:
+    simulation = simulate(total=64 << 20)
+    engine = simulation.open(encoder)
+
+    def refuse(thing: SimulatedEngine | SimulatedContext, *_: Any, **__: Any) -> None:
+        logger = thing.logger if isinstance(thing, SimulatedEngine) else thing.engine.logger
+        logger.log(Logger.ERROR, complaint)
+
+    kind, method = {
+        "context": (SimulatedEngine, "create_execution_context"),
+        "run": (SimulatedContext, "execute_async_v3"),
+    }[step]
+    monkeypatch.setattr(kind, method, refuse)
+    free = r"6\d of 64 MiB are free on Simulated; close other programs, or export a smaller input"
+    with pytest.raises(EngineError, match=f": {re.escape(complaint)}{told}{free}"):
+        engine.run(picture())
+
+
+def test_an_older_complaint_is_not_about_this_run(simulate: Simulate, encoder: Path) -> None:
+    simulation = simulate(capturable=False)
+    engine = simulation.open(encoder)
+    for value in range(2):
+        engine.run(picture(value))
+    engine._plan._complaints.add("out of memory")
+    simulation.trt.fails = True
+    with pytest.raises(EngineError, match=r"^TensorRT fails to run: not ready: no workspace or profile$"):
+        engine.run(picture(1))

@@ -1,0 +1,212 @@
+"""Opening graphs that have no plan yet: it is built, once, and those that were only tried do not stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+from sam_edge.bundle.folder import Bundle
+from sam_edge.bundle.manifest import Engine
+from sam_edge.errors import BundleError, EngineError
+from sam_edge.exporters.engines import measure_engine, most_graphs
+from sam_edge.exporters.half.bisect import Islands, raise_culprits
+from sam_edge.fidelity.gate import ask, judge
+from sam_edge.fidelity.images import picture
+from sam_edge.lazy import load
+from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
+from sam_edge.runtimes.tensorrt.plans import build_job, plan_jobs, timing_key
+from sam_edge.runtimes.tensorrt.settings import BuilderSettings
+from sam_edge.segmenter import Segmenter
+from sam_edge.sessions import loaders as openers
+from sam_edge.sessions.backends import OpenRuntime, find_runtime
+from sam_edge.sessions.loaders import BUILT_BEFORE, Opener, find_opener
+from sam_edge.storage.cache import BlobCache
+from tests.runtimes.tensorrt.fake_builder import LEARNT
+from tests.runtimes.tensorrt.simulated_device import Device
+from tests.toy_model import toy_bundle
+
+SQUARE = {"image": np.ones((1, 3, 512, 512), np.float32)}
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+    device = Device(tmp_path / "cache")
+    monkeypatch.setattr(tensorrt_open, "find_workshop", device.workshop)
+    return device
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Bundle:
+    return toy_bundle(tmp_path)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def opener(device: Device, toy: Bundle, said: list[str]) -> Opener:
+    opener: Opener = tensorrt_open.PlanOpener(device.open, toy.manifest, said.append)
+    return opener
+
+
+def variant(graph: Path, folder: Path, weight: float) -> Path:
+    """A graph like this one, with other weights, under a name that a trial gives."""
+    model = onnx.load(graph)
+    tensor = model.graph.initializer[0]
+    value = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(value * np.float32(weight), tensor.name))
+    path = folder / f"{graph.stem}.tensorrt.fp16.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def answer(opener: OpenRuntime, graph: Path) -> float:
+    """Mean of what an encoder makes of a white picture."""
+    engine = opener(graph)
+    try:
+        return float(np.mean(np.asarray(engine.run(SQUARE)["embedding"])))
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("where", BUILT_BEFORE.values())
+def test_every_entry_imports(where: str) -> None:
+    assert callable(load(where))
+
+
+def test_a_plan_is_built_once_and_kept(opener: Opener, device: Device, toy: Bundle, said: list[str]) -> None:
+    for _ in range(2):
+        assert answer(opener, toy.graph("encoder")) == pytest.approx(0.6)
+    opener(toy.graph("decoder")).close()
+    assert device.built == ["encoder.onnx", "decoder.onnx"]
+    assert said[-1] == "building decoder (plan 2 of 2)"
+    assert device.names() == [".blob", "decoder", "encoder"]
+    # The same that `sam-edge build` would have made.
+    for job in plan_jobs(toy, Engine("tensorrt"), BuilderSettings()):
+        assert build_job(device.workshop(), job, lambda step, done: None).why == ""
+
+
+def test_a_plan_with_other_settings_is_good(opener: Opener, device: Device, toy: Bundle) -> None:
+    job = plan_jobs(toy, Engine("tensorrt"), BuilderSettings(workspace_mb=64))[0]
+    build_job(device.workshop(), job, lambda step, done: None)
+    answer(opener, toy.graph("encoder"))
+    assert len(device.built) == 1
+
+
+def test_a_damaged_plan_is_built_anew(opener: Opener, device: Device, toy: Bundle) -> None:
+    answer(opener, toy.graph("encoder"))
+    (plan,) = device.folder.glob("*.plan")
+    plan.write_bytes(plan.read_bytes()[:-1])
+    assert answer(opener, toy.graph("encoder")) == pytest.approx(0.6)
+    assert len(device.built) == 2
+
+
+def test_what_is_tried_does_not_stay(
+    opener: Opener, device: Device, toy: Bundle, tmp_path: Path, said: list[str]
+) -> None:
+    with opener.trial(9) as trial:
+        for weight in (2, 3, 2):
+            assert answer(trial, variant(toy.graph("encoder"), tmp_path, weight)) == pytest.approx(0.6 * weight)
+        assert said[-1] == "building encoder (plan 2 of at most 9)"
+    assert len(device.built) == 2
+    assert device.names() == [".blob"]
+    # What was learnt in it makes the next build quick.
+    assert BlobCache(device.folder).read(timing_key(device.workshop().device)) == LEARNT
+    assert device.builder.config.given_timing == LEARNT
+
+
+def test_what_is_accepted_stays(opener: Opener, device: Device, toy: Bundle, tmp_path: Path) -> None:
+    own = toy.graph("decoder")
+    opener(own).close()
+    with opener.trial() as trial:
+        trial(own).close()
+        answer(trial, variant(toy.graph("encoder"), tmp_path, 3))
+        accepted = variant(toy.graph("encoder"), tmp_path, 2)
+        answer(trial, accepted)
+        trial.keep([accepted, own])
+    assert device.names() == [".blob", "decoder", "encoder.tensorrt.fp16"]
+    assert answer(opener, accepted) == pytest.approx(1.2)
+    assert len(device.built) == 3
+
+
+def test_few_plans_of_what_is_tried_lie_about(
+    opener: Opener, toy: Bundle, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_open, "KEPT_TRIALS", 2)
+    with opener.trial(9) as trial:
+        for weight in (1, 2, 1, 3, 1, 2):
+            assert answer(trial, variant(toy.graph("encoder"), tmp_path, weight)) == pytest.approx(0.6 * weight)
+    built = [line for line in said if line.startswith("building")]
+    # The second one had to go, and comes again under its number.
+    assert [int(line.split()[3]) for line in dict.fromkeys(built)] == [1, 2, 3]
+    assert built[-1] == "building encoder (plan 2 of at most 9)"
+
+
+def test_files_of_no_graph_are_refused(opener: Opener, tmp_path: Path) -> None:
+    (tmp_path / "other.onnx").write_bytes(b"graph")
+    with pytest.raises(BundleError, match=r"other\.onnx is made from no graph of toy"):
+        opener(tmp_path / "other.onnx")
+
+
+def test_a_builder_that_fails_leaves_nothing(opener: Opener, device: Device, toy: Bundle) -> None:
+    device.builder.builds = False
+    with pytest.raises(EngineError, match=r"cannot build .*encoder\.onnx"), opener.trial() as trial:
+        trial(toy.graph("encoder"))
+    with pytest.raises(EngineError, match=r"cannot build .*encoder\.onnx"):
+        opener(toy.graph("encoder"))
+    assert device.names() == []
+
+
+def test_engines_are_measured_where_there_was_no_plan(
+    device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sam_edge.sessions.loaders.find_runtime", lambda name: (name, device.open))
+    with Segmenter(toy, find_runtime("onnxruntime:cpu")[1]) as segmenter:
+        expected = ask(segmenter, [picture((160, 120))])
+    assert judge(measure_engine(toy, Engine("tensorrt"), expected), "fp32") == []
+    assert device.names() == [".blob", "decoder", "encoder"]
+
+
+def test_plans_are_built_for_the_gpu_that_is_named(
+    device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(openers, "find_runtime", lambda name: ("tensorrt", device.open))
+    monkeypatch.setattr(tensorrt_open, "find_workshop", lambda machine, name: asked.append(name))
+    for runtime in ("tensorrt", "tensorrt:cuda", "tensorrt:cuda.1"):
+        find_opener(runtime, toy.manifest)
+    assert asked == [None, "cuda", "cuda.1"]
+
+
+def test_other_runtimes_open_graphs_as_they_are(toy: Bundle) -> None:
+    opener = find_opener("onnxruntime:cpu", toy.manifest)
+    with opener.trial(3) as trial:
+        assert answer(trial, toy.graph("encoder")) == answer(opener, toy.graph("encoder"))
+        trial.keep([toy.graph("encoder")])
+
+
+ORDER = {"encoder": [f"e{index}" for index in range(33)], "decoder": [f"d{index}" for index in range(20)]}
+NODES = [(graph, node) for graph, nodes in ORDER.items() for node in nodes]
+
+
+@given(st.sets(st.sampled_from(NODES), max_size=8), st.integers(0, 30))
+def test_mending_tries_no_more_graphs_than_is_said(culprits: set[tuple[str, str]], spread: int) -> None:
+    tried: set[tuple[str, frozenset[str]]] = set()
+
+    def passes(islands: Islands) -> bool:
+        tried.update(islands.items())
+        most = len(islands["decoder"]) >= min(spread, len(ORDER["decoder"]))
+        return most and all(node in islands[graph] for graph, node in culprits)
+
+    none: Islands = {graph: frozenset() for graph in ORDER}
+    passes(none)
+    raise_culprits(ORDER, none, passes)
+    assert len(tried) <= most_graphs({graph: len(nodes) for graph, nodes in ORDER.items()})

@@ -1,0 +1,101 @@
+"""Frames and gaze are joined by time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sam_edge.errors import InputError
+from sam_edge.segmenter import Segmenter
+from sam_edge.streaming.gaze import GazeSample
+from sam_edge.streaming.offline import follow
+from sam_edge.streaming.sources.source import Frame
+from tests.disc_model import disc_segmenter
+
+IMAGE = np.zeros((64, 128, 3), np.uint8)
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> Segmenter:
+    return disc_segmenter(tmp_path)
+
+
+def frames(*times_ns: int) -> list[Frame]:
+    return [Frame(IMAGE, index, time_ns) for index, time_ns in enumerate(times_ns)]
+
+
+def test_each_sample_meets_the_newest_frame_before_it(segmenter: Segmenter) -> None:
+    gaze = [GazeSample(t, 0.5, 0.5) for t in (0, 9, 10, 11, 19, 20, 29, 30)]
+    steps = list(follow(segmenter, frames(0, 10, 20), gaze))
+    assert [[look.gaze.t_ns for look in step.looks] for step in steps] == [
+        [0, 9],
+        [10, 11, 19],
+        # The last frame stands as long as the one before it, then the video is over.
+        [20, 29],
+    ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 10**9), min_size=1, max_size=8, unique=True).map(sorted),
+    st.lists(st.integers(0, 10**9), max_size=20, unique=True).map(sorted),
+)
+def test_ages_are_never_negative_and_no_sample_is_answered_twice(
+    segmenter: Segmenter, frame_times: list[int], gaze_times: list[int]
+) -> None:
+    gaze = [GazeSample(t, 0.5, 0.5) for t in gaze_times]
+    steps = list(follow(segmenter, frames(*frame_times), gaze))
+    looks = [look for step in steps for look in step.looks]
+    # A frame with very many looks comes in several steps.
+    assert [step.last for step in steps].count(True) == len(frame_times)
+    assert all(look.frame_age_ms >= 0 for look in looks)
+    answered = [look.gaze.t_ns for look in looks]
+    assert answered == sorted(set(answered))
+    wanted = [t for t in gaze_times if frame_times[0] <= t < frame_times[-1]]
+    assert answered[: len(wanted)] == wanted
+
+
+def test_a_frame_that_stands_long_comes_in_pieces(segmenter: Segmenter) -> None:
+    gaze = [GazeSample(t, 0.5, 0.5) for t in range(40)]
+    steps = list(follow(segmenter, frames(0, 40), gaze))
+    assert [(step.frame.index, len(step.looks), step.last) for step in steps] == [
+        (0, 16, False),
+        (0, 16, False),
+        (0, 8, True),
+        (1, 0, True),
+    ]
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 60.0, float("nan")])
+def test_impossible_confidence(segmenter: Segmenter, confidence: float) -> None:
+    with pytest.raises(InputError, match="give 0 to 1"):
+        next(follow(segmenter, frames(0), [], min_confidence=confidence))
+
+
+def test_mask_lies_under_the_gaze(segmenter: Segmenter) -> None:
+    (step,) = follow(segmenter, frames(0), [GazeSample(5, 0.25, 0.5)])
+    (look,) = step.looks
+    assert (look.x_px, look.y_px) == (32.0, 32.0)
+    assert look.masks is not None
+    assert look.masks.binary[0, 32, 32]
+    assert look.frame_age_ms == pytest.approx(5e-6)
+
+
+@pytest.mark.parametrize(
+    ("sample", "status"),
+    [
+        (GazeSample(0, 0.5, 0.5, 0.59), "closed"),
+        (GazeSample(0, 0.5, 0.5, 0.60), "mask"),
+        (GazeSample(0, -0.01, 0.5, 1.0), "outside"),
+        (GazeSample(0, 0.5, 1.01, 1.0), "outside"),
+        (GazeSample(0, 1.0, 1.0, 1.0), "mask"),
+    ],
+)
+def test_status(segmenter: Segmenter, sample: GazeSample, status: str) -> None:
+    (step,) = follow(segmenter, frames(0), [sample])
+    assert step.looks[0].status == status
+    assert (step.looks[0].masks is not None) == (status == "mask")

@@ -1,0 +1,34 @@
+"""What a run watches is what the exported model is measured by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sam_edge.benchmarks.quality.labelled import open_dataset
+from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
+from sam_edge.exporters.export import export
+from sam_edge.modeling.nano.model import build_nano
+from sam_edge.segmenter import load
+from sam_edge.training.runs.checkpoint import export_weights, load_weights
+from sam_edge.training.runs.watch import coco_cases, quick_score
+
+
+def test_only_large_objects_of_exhaustive_photos(tiny_data: Path) -> None:
+    (case,) = coco_cases(tiny_data, pictures=5, objects=2)
+    assert len(case.masks) <= 2
+    areas = [int(mask.sum()) for mask in case.masks]
+    assert areas == sorted(areas, reverse=True)
+    assert min(areas) >= 1024
+
+
+def test_agrees_with_the_evaluation_of_the_exported_model(tiny_data: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "nano.safetensors"
+    export_weights(build_nano(), weights, {})
+    watched = quick_score(load_weights(weights), coco_cases(tiny_data, pictures=1, objects=9))
+    with load(export(weights, tmp_path / "nano", "nano")) as segmenter:
+        photos = [open_dataset(f"{tiny_data}/coco:val")]
+        rows = evaluate_points(segmenter, photos, PointProtocol((1,)), lambda: None)
+    assert watched["oracle"] == pytest.approx(np.mean([row.scores["1_point_oracle"] for row in rows]), abs=0.01)

@@ -1,0 +1,1 @@
+"""Training images and what is done to them."""

@@ -1,0 +1,1 @@
+"""A training run: schedule, checkpoints, curves, and what it watches."""

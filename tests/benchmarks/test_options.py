@@ -39,9 +39,6 @@ def test_help_has_an_example_that_is_taken(name: str) -> None:
         # Parsed and not run; folders that must be there are taken from the repository.
         words = line[len(start) :].replace("../shared/fixtures", str(FOLDER)).replace("photos/", str(FOLDER))
         arguments = words.split()
-            word.replace("../shared/fixtures", str(FOLDER)).replace("photos/", str(FOLDER))
-            for word in line[len(start) :].split()
-        ]
         main.make_context(name, arguments)
 
 

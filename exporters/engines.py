@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import FidelityError
-from sam_edge.exporters.half.bisect import ROUNDS, Islands, raise_culprits
+from sam_edge.exporters.half.bisect import ROUNDS, Islands, bisect_fp32_nodes
 from sam_edge.exporters.half.precision import Source, halve, read_source, save
 from sam_edge.exporters.half.ranges import find_islands
 from sam_edge.fidelity.frames import Frames
-from sam_edge.fidelity.gate import Expected, ask, judge, measure
+from sam_edge.fidelity.gate import Reference, ask, find_violations, measure
 from sam_edge.host.machine import this_machine
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import RUNTIMES, OpenRuntime, Runtime, find_runtime
-from sam_edge.sessions.loaders import Opener, Say, find_opener
+from sam_edge.sessions.backends import BACKENDS, Session, SessionLoader, find_loader
+from sam_edge.sessions.loaders import GraphLoader, Say, find_graph_loader
 from sam_edge.sessions.wrapper import Wrapped
 from sam_edge.storage.files import sha256
 from sam_edge.tensors import Arrays
 
-EMULATION = Engine("emulation", "fp16")
+EMULATION = EngineSpec("emulation", "fp16")
 """What float16 hardware computes, on any processor: float32 that is rounded wherever the engine is float16."""
 TRUSTED = "onnxruntime:cpu"
 """Runs the FP32 graphs to see their ranges, and the emulation. Its FP32 engine is checked whatever the targets
@@ -39,12 +39,12 @@ NAMED = 3
 CALIBRATION_RUNS = 12
 """Of each graph, at most: a decoder's ranges change little from prompt to prompt."""
 
-Attempt = Callable[["Halved", Sequence[Expected]], dict[str, float]]
+Attempt = Callable[["Fp16Model", Sequence[Reference]], dict[str, float]]
 """Measures an engine with such islands on some of what is expected."""
 
 
 @dataclass(frozen=True, eq=False)
-class Halved:
+class Fp16Model:
     """The FP32 graphs of a model, and which of their nodes stay in float32."""
 
     sources: Mapping[str, Source]
@@ -56,7 +56,7 @@ class Halved:
         """Graph -> the nodes that compute in floating point, as they run."""
         return {name: [node.name for node in source.computing()] for name, source in self.sources.items()}
 
-    def write(self, engine: Engine, folder: Path, islands: Islands | None = None) -> dict[str, str]:
+    def write(self, engine: EngineSpec, folder: Path, islands: Islands | None = None) -> dict[str, str]:
         """Write every graph for an engine; graph -> file name."""
         files = {}
         for name, source in self.sources.items():
@@ -67,16 +67,16 @@ class Halved:
 
 
 def feeds_of(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> dict[str, list[Arrays]]:
-    """What every graph of a model is fed when pictures and prompts go through it."""
+    """What every graph of a model is fed when images and prompts go through it."""
     feeds: dict[str, list[Arrays]] = {name: [] for name in bundle.manifest.graphs}
-    opener = find_runtime(TRUSTED)[1]
-    with Segmenter(bundle, _recording(opener, feeds)) as segmenter:
+    loader = find_loader(TRUSTED)[1]
+    with Segmenter(bundle, _recording(loader, feeds)) as segmenter:
         ask(segmenter, images)
     return feeds
 
 
-def find_halves(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> Halved:
-    """Decide which nodes of a model can be float16, by what they do on pictures."""
+def find_halves(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> Fp16Model:
+    """Decide which nodes of a model can be float16, by what they do on images."""
     feeds = feeds_of(bundle, images)
     sources, islands = {}, {}
     for name in bundle.manifest.graphs:
@@ -84,12 +84,12 @@ def find_halves(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> Halved:
         islands[name] = (
             find_islands(sources[name], _spread(feeds[name])) if feeds[name] else _all(sources[name])
         )
-    return Halved(sources, islands)
+    return Fp16Model(sources, islands)
 
 
-def mend(
-    halved: Halved, bundle: Bundle, engine: Engine, expected: Sequence[Expected], say: Say
-) -> tuple[Halved, dict[str, float]]:
+def repair(
+    halved: Fp16Model, bundle: Bundle, engine: EngineSpec, expected: Sequence[Reference], say: Say
+) -> tuple[Fp16Model, dict[str, float]]:
     """Hold an fp16 engine against the model, and raise nodes to float32 until it passes.
 
     Args:
@@ -104,9 +104,9 @@ def mend(
         FidelityError: it does not pass; nothing of it may be used.
     """
     most = most_graphs({name: len(nodes) for name, nodes in halved.order().items()})
-    with opener_of(engine, bundle, say).trial(most) as trial:
+    with loader_of(engine, bundle, say).trial(most) as trial:
 
-        def attempt(tried: Halved, shown: Sequence[Expected]) -> dict[str, float]:
+        def attempt(tried: Fp16Model, shown: Sequence[Reference]) -> dict[str, float]:
             made = with_engine(bundle, engine, tried.write(engine, bundle.path))
             frames = Frames(trial)
             with Segmenter(made, frames, engine=engine) as segmenter:
@@ -129,14 +129,14 @@ def most_graphs(nodes: Mapping[str, int]) -> int:
 
 
 def _mend(
-    halved: Halved, attempt: Attempt, engine: Engine, expected: Sequence[Expected], say: Say
-) -> tuple[Halved, dict[str, float]]:
+    halved: Fp16Model, attempt: Attempt, engine: EngineSpec, expected: Sequence[Reference], say: Say
+) -> tuple[Fp16Model, dict[str, float]]:
     found = attempt(halved, expected)
-    beyond = judge(found, engine.precision)
-    if not beyond:
+    violations = find_violations(found, engine.precision)
+    if not violations:
         return halved, found
-    # One picture that fails by itself is enough to find out why.
-    failing = next((one for one in expected if judge(attempt(halved, [one]), engine.precision)), None)
+    # One image that fails by itself is enough to find out why.
+    failing = next((one for one in expected if find_violations(attempt(halved, [one]), engine.precision)), None)
     shown = [failing] if failing else expected
 
     tries = count(1)
@@ -144,27 +144,27 @@ def _mend(
 
     def passes(islands: Islands) -> bool:
         say(f"finding the layers that {engine} spoils: try {next(tries)} of at most {most}")
-        return not judge(attempt(replace(halved, islands=islands), shown), engine.precision)
+        return not find_violations(attempt(replace(halved, islands=islands), shown), engine.precision)
 
-    raised = raise_culprits(halved.order(), halved.islands, passes)
+    raised = bisect_fp32_nodes(halved.order(), halved.islands, passes)
     names = [f"{graph}/{node}" for graph, node in raised.nodes]
     why = raised.why
     if raised.passes:
         halved = replace(halved, islands=raised.islands, raised=[*halved.raised, *names])
         found = attempt(halved, expected)
-        beyond = judge(found, engine.precision)
-        if not beyond:
+        violations = find_violations(found, engine.precision)
+        if not violations:
             return halved, found
-        why = "it then passes with one picture and not with all"
+        why = "it then passes with one image and not with all"
     shown_names = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
     tried = f"; raising {len(names)} layers to float32 ({shown_names}) did not mend it" if names else ""
     raise FidelityError(
-        f"{engine} differs from the model: {', '.join(beyond)}{tried}; {why}; nothing was written: "
-        "use --precision fp32 for it"
+        f"{engine} differs from the model: {', '.join(violations)}{tried}; {why}; nothing was written",
+        hint="use --precision fp32 for it",
     )
 
 
-def with_engine(bundle: Bundle, engine: Engine, files: Mapping[str, str]) -> Bundle:
+def with_engine(bundle: Bundle, engine: EngineSpec, files: Mapping[str, str]) -> Bundle:
     """The bundle, with these files of its folder as the graphs of an engine."""
     manifest = bundle.manifest
     hashes = {
@@ -177,31 +177,31 @@ def with_engine(bundle: Bundle, engine: Engine, files: Mapping[str, str]) -> Bun
     return Bundle(bundle.path, replace(manifest, files={**manifest.files, **hashes}, engines=engines))
 
 
-def opener_of(engine: Engine, bundle: Bundle, say: Say = lambda step: None) -> Opener:
+def loader_of(engine: EngineSpec, bundle: Bundle, say: Say = lambda step: None) -> GraphLoader:
     """What opens an engine's graphs."""
-    return find_opener(TRUSTED if engine == EMULATION else engine.runtime, bundle.manifest, say)
+    return find_graph_loader(TRUSTED if engine == EMULATION else engine.runtime, bundle.manifest, say)
 
 
 def measure_engine(
-    bundle: Bundle, engine: Engine, expected: Sequence[Expected], each: Callable[[], None] = lambda: None
+    bundle: Bundle, engine: EngineSpec, expected: Sequence[Reference], each: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
     """Differences of an engine of a bundle to what is expected."""
-    frames = Frames(opener_of(engine, bundle))
+    frames = Frames(loader_of(engine, bundle))
     with Segmenter(bundle, frames, engine=engine) as segmenter:
         return measure(segmenter, expected, each, frames)
 
 
 def is_here(runtime: str) -> bool:
     """Whether a runtime can be opened on this machine."""
-    entry = RUNTIMES.get(runtime)
+    entry = BACKENDS.get(runtime)
     return entry is not None and find_spec(entry.library) is not None and entry.score(this_machine()) > 0
 
 
-def _recording(opener: OpenRuntime, feeds: Mapping[str, list[Arrays]]) -> OpenRuntime:
+def _recording(loader: SessionLoader, feeds: Mapping[str, list[Arrays]]) -> SessionLoader:
     """An opener whose engines note what they are fed."""
 
-    def open_recording(graph: Path, threads: int | None = None) -> Runtime:
-        return _Recording(opener(graph, threads), feeds[graph.stem])
+    def open_recording(graph: Path, threads: int | None = None) -> Session:
+        return _Recording(loader(graph, threads), feeds[graph.stem])
 
     return open_recording
 
@@ -209,7 +209,7 @@ def _recording(opener: OpenRuntime, feeds: Mapping[str, list[Arrays]]) -> OpenRu
 class _Recording(Wrapped):
     """An engine that notes what it is fed."""
 
-    def __init__(self, engine: Runtime, seen: list[Arrays]) -> None:
+    def __init__(self, engine: Session, seen: list[Arrays]) -> None:
         super().__init__(engine)
         self._seen = seen
 

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle, check_target, write_bundle
-from sam_edge.bundle.manifest import Engine, Manifest, Precision
+from sam_edge.bundle.manifest import EngineSpec, Manifest, Precision
 from sam_edge.errors import FidelityError, OutputError
 from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.interop.interfaces import check_interface, make_interface
 from sam_edge.exporters.lint.tensorrt import check_engine
-from sam_edge.fidelity.gate import LIMITS, Expected, check, result
-from sam_edge.fidelity.images import pictures
-from sam_edge.fidelity.self_test import write_exam
+from sam_edge.fidelity.gate import LIMITS, Reference, check, result
+from sam_edge.fidelity.images import read_images
+from sam_edge.fidelity.self_test import write_self_test
 from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.families import find_family
 from sam_edge.storage.files import sha256
@@ -32,18 +32,18 @@ from .engines import (
     find_halves,
     is_here,
     measure_engine,
-    mend,
+    repair,
     with_engine,
 )
 from .onnx_graph import describe_graph, write_graph
-from .rectangular import COST_PICTURES, as_exportable, measure_cost, shaped
-from .reference import examined, float64_mask_iou, most_points, references
+from .rectangular import COST_IMAGES, as_exportable, measure_cost, shaped
+from .reference import float64_mask_iou, most_points, references, self_test_reference
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 
-PICTURES = {"fp32": 1, "fp16": 3}
+IMAGES = {"fp32": 1, "fp16": 3}
 """What engines are checked with, at most: an encoder may take half a minute for one. The FP32 graphs differ by
-the order of sums, which any picture shows; float16 is as good as the ranges that were seen."""
+the order of sums, which any image shows; float16 is as good as the ranges that were seen."""
 Progress = Callable[[str, float], None]
 """Called with what begins now, and the share of the work that is done, 0..1."""
 Warn = Callable[[str], None]
@@ -60,10 +60,10 @@ class ExportSettings:
     """Runtimes that engines are made for."""
     precisions: tuple[Precision, ...] = ("fp32",)
     images: Path | None = None
-    """Folder of pictures to calibrate and to check with; None: generated ones."""
+    """Folder of images to calibrate and to check with; None: generated ones."""
     limit: int | None = None
     """How many of them to check with, at most; float16's ranges are found on as many others, where there are
-    enough. None: as `PICTURES` says."""
+    enough. None: as `IMAGES` says."""
     input_wh: tuple[int, int] | None = None
     """Width and height of a rectangular encoder input; None: the family's own."""
     interface: str | None = None
@@ -103,7 +103,7 @@ def export(
     settings = settings or ExportSettings()
     out = Path(out)
     check_target(out)
-    ranging, images = _pictures(settings)
+    ranging, images = _images(settings)
     progress("reading weights", 0.0)
     # Before the first folder is made.
     family_name, model = load_model(checkpoint, family)
@@ -116,12 +116,12 @@ def export(
         sources = exportable.graphs()
         progress("computing the reference", 0.05)
         expected = references(exportable, spec, images, most_points(sources))
-        exam = examined(exportable, spec, most_points(sources))
-        write_exam(exam, folder)
+        self_test = self_test_reference(exportable, spec, most_points(sources))
+        write_self_test(self_test, folder)
         cost = {}
         if spec.input_size != own.input_size:
             progress("measuring what the input's sides cost", 0.15)
-            shown = pictures(settings.images, COST_PICTURES) if settings.images else None
+            shown = read_images(settings.images, COST_IMAGES) if settings.images else None
             cost = measure_cost(exportable, own, spec, shown)
         graphs = {}
         for index, source in enumerate(sources):
@@ -151,10 +151,10 @@ def export(
         )
         bundle = Bundle(folder, manifest)
         if "fp32" in settings.precisions and LINTED in settings.targets:
-            _lint(bundle, Engine(LINTED), warn)
+            _lint(bundle, EngineSpec(LINTED), warn)
         for engine in _engines(settings, "fp32"):
             progress(f"comparing {engine} with PyTorch", 0.6)
-            found = measure_engine(bundle, engine, [exam, *expected])
+            found = measure_engine(bundle, engine, [self_test, *expected])
             with _blaming(lambda: float64_mask_iou(checkpoint, family_name, spec, expected[0])):
                 bundle = _accept(bundle, engine, found)
         if "fp16" in settings.precisions:
@@ -165,21 +165,21 @@ def export(
     return out
 
 
-def _pictures(settings: ExportSettings) -> tuple[Sequence[NDArray[np.uint8]], Sequence[NDArray[np.uint8]]]:
+def _images(settings: ExportSettings) -> tuple[Sequence[NDArray[np.uint8]], Sequence[NDArray[np.uint8]]]:
     """What ranges are found on, and what engines are checked with: others, if there are two or more."""
-    count = settings.limit or max(PICTURES[precision] for precision in settings.precisions)
+    count = settings.limit or max(IMAGES[precision] for precision in settings.precisions)
     if "fp16" not in settings.precisions:
-        return [], pictures(settings.images, count)
-    shown = pictures(settings.images, 2 * count)
+        return [], read_images(settings.images, count)
+    shown = read_images(settings.images, 2 * count)
     return shown[1::2] or shown, shown[::2]
 
 
-def _engines(settings: ExportSettings, precision: Precision) -> list[Engine]:
+def _engines(settings: ExportSettings, precision: Precision) -> list[EngineSpec]:
     """The engines that this machine can check; the FP32 graphs are always checked in one of them."""
     runtimes = [PROCESSOR_OF.get(target, target) for target in settings.targets if is_here(target)]
     if precision == "fp32" and TRUSTED not in runtimes:
         runtimes.insert(0, TRUSTED)
-    return [Engine(runtime, precision) for runtime in runtimes]
+    return [EngineSpec(runtime, precision) for runtime in runtimes]
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def _with_halves(
     bundle: Bundle,
     settings: ExportSettings,
     ranging: Sequence[NDArray[np.uint8]],
-    expected: Sequence[Expected],
+    expected: Sequence[Reference],
     progress: Progress,
     warn: Warn,
 ) -> Bundle:
@@ -213,17 +213,17 @@ def _with_halves(
     progress("finding what float16 can hold", 0.65)
     halved = find_halves(bundle, ranging)
     progress("comparing emulated fp16 with PyTorch", 0.75)
-    halved, found = mend(halved, bundle, EMULATION, expected, say)
+    halved, found = repair(halved, bundle, EMULATION, expected, say)
     for name in halved.write(EMULATION, bundle.path).values():
         for file in bundle.path.glob(f"{name}*"):
             file.unlink()
     bundle = _accept(bundle, EMULATION, found)
     here = _engines(settings, "fp16")
-    for engine in (Engine(PROCESSOR_OF.get(target, target), "fp16") for target in settings.targets):
+    for engine in (EngineSpec(PROCESSOR_OF.get(target, target), "fp16") for target in settings.targets):
         own = halved
         if engine in here:
             progress(f"comparing {engine} with PyTorch", 0.85)
-            own, found = mend(halved, bundle, engine, expected, say)
+            own, found = repair(halved, bundle, engine, expected, say)
         bundle = with_engine(bundle, engine, own.write(engine, bundle.path))
         if engine.runtime == LINTED:
             _lint(bundle, engine, warn)
@@ -235,12 +235,12 @@ def _with_halves(
     return bundle
 
 
-def _lint(bundle: Bundle, engine: Engine, warn: Warn) -> None:
+def _lint(bundle: Bundle, engine: EngineSpec, warn: Warn) -> None:
     for text in check_engine(bundle, engine):
         warn(text)
 
 
-def _accept(bundle: Bundle, engine: Engine, found: dict[str, float]) -> Bundle:
+def _accept(bundle: Bundle, engine: EngineSpec, found: dict[str, float]) -> Bundle:
     """The bundle with what was measured; FidelityError if that is too far from the model."""
     check(found, engine)
     fidelity = {**bundle.manifest.fidelity, engine.key: result(found, engine.precision, against_onnx=False)}
@@ -254,6 +254,6 @@ def _folder_beside(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-export-")
     except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}; choose another --out") from error
+        raise OutputError(f"cannot write {out}: {error.strerror}", hint="choose another --out") from error
     with folder as name:
         yield Path(name)

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from sam_edge.exporters.half.precision import Source, read_source, save
-from sam_edge.sessions.backends import OpenRuntime
+from sam_edge.sessions.backends import SessionLoader
 from sam_edge.tensors import Arrays
 
 WATCHED = 8
@@ -19,7 +19,7 @@ DEPARTED = 1e-2
 
 
 def first_departure(
-    graph: Path, engine: OpenRuntime, trusted: OpenRuntime, feeds: Arrays, folder: Path
+    graph: Path, engine: SessionLoader, trusted: SessionLoader, feeds: Arrays, folder: Path
 ) -> str | None:
     """The first node, as "NODE (OPERATOR)", that gives other values in `engine` than in `trusted`.
 
@@ -43,7 +43,7 @@ def first_departure(
         watched = [nodes[index].output[0] for index in chosen]
         path = folder / f"watched.{graph.name}"
         save(_with_outputs(source, watched), path)
-        ours, theirs = (_run(opener, path, feeds) for opener in (engine, trusted))
+        ours, theirs = (_run(loader, path, feeds) for loader in (engine, trusted))
         wrong = [not _agree(ours[name], theirs[name]) for name in watched]
         if any(wrong):
             departed = int(chosen[wrong.index(True)])
@@ -70,8 +70,8 @@ def _with_outputs(source: Source, names: list[str]) -> onnx.ModelProto:
     return model
 
 
-def _run(opener: OpenRuntime, path: Path, feeds: Arrays) -> Arrays:
-    engine = opener(path)
+def _run(loader: SessionLoader, path: Path, feeds: Arrays) -> Arrays:
+    engine = loader(path)
     try:
         return {name: np.asarray(value) for name, value in engine.run(feeds).items()}
     finally:

@@ -34,7 +34,7 @@ def write_decoders(folder: Path) -> dict[str, Path]:
         `official_decoder`, the plain one with the six inputs and three outputs of segment_anything's export.
     """
     torch.manual_seed(0)
-    # Decoders are the same whatever encodes the picture.
+    # Decoders are the same whatever encodes the image.
     model = sam(nn.Identity()).eval().requires_grad_(False)
     cut = {source.name: source for source in SamExport(model).graphs() if source.name in SLOTS}
     sources = [*cut.values(), *(_plain(model, source) for source in cut.values())]
@@ -70,7 +70,7 @@ def write_encoder(family: str, folder: Path) -> tuple[Path, Encode]:
     """Write `encoder.onnx` of a family.
 
     Returns:
-        The file, and the same weights in PyTorch's eager mode: picture (1, 3, H, W) -> embedding.
+        The file, and the same weights in PyTorch's eager mode: image (1, 3, H, W) -> embedding.
     """
     torch.manual_seed(0)
     spec = find_family(family)

@@ -1,7 +1,7 @@
 """Inputs of one aspect: a 16:9 frame padded to a square wastes 44 % of the encoder's work.
 
-The positional encodings of the square model are cropped, never rescaled: the picture is taken as the top-left
-part of the square, so coordinates keep their meaning. What is lost is what the padding told the picture's
+The positional encodings of the square model are cropped, never rescaled: the image is taken as the top-left
+part of the square, so coordinates keep their meaning. What is lost is what the padding told the image's
 tokens, and that is measured here, mask by mask.
 """
 
@@ -25,16 +25,16 @@ from sam_edge.modeling.families import Family
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.scene import MAX_SIDE, Scene
 
-COST_PICTURES = 4
+COST_IMAGES = 4
 GRID = 3
-"""Single points on a picture: GRID x GRID."""
+"""Single points on an image: GRID x GRID."""
 BOXES, SETS = 4, 3
-"""The other prompts on a picture: boxes, and sets of three points."""
+"""The other prompts on an image: boxes, and sets of three points."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture through a model: its answer to each prompt, and the encoder's work."""
+    """One image through a model: its answer to each prompt, and the encoder's work."""
 
     answers: list[NDArray[np.bool_]]
     """(H, W) each, the mask that the model thinks best."""
@@ -61,15 +61,19 @@ def fixed_input(family: str, own: InputSize, input_wh: tuple[int, int]) -> Input
         return own
     if own.fit == "squash":
         raise InputError(
-            f"{asked}: {family} stretches frames over its square, no padding is wasted: leave it out"
+            f"{asked}: {family} stretches frames over its square, no padding is wasted", hint="leave it out"
         )
     longest = own.long_side if own.square else MAX_SIDE
     fits = min(1.0, longest / max(1, *input_wh))
     width, height = (_nearest(side * fits, own.multiple, longest) for side in input_wh)
     if max(input_wh) > longest:
-        raise InputError(f"{asked} is larger than the {longest} that {family} takes: take {width}x{height}")
+        raise InputError(
+            f"{asked} is larger than the {longest} that {family} takes", hint=f"take {width}x{height}"
+        )
     if (width, height) != input_wh:
-        raise InputError(f"{asked}: sides of {family} are multiples of {own.multiple}: take {width}x{height}")
+        raise InputError(
+            f"{asked}: sides of {family} are multiples of {own.multiple}", hint=f"take {width}x{height}"
+        )
     return replace(own, long_side=max(input_wh), square=False, fixed_wh=input_wh)
 
 
@@ -91,7 +95,7 @@ def as_exportable(model: nn.Module, family: Family) -> Exportable:
 
 
 def measure_cost(
-    model: Exportable, own: Family, chosen: Family, pictures: Sequence[NDArray[np.uint8]] | None = None
+    model: Exportable, own: Family, chosen: Family, images: Sequence[NDArray[np.uint8]] | None = None
 ) -> dict[str, float]:
     """What an input of fixed sides costs in masks and saves in work, against the family's own; in PyTorch.
 
@@ -99,7 +103,7 @@ def measure_cost(
         model: takes inputs of both sizes.
         own: the family as it is.
         chosen: what `shaped` made of it.
-        pictures: (H, W, 3) uint8 RGB each; None takes generated scenes of the fixed sides' aspect.
+        images: (H, W, 3) uint8 RGB each; None takes generated scenes of the fixed sides' aspect.
 
     Returns:
         Nothing if both are the same. Else `square_mask_iou_mean` and `square_mask_iou_p1` (1st percentile)
@@ -111,7 +115,7 @@ def measure_cost(
         return {}
     ious: list[float] = []
     work = [0, 0]
-    for seed, image in enumerate(scenes(fixed_wh) if pictures is None else pictures):
+    for seed, image in enumerate(scenes(fixed_wh) if images is None else images):
         asked = prompts((image.shape[1], image.shape[0]), seed)
         seen = [_look(model, family, image, asked) for family in (chosen, own)]
         ious += [_iou(*pair) for pair in zip(seen[0].answers, seen[1].answers, strict=True)]
@@ -126,19 +130,19 @@ def measure_cost(
 
 
 def scenes(size_wh: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """Generated pictures of that (width, height), as far as scenes come in that shape."""
+    """Generated images of that (width, height), as far as scenes come in that shape."""
     width, height = size_wh
     width, height = max(width, -(-height // 2)), max(height, -(-width // 4))
-    return [Scene(seed, width, height, duration_s=0.1).frame(0).image for seed in range(COST_PICTURES)]
+    return [Scene(seed, width, height, duration_s=0.1).frame(0).image for seed in range(COST_IMAGES)]
 
 
 def prompts(frame_wh: tuple[int, int], seed: int) -> list[Prompt]:
-    """Single points, boxes and sets of points all over a picture of that size, the same for each seed."""
+    """Single points, boxes and sets of points all over an image of that size, the same for each seed."""
     rng = np.random.default_rng(seed)
     cells = np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), -1).reshape(-1, 2)
     points = (cells + rng.random(cells.shape)) / GRID * frame_wh
     corners = np.sort(rng.random((BOXES, 2, 2)), axis=1)
-    # No thinner than a tenth of the picture.
+    # No thinner than a tenth of the image.
     boxes = (corners * [[[0.9], [0.9]]] + [[[0.0], [0.1]]]) * frame_wh
     sets = rng.random((SETS, 3, 2)) * frame_wh
     return [

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from sam_edge.bundle.manifest import Manifest
 from sam_edge.errors import InputError
-from sam_edge.fidelity.differences import Answer, mask_ious
-from sam_edge.fidelity.gate import Expected, Steps, first_question, questions
-from sam_edge.fidelity.self_test import exam_picture, exam_questions, thin
+from sam_edge.fidelity.differences import ReferenceAnswer, mask_ious
+from sam_edge.fidelity.gate import Reference, Steps, first_prompt, test_prompts
+from sam_edge.fidelity.self_test import self_test_image, self_test_prompts, thin
 from sam_edge.geometry import View
 from sam_edge.imaging.image import encoder_input
 from sam_edge.masks import choose_multimask
@@ -29,8 +29,8 @@ from .rectangular import as_exportable
 
 def references(
     model: Exportable, family: Family, images: Sequence[NDArray[np.uint8]], max_points: int
-) -> list[Expected]:
-    """PyTorch's answers to every kind of prompt on pictures (H, W, 3) uint8 RGB.
+) -> list[Reference]:
+    """PyTorch's answers to every kind of prompt on images (H, W, 3) uint8 RGB.
 
     Args:
         max_points: how many points the exported model takes beside a box.
@@ -41,8 +41,8 @@ def references(
 
 def from_checkpoint(
     checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps = lambda: None
-) -> list[Expected]:
-    """PyTorch's answers to pictures (H, W, 3) uint8 RGB, of the model that a folder was exported from.
+) -> list[Reference]:
+    """PyTorch's answers to images (H, W, 3) uint8 RGB, of the model that a folder was exported from.
 
     Frames are prepared as the family says and not as the manifest does, which is judged as well.
 
@@ -52,7 +52,9 @@ def from_checkpoint(
     """
     name, model = load_model(checkpoint, manifest.family)
     if sha256(checkpoint) != manifest.checkpoint_sha256:
-        raise InputError(f"{manifest.name} was not exported from {checkpoint}: give the checkpoint that it was")
+        raise InputError(
+            f"{manifest.name} was not exported from {checkpoint}", hint="give the checkpoint that it was"
+        )
     family = replace(find_family(name), input_size=manifest.input_size)
     exportable = as_exportable(model, family)
     max_points = most_points(exportable.graphs())
@@ -63,8 +65,8 @@ def from_checkpoint(
     return found
 
 
-def float64_mask_iou(checkpoint: str | Path, name: str, family: Family, expected: Expected) -> float:
-    """Mean IoU of PyTorch's masks of one picture with those that it computes in float64.
+def float64_mask_iou(checkpoint: str | Path, name: str, family: Family, expected: Reference) -> float:
+    """Mean IoU of PyTorch's masks of one image with those that it computes in float64.
 
     What float32 itself cannot hold, no engine can be blamed for.
 
@@ -88,35 +90,35 @@ def most_points(sources: Sequence[GraphSource]) -> int:
     return max(source.inputs["point_labels"].shape[1] for source in sources if "decoder" in source.name) - 2
 
 
-def examined(model: Exportable, family: Family, max_points: int) -> Expected:
+def self_test_reference(model: Exportable, family: Family, max_points: int) -> Reference:
     """PyTorch's answers to the exam that the folder brings along, as far as they are stored.
 
     Args:
         max_points: how many points the exported model takes beside a box.
     """
     size = family.input_size
-    image = exam_picture(size)
+    image = self_test_image(size)
     view = size.view((image.shape[1], image.shape[0]))
     with torch.inference_mode():
         features = model.encode(torch.from_numpy(encoder_input(image, view, family.preprocess)))
         answers = [
             answer(model, features, view, prompt, multimask=multimask)
-            for prompt, multimask in exam_questions(size, max_points, takes_masks=model.takes_masks)
+            for prompt, multimask in self_test_prompts(size, max_points, takes_masks=model.takes_masks)
         ]
-    return thin(Expected(image, features["embedding"][0].numpy(), answers))
+    return thin(Reference(image, features["embedding"][0].numpy(), answers))
 
 
-def _expected(model: Exportable, family: Family, image: NDArray[np.uint8], max_points: int) -> Expected:
+def _expected(model: Exportable, family: Family, image: NDArray[np.uint8], max_points: int) -> Reference:
     size_wh = (image.shape[1], image.shape[0])
     view = family.input_size.view(size_wh)
     features = model.encode(torch.from_numpy(encoder_input(image, view, family.preprocess)))
-    first = answer(model, features, view, first_question(size_wh), multimask=False)
+    first = answer(model, features, view, first_prompt(size_wh), multimask=False)
     earlier = first.logits[0] if model.takes_masks else None
     answers = [
         answer(model, features, view, prompt, multimask=multimask)
-        for prompt, multimask in questions(size_wh, earlier, max_points)
+        for prompt, multimask in test_prompts(size_wh, earlier, max_points)
     ]
-    return Expected(image, features["embedding"][0].numpy(), answers)
+    return Reference(image, features["embedding"][0].numpy(), answers)
 
 
 def answer(
@@ -126,8 +128,8 @@ def answer(
     prompt: Prompt,
     *,
     multimask: bool | None,
-) -> Answer:
-    """What PyTorch says to one prompt on an encoded picture."""
+) -> ReferenceAnswer:
+    """What PyTorch says to one prompt on an encoded image."""
     coords, labels = prompt.slots(view, prompt.tokens)
     kind = features["embedding"].dtype
     points = torch.from_numpy(coords).to(kind), torch.from_numpy(labels).to(kind)
@@ -135,4 +137,4 @@ def answer(
     logits, iou = model.decode(features, *points, mask)
     several = choose_multimask(prompt.tokens) if multimask is None else multimask
     picked = slice(1, None) if several else slice(0, 1)
-    return Answer(prompt, multimask, logits[0, picked].numpy(), iou[0, picked].numpy())
+    return ReferenceAnswer(prompt, multimask, logits[0, picked].numpy(), iou[0, picked].numpy())

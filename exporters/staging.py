@@ -11,17 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sam_edge.bundle.folder import ASSETS, MANIFEST, Bundle
-from sam_edge.bundle.manifest import Engine, dump
+from sam_edge.bundle.manifest import EngineSpec, dump
 from sam_edge.errors import BundleError
-from sam_edge.sessions.backends import OpenRuntime, Runtime
-from sam_edge.storage.files import atomic_path, naming, write_bytes
+from sam_edge.sessions.backends import Session, SessionLoader
+from sam_edge.storage.files import atomic_path, os_errors_as_output_error, write_bytes
 from sam_edge.tensors import TensorSpec
 
 PREFIX = ".sam-edge-verify-"
 
 
 @contextmanager
-def workplace(bundle: Bundle) -> Iterator[Bundle]:
+def staging_folder(bundle: Bundle) -> Iterator[Bundle]:
     """The bundle in a folder that may be written to; its files are hard links to the real ones, or copies.
 
     For weights beside a graph OpenVINO refuses symbolic links, and onnx hard links as well: those are copied.
@@ -38,7 +38,7 @@ def workplace(bundle: Bundle) -> Iterator[Bundle]:
         yield Bundle(folder, bundle.manifest)
 
 
-def take_over(bundle: Bundle, work: Bundle, engines: list[Engine]) -> Bundle:
+def commit(bundle: Bundle, work: Bundle, engines: list[EngineSpec]) -> Bundle:
     """Put the graphs that were made for engines into the bundle's folder.
 
     The folder itself stays, as somebody may be in it. First its manifest forgets these engines, and in the end
@@ -65,7 +65,7 @@ def take_over(bundle: Bundle, work: Bundle, engines: list[Engine]) -> Bundle:
     manifest = replace(work.manifest, files=files)
     write_bytes(bundle.path / MANIFEST, dump(between))
     for file in filter(is_made, files):
-        with atomic_path(bundle.path / file) as path, naming(bundle.path / file):
+        with atomic_path(bundle.path / file) as path, os_errors_as_output_error(bundle.path / file):
             shutil.copyfile(work.path / file, path)
     for file in filter(is_made, old.files):
         if file not in files:
@@ -75,16 +75,16 @@ def take_over(bundle: Bundle, work: Bundle, engines: list[Engine]) -> Bundle:
 
 
 @dataclass(frozen=True)
-class Fitting:
+class ShapeCheckedLoader:
     """An opener that refuses graphs which are not of the shapes that the manifest says."""
 
-    opener: OpenRuntime
+    loader: SessionLoader
     bundle: Bundle
     """The user's own, to be named."""
-    engine: Engine
+    engine: EngineSpec
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
-        opened = self.opener(graph, threads)
+    def __call__(self, graph: Path, threads: int | None = None) -> Session:
+        opened = self.loader(graph, threads)
         manifest = self.bundle.manifest
         files = {one.file: name for name, one in manifest.graphs.items()}
         for made in manifest.engines.values():
@@ -95,8 +95,11 @@ class Fitting:
             if odd:
                 opened.close()
                 raise BundleError(
-                    f"{self.bundle.path / graph.name} is not the graph that {MANIFEST} describes: in "
-                    f"{self.engine} {odd}; export the model again"
+                    (
+                        f"{self.bundle.path / graph.name} is not the graph that {MANIFEST} describes: in "
+                        f"{self.engine} {odd}"
+                    ),
+                    hint="export the model again",
                 )
         return opened
 

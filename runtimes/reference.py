@@ -9,11 +9,11 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from sam_edge.errors import BundleError, InputError
-from sam_edge.sessions.backends import OpenRuntime
+from sam_edge.sessions.backends import SessionLoader
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds
 
 
-class ReferenceRuntime:
+class ReferenceSession:
     """An ONNX graph, evaluated node by node."""
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
@@ -29,7 +29,7 @@ class ReferenceRuntime:
     def run(self, feeds: Arrays) -> Arrays:
         evaluator = self._evaluator
         if evaluator is None:
-            raise InputError("the engine was closed: open the graph again")
+            raise InputError("the engine was closed", hint="open the graph again")
         arrays = check_feeds(self.inputs, feeds)
         given = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
         names = [spec.name for spec in self.outputs]
@@ -51,4 +51,4 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     return TensorSpec(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
 
 
-_: OpenRuntime = ReferenceRuntime
+_: SessionLoader = ReferenceSession

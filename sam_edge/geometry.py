@@ -1,6 +1,6 @@
 """Which part of a camera frame the encoder sees, and at which size.
 
-Coordinates are (x, y) in pixels, origin at the top left, scaled with the picture as `segment_anything` scales
+Coordinates are (x, y) in pixels, origin at the top left, scaled with the image as `segment_anything` scales
 them: x of the frame becomes x times the scale, and the model itself adds the half pixel to the centre.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sam_edge.errors import InputError
 
 Fit = Literal["pad", "squash"]
-"""`pad` keeps the picture's shape and pads it; masks come back by way of the padded input, as in
+"""`pad` keeps the image's shape and pads it; masks come back by way of the padded input, as in
 `segment_anything`. `squash` stretches it over the whole input; masks come back in one bicubic step, as in
 EfficientSAM."""
 
@@ -39,8 +39,8 @@ class View:
     """Size of the encoder's input, in whose pixels prompts and masks are measured."""
     fit: Fit = "pad"
     """How the window was made to fit."""
-    shrink: int = 1
-    """How many times smaller than the input the picture is that the encoder really gets."""
+    encoder_stride: int = 1
+    """How many times smaller than the input the image is that the encoder really gets."""
 
     def __post_init__(self) -> None:
         x, y, width, height = self.window_xywh
@@ -55,26 +55,26 @@ class View:
                 f"view window {self.window_xywh} does not lie inside the frame {self.frame_wh}, or its "
                 f"content {self.content_wh} not inside the input {self.input_wh}"
             )
-        if self.shrink < 1 or any(side % self.shrink for side in self.input_wh):
-            raise InputError(f"a view's input of {self.input_wh} cannot be shrunk {self.shrink} times")
+        if self.encoder_stride < 1 or any(side % self.encoder_stride for side in self.input_wh):
+            raise InputError(f"a view's input of {self.input_wh} cannot be shrunk {self.encoder_stride} times")
 
     @property
-    def picture_wh(self) -> tuple[int, int]:
-        """Size of the picture that the encoder gets, padding included."""
+    def encoder_wh(self) -> tuple[int, int]:
+        """Size of the image that the encoder gets, padding included."""
         width, height = self.input_wh
-        return width // self.shrink, height // self.shrink
+        return width // self.encoder_stride, height // self.encoder_stride
 
     @property
-    def seen_wh(self) -> tuple[int, int]:
-        """Size of the window inside that picture."""
-        if self.shrink == 1:
+    def resized_wh(self) -> tuple[int, int]:
+        """Size of the window inside that image."""
+        if self.encoder_stride == 1:
             return self.content_wh
         _, _, width, height = self.window_xywh
         # The size is rounded once, from the frame's, as EfficientViT-SAM does; the content is rounded already.
         for side, content in sorted(zip((width, height), self.content_wh, strict=True), reverse=True):
             if _scaled(width, height, content / side) == self.content_wh:
-                return _scaled(width, height, content / side / self.shrink)
-        return _scaled(*self.content_wh, 1 / self.shrink)
+                return _scaled(width, height, content / side / self.encoder_stride)
+        return _scaled(*self.content_wh, 1 / self.encoder_stride)
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -109,14 +109,16 @@ class InputSize:
     """True: the input is always long_side x long_side. False: the short side follows the frame."""
     fit: Fit = "pad"
     """How a frame of another shape is made to fit; only a square is squashed into."""
-    shrink: int = 1
-    """How many times smaller than the input the picture is that the encoder really gets."""
+    encoder_stride: int = 1
+    """How many times smaller than the input the image is that the encoder really gets."""
     fixed_wh: tuple[int, int] | None = None
     """The input's size where an engine was made for one aspect: frames of another are padded into it."""
 
     def __post_init__(self) -> None:
         if self.fit not in ("pad", "squash") or (self.fit == "squash" and not self.square):
-            raise InputError(f"an input's fit is {self.fit!r}: choose pad, or squash with a square input")
+            raise InputError(
+                f"an input's fit is {self.fit!r}", hint="choose pad, or squash with a square input"
+            )
         if self.fixed_wh and (self.square or max(self.fixed_wh) != self.long_side):
             raise InputError(f"an input of {self.fixed_wh} is no square, and its longer side is its long_side")
 
@@ -136,7 +138,7 @@ class InputSize:
         """
         x, y, width, height = window_xywh or (0, 0, *frame_wh)
         if width < 1 or height < 1:
-            raise InputError(f"a view of {width} x {height} pixels shows nothing: give at least 1 x 1")
+            raise InputError(f"a view of {width} x {height} pixels shows nothing", hint="give at least 1 x 1")
         room = self.sides_wh or (self.long_side, self.long_side)
         content = _scaled(width, height, min(room[0] / width, room[1] / height))
         input_wh = self.sides_wh or (
@@ -145,7 +147,7 @@ class InputSize:
         )
         if self.fit == "squash":
             content = input_wh
-        return View(frame_wh, (x, y, width, height), content, input_wh, self.fit, self.shrink)
+        return View(frame_wh, (x, y, width, height), content, input_wh, self.fit, self.encoder_stride)
 
     def check(self, view: View) -> None:
         """Raise InputError if an encoder of this rule cannot take the view's input."""
@@ -156,9 +158,11 @@ class InputSize:
                 f"the view's input is {width} x {height}: this model takes {wanted[0]} x {wanted[1]}"
             )
         if width % self.multiple or height % self.multiple:
-            raise InputError(f"the view's input is {width} x {height}: take multiples of {self.multiple}")
-        if (view.fit, view.shrink) != (self.fit, self.shrink):
-            raise InputError("the view is of another model: make it with this one's `view`")
+            raise InputError(
+                f"the view's input is {width} x {height}", hint=f"take multiples of {self.multiple}"
+            )
+        if (view.fit, view.encoder_stride) != (self.fit, self.encoder_stride):
+            raise InputError("the view is of another model", hint="make it with this one's `view`")
 
 
 def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:

@@ -45,7 +45,7 @@ def named_extras(extra: str | None = None) -> Iterator[None]:
         raise
 
 
-def load(where: str) -> Any:
+def import_object(where: str) -> Any:
     """The object that "module:name" names.
 
     Raises:

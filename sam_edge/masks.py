@@ -24,22 +24,24 @@ class Masks:
 
     logits: NDArray[np.float32]
     """(k, h, w), low resolution, covering the encoder's whole input."""
-    iou: NDArray[np.float32]
+    predicted_iou: NDArray[np.float32]
     """(k,): the model's own prediction of each mask's IoU with the object."""
     view: View
     """Where the masks lie in the camera frame."""
 
     def __len__(self) -> int:
-        return len(self.iou)
+        return len(self.predicted_iou)
 
     def __getitem__(self, index: int) -> Masks:
         """One of the masks, as Masks with k = 1."""
         picked = range(len(self))[index]
-        return replace(self, logits=self.logits[picked : picked + 1], iou=self.iou[picked : picked + 1])
+        return replace(
+            self, logits=self.logits[picked : picked + 1], predicted_iou=self.predicted_iou[picked : picked + 1]
+        )
 
     def best(self) -> Masks:
         """The mask of the highest predicted IoU, as Masks with k = 1."""
-        return self[int(self.iou.argmax())]
+        return self[int(self.predicted_iou.argmax())]
 
     @property
     def frame_logits(self) -> NDArray[np.float32]:
@@ -68,7 +70,7 @@ class Masks:
         """(k, H, W) at the frame's size."""
         return self.frame_logits > THRESHOLD
 
-    def stability(self, offset: float = 1.0) -> NDArray[np.float32]:
+    def stability_score(self, offset: float = 1.0) -> NDArray[np.float32]:
         """(k,): IoU of the masks cut `offset` above and below the threshold; 1 does not depend on the cut.
 
         The stability score of Segment Anything, appendix B. An empty pair of masks scores 0.

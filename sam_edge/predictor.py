@@ -28,7 +28,7 @@ class SamPredictor:
     def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
         """Encode an image (H, W, 3) uint8; `image_format` is "RGB" or "BGR"."""
         if image_format not in ("RGB", "BGR"):
-            raise InputError(f"image_format is {image_format!r}: choose RGB or BGR")
+            raise InputError(f"image_format is {image_format!r}", hint="choose RGB or BGR")
         layout: Layout = "rgb" if image_format == "RGB" else "bgr"
         self._embedding = self.model.encode(image, layout=layout)
 
@@ -63,7 +63,7 @@ class SamPredictor:
         labels = None if point_coords is None else point_labels
         prompt = Prompt.points(points, labels, box=box, mask_logits=mask_input)
         masks: Masks = self.model.decode(self._encoded, prompt, multimask=multimask_output)
-        return masks.frame_logits if return_logits else masks.binary, masks.iou, masks.logits
+        return masks.frame_logits if return_logits else masks.binary, masks.predicted_iou, masks.logits
 
     def get_image_embedding(self) -> NDArray[np.float32]:
         """The image's embedding (1, channels, h, w)."""

@@ -52,10 +52,10 @@ class Prompt:
         if xy.size == 0:
             xy = xy.reshape(0, 2)
         if xy.ndim != 2 or xy.shape[1] != 2:
-            raise InputError(f"points have shape {xy.shape}: give (n, 2), x and y of each point")
+            raise InputError(f"points have shape {xy.shape}", hint="give (n, 2), x and y of each point")
         marks = np.ones(len(xy)) if labels is None else _finite(labels, "labels")
         if marks.shape != (len(xy),):
-            raise InputError(f"labels have shape {marks.shape}: give one a point, ({len(xy)},)")
+            raise InputError(f"labels have shape {marks.shape}", hint=f"give one a point, ({len(xy)},)")
         if not np.isin(marks, (FOREGROUND, BACKGROUND)).all():
             raise InputError("a label is neither 1 (on the object) nor 0 (not on it)")
         return cls(xy, marks.astype(np.int64), _box(box), _mask(mask_logits))
@@ -78,7 +78,7 @@ class Prompt:
         Points lie in the view's window. A box touches it, and reaches at most its size beyond it.
         """
         if self.tokens == 0 and self.mask_logits is None:
-            raise InputError("the prompt is empty: give a point, a box or a mask")
+            raise InputError("the prompt is empty", hint="give a point, a box or a mask")
         left, top, width, height = view.window_xywh
         # Plain numbers: an answer waits for this, and numpy takes longer for so few.
         for x, y in self.points_px.tolist():
@@ -120,7 +120,7 @@ def _place(view: View) -> str:
     left, top, width, height = view.window_xywh
     if (width, height) != view.frame_wh:
         return f"the window that was encoded, {width} x {height} pixels at ({left}, {top})"
-    return f"the picture, which is {width} x {height} pixels"
+    return f"the image, which is {width} x {height} pixels"
 
 
 def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -132,7 +132,7 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} are no array of numbers: {error}") from error
     if not np.isfinite(array).all():
-        raise InputError(f"NaN or infinity in {name}: give finite numbers")
+        raise InputError(f"NaN or infinity in {name}", hint="give finite numbers")
     array.setflags(write=False)
     return array
 
@@ -142,11 +142,11 @@ def _box(box: ArrayLike | None) -> NDArray[np.float64] | None:
         return None
     corners = _finite(box, "box")
     if corners.size != 4:
-        raise InputError(f"box has shape {corners.shape}: give (4,), x0, y0, x1, y1")
+        raise InputError(f"box has shape {corners.shape}", hint="give (4,), x0, y0, x1, y1")
     corners = corners.reshape(4)
     if not (corners[0] < corners[2] and corners[1] < corners[3]):
         raise InputError(
-            f"box {tuple(corners.tolist())} is empty: give x0, y0, x1, y1 with x0 < x1 and y0 < y1"
+            f"box {tuple(corners.tolist())} is empty", hint="give x0, y0, x1, y1 with x0 < x1 and y0 < y1"
         )
     return corners
 
@@ -158,5 +158,5 @@ def _mask(mask_logits: ArrayLike | None) -> NDArray[np.float32] | None:
     if logits.ndim == 3 and logits.shape[0] == 1:
         logits = logits[0]
     if logits.ndim != 2:
-        raise InputError(f"mask logits have shape {logits.shape}: give (h, w) or (1, h, w)")
+        raise InputError(f"mask logits have shape {logits.shape}", hint="give (h, w) or (1, h, w)")
     return logits.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Encoder and decoder together: a picture becomes an embedding, a prompt on it becomes masks."""
+"""Encoder and decoder together: an image becomes an embedding, a prompt on it becomes masks."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle, find_bundle
-from sam_edge.bundle.manifest import Engine, Manifest, Precision
+from sam_edge.bundle.manifest import EngineSpec, Manifest, Precision
 from sam_edge.errors import FidelityError, InputError, PlanError
 from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, check_image, encoder_input, image_wh, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.lazy import load as find
+from sam_edge.lazy import import_object
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
 from sam_edge.sessions.backends import (
-    FrameRuntime,
-    OpenRuntime,
-    Runtime,
+    FrameSession,
+    Session,
+    SessionLoader,
     check_graphs,
-    find_entry,
-    find_runtime,
+    find_backend,
+    find_loader,
 )
 from sam_edge.tensors import Arrays
 
@@ -62,17 +62,17 @@ class Segmenter:
     def __init__(
         self,
         bundle: Bundle,
-        opener: OpenRuntime,
+        loader: SessionLoader,
         *,
         threads: int | None = None,
-        engine: Engine | None = None,
+        engine: EngineSpec | None = None,
     ) -> None:
         self.engine = engine
         """Whose graphs are opened; None: the sources."""
         self._bundle = bundle
-        self._open = opener
+        self._open = loader
         self._threads = threads
-        self._engines: dict[str, Runtime] = {}
+        self._engines: dict[str, Session] = {}
         self._opening = Lock()
         self._decoders = _decoders(bundle.manifest)
         try:
@@ -143,8 +143,8 @@ class Segmenter:
         """
         if embedding.model_id != self.manifest.model_id:
             raise InputError(
-                f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}: "
-                "encode the frame again"
+                f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}",
+                hint="encode the frame again",
             )
         prompt.check_inside(embedding.view)
         slots, name = self.decoder_for(prompt)
@@ -178,7 +178,7 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _engine(self, graph: str) -> Runtime:
+    def _engine(self, graph: str) -> Session:
         engine = self._engines.get(graph)
         if engine is None:
             with self._opening:
@@ -193,7 +193,7 @@ class Segmenter:
         width, height = (side // MASK_STRIDE for side in embedding.view.input_wh)
         logits = prompt.mask_logits
         if logits is not None and not self.takes_masks:
-            raise InputError(f"{self.manifest.name} takes no mask prompt: give points or a box")
+            raise InputError(f"{self.manifest.name} takes no mask prompt", hint="give points or a box")
         if logits is not None and logits.shape != (height, width):
             raise InputError(
                 f"mask logits have shape {logits.shape}: this frame's are {(height, width)}, "
@@ -238,25 +238,25 @@ def load(
             the comparison with PyTorch's answers that follows a build.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise InputError(f"threads is {threads}: give 1 to {MAX_THREADS}")
+        raise InputError(f"threads is {threads}", hint=f"give 1 to {MAX_THREADS}")
     bundle = find_bundle(model)
-    name, opener = find_runtime(runtime)
+    name, loader = find_loader(runtime)
     engine = choose_engine(bundle, name, precision)
     try:
         # Now, and not in the middle of a stream: building takes minutes.
         late = bundle.manifest.graphs.keys() - {"encoder", _decoders(bundle.manifest)[0][1]}
         check_graphs(name, (bundle.graph(graph, engine) for graph in sorted(late)))
-        return Segmenter(bundle, opener, threads=threads, engine=engine)
+        return Segmenter(bundle, loader, threads=threads, engine=engine)
     except PlanError as error:
-        prepare = find_entry(name).prepare
+        prepare = find_backend(name).prepare
         if prepare is None:
             raise
-        _log.warning("%s", error.without_cure)
-        find(prepare)(bundle, engine, opener, _log.warning)
-    return Segmenter(bundle, opener, threads=threads, engine=engine)
+        _log.warning("%s", error.what)
+        import_object(prepare)(bundle, engine, loader, _log.warning)
+    return Segmenter(bundle, loader, threads=threads, engine=engine)
 
 
-def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> Engine:
+def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> EngineSpec:
     """The engine of a model for a runtime NAME:DEVICE.
 
     Raises:
@@ -264,21 +264,23 @@ def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> 
         FidelityError: it is known to fail the gate on that runtime.
     """
     manifest = bundle.manifest
-    half = Engine(runtime, "fp16")
+    half = EngineSpec(runtime, "fp16")
     has_half = half.graphs_key in manifest.engines
     if precision == "fp16" and not has_half:
         name = runtime.partition(":")[0]
         raise InputError(
-            f"{bundle.path} has no fp16 engine for {name}: leave precision out, or export the weights "
-            f"with --target {name} --precision fp16"
+            f"{bundle.path} has no fp16 engine for {name}",
+            path=bundle.path,
+            hint=f"leave precision out, or export the weights with --target {name} --precision fp16",
         )
-    engine = half if has_half and precision != "fp32" else Engine(runtime)
+    engine = half if has_half and precision != "fp32" else EngineSpec(runtime)
     if precision is None and engine is half and not passed(manifest.measured(half)):
-        engine = Engine(runtime)
+        engine = EngineSpec(runtime)
     if not passed(manifest.measured(engine)):
         raise FidelityError(
-            f"{bundle.path} on {engine} failed sam-edge verify: choose another --runtime or --precision, "
-            "or export the model again"
+            f"{bundle.path} on {engine} failed sam-edge verify",
+            path=bundle.path,
+            hint="choose another --runtime or --precision, or export the model again",
         )
     return engine
 
@@ -289,11 +291,11 @@ def passed(found: Mapping[str, float] | None) -> bool:
 
 
 def _features(
-    engine: Runtime, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout
+    engine: Session, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout
 ) -> Arrays:
     # isinstance of a Protocol would look at every member, which takes a tenth of a millisecond.
     if hasattr(engine, "run_frame"):
-        return cast(FrameRuntime, engine).run_frame(image, view, preprocess, layout)
+        return cast(FrameSession, engine).run_frame(image, view, preprocess, layout)
     return engine.run({"image": encoder_input(to_rgb(image, layout), view, preprocess)})
 
 

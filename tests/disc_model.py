@@ -17,7 +17,7 @@ SLOTS = 6
 RADIUS_PX = 20.0
 
 
-class DiscRuntime:
+class DiscSession:
     """Answers the first foreground point with a disc; mask k has k times the radius and rising IoU."""
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
@@ -90,4 +90,4 @@ def disc_bundle(folder: Path) -> Bundle:
 
 
 def disc_segmenter(folder: Path) -> Segmenter:
-    return Segmenter(disc_bundle(folder), DiscRuntime)
+    return Segmenter(disc_bundle(folder), DiscSession)

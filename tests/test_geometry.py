@@ -105,32 +105,32 @@ def test_window_outside_the_frame(window: tuple[int, int, int, int]) -> None:
         View((100, 100), window, (10, 10), (32, 32))
 
 
-def test_a_shrunk_picture_is_rounded_from_the_frame() -> None:
+def test_a_shrunk_image_is_rounded_from_the_frame() -> None:
     # EfficientViT-SAM resizes to 512 from the frame: int(683 * 512 / 1024 + 0.5) where the input has 683 rows.
-    rule = InputSize(1024, 64, True, shrink=2)
+    rule = InputSize(1024, 64, True, encoder_stride=2)
     view = rule.view((3000, 1000))
-    assert (view.content_wh, view.seen_wh, view.picture_wh) == ((1024, 341), (512, 171), (512, 512))
+    assert (view.content_wh, view.resized_wh, view.encoder_wh) == ((1024, 341), (512, 171), (512, 512))
     view = rule.view((3000, 2002))
-    assert (view.content_wh, view.seen_wh) == ((1024, 683), (512, 342))
+    assert (view.content_wh, view.resized_wh) == ((1024, 683), (512, 342))
     view = rule.view((3000, 2000))
-    assert (view.content_wh, view.seen_wh) == ((1024, 683), (512, 341))
-    assert rule.view((2000, 3000)).seen_wh == (341, 512)
-    fixed = InputSize(1024, 64, False, shrink=2, fixed_wh=(1024, 576)).view((640, 480))
-    assert (fixed.content_wh, fixed.seen_wh, fixed.picture_wh) == ((768, 576), (384, 288), (512, 288))
+    assert (view.content_wh, view.resized_wh) == ((1024, 683), (512, 341))
+    assert rule.view((2000, 3000)).resized_wh == (341, 512)
+    fixed = InputSize(1024, 64, False, encoder_stride=2, fixed_wh=(1024, 576)).view((640, 480))
+    assert (fixed.content_wh, fixed.resized_wh, fixed.encoder_wh) == ((768, 576), (384, 288), (512, 288))
 
 
 @given(sizes, st.sampled_from([1, 2, 4]))
-def test_a_shrunk_picture_fits(frame_wh: tuple[int, int], shrink: int) -> None:
-    view = InputSize(1024, 64, True, shrink=shrink).view(frame_wh)
-    for seen, content, side in zip(view.seen_wh, view.content_wh, view.picture_wh, strict=True):
-        assert abs(seen - content / shrink) < 1
+def test_a_shrunk_image_fits(frame_wh: tuple[int, int], encoder_stride: int) -> None:
+    view = InputSize(1024, 64, True, encoder_stride=encoder_stride).view(frame_wh)
+    for seen, content, side in zip(view.resized_wh, view.content_wh, view.encoder_wh, strict=True):
+        assert abs(seen - content / encoder_stride) < 1
         assert 1 <= seen <= side
 
 
 @given(sizes)
 def test_squashed_frames_fill_the_input(frame_wh: tuple[int, int]) -> None:
     view = InputSize(1024, 16, True, "squash").view(frame_wh)
-    assert view.content_wh == view.seen_wh == (1024, 1024)
+    assert view.content_wh == view.resized_wh == (1024, 1024)
     np.testing.assert_allclose(view.to_model(frame_wh), (1024, 1024))
 
 
@@ -140,6 +140,6 @@ def test_unfit_rules_and_views() -> None:
     with pytest.raises(InputError, match="squash with a square"):
         InputSize(1024, 16, False, "squash")
     with pytest.raises(InputError, match="cannot be shrunk 3 times"):
-        InputSize(1024, 16, True, shrink=3).view((640, 480))
+        InputSize(1024, 16, True, encoder_stride=3).view((640, 480))
     with pytest.raises(InputError, match="of another model"):
-        InputSize(1024, 16, True).check(InputSize(1024, 16, True, shrink=2).view((640, 480)))
+        InputSize(1024, 16, True).check(InputSize(1024, 16, True, encoder_stride=2).view((640, 480)))

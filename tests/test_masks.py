@@ -50,13 +50,13 @@ def test_run_lengths_hold_the_mask(seed: int, frame_wh: tuple[int, int]) -> None
 def test_best_is_the_most_confident() -> None:
     best = masks(2).best()
     assert len(best) == 1
-    assert best.iou[0] == np.float32(0.9)
+    assert best.predicted_iou[0] == np.float32(0.9)
     np.testing.assert_array_equal(best.logits[0], masks(2).logits[1])
 
 
 def test_stability_is_the_papers() -> None:
     made = masks(3)
-    for plane, score in zip(made.frame_logits, made.stability(offset=1.0), strict=True):
+    for plane, score in zip(made.frame_logits, made.stability_score(offset=1.0), strict=True):
         inner, outer = plane > 1, plane > -1
         assert score == pytest.approx((inner & outer).sum() / (inner | outer).sum())
 
@@ -64,7 +64,7 @@ def test_stability_is_the_papers() -> None:
 def test_stability_of_nothing_is_zero_and_of_certainty_one() -> None:
     logits = np.stack([np.full((64, 64), -9.0), np.full((64, 64), 9.0)]).astype(np.float32)
     made = Masks(logits, np.zeros(2, np.float32), RULE.view((256, 256)))
-    assert made.stability().tolist() == [0.0, 1.0]
+    assert made.stability_score().tolist() == [0.0, 1.0]
     assert made.boxes_px().tolist() == [[0, 0, 0, 0], [0, 0, 256, 256]]
 
 

@@ -28,7 +28,7 @@ def nano() -> Iterator[Segmenter]:
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return Scene(seed=1).frame(30).image
 
 
@@ -59,7 +59,7 @@ def test_any_frame(nano: Segmenter, frame_wh: tuple[int, int], input_wh: tuple[i
     assert masks.logits.shape == (3, input_wh[1] // 4, input_wh[0] // 4)
     assert masks.binary.shape == (3, frame_wh[1], frame_wh[0])
     assert np.isfinite(masks.logits).all()
-    assert ((masks.iou >= 0) & (masks.iou <= 1)).all()
+    assert ((masks.predicted_iou >= 0) & (masks.predicted_iou <= 1)).all()
 
 
 def test_masks_lie_on_the_objects_of_a_scene(nano: Segmenter) -> None:
@@ -78,10 +78,10 @@ def test_masks_lie_on_the_objects_of_a_scene(nano: Segmenter) -> None:
     assert np.mean(overlaps) > 0.45
 
 
-def test_the_mask_follows_the_point(nano: Segmenter, picture: np.ndarray) -> None:
-    mirrored = np.ascontiguousarray(picture[:, ::-1])
-    width = picture.shape[1]
-    one, other = nano.encode(picture), nano.encode(mirrored)
+def test_the_mask_follows_the_point(nano: Segmenter, image: np.ndarray) -> None:
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    width = image.shape[1]
+    one, other = nano.encode(image), nano.encode(mirrored)
     # The hanging ball, see the scene.
     labels = Scene(seed=1).frame(30).labels
     x, y = centre_click(labels == 3)
@@ -92,9 +92,9 @@ def test_the_mask_follows_the_point(nano: Segmenter, picture: np.ndarray) -> Non
         assert max(mask_iou(mask, there[:, ::-1]) for mask in masks) < 0.2
 
 
-def test_points_off_the_object_and_the_mask_before_are_heard(nano: Segmenter, picture: np.ndarray) -> None:
+def test_points_off_the_object_and_the_mask_before_are_heard(nano: Segmenter, image: np.ndarray) -> None:
     predictor = SamPredictor(nano)
-    predictor.set_image(picture)
+    predictor.set_image(image)
     truth = Scene(seed=1).frame(30).labels == 3
     point = np.array([centre_click(truth)])
     _, scores, low = predictor.predict(point, np.array([1]))
@@ -109,11 +109,11 @@ def test_points_off_the_object_and_the_mask_before_are_heard(nano: Segmenter, pi
     assert mask_iou(refined[0].astype(bool), truth) > 0.5
 
 
-def test_box_bounds_the_mask(nano: Segmenter, picture: np.ndarray) -> None:
+def test_box_bounds_the_mask(nano: Segmenter, image: np.ndarray) -> None:
     truth = Scene(seed=1).frame(30).labels == 3
     x, y, width, height = cv2.boundingRect(truth.astype(np.uint8))
     prompt = Prompt.box((x, y, x + width, y + height))
-    mask = nano.decode(nano.encode(picture), prompt, multimask=False).binary[0]
+    mask = nano.decode(nano.encode(image), prompt, multimask=False).binary[0]
     assert mask_iou(mask, truth) > 0.5
 
 
@@ -127,7 +127,7 @@ def test_the_slow_and_right_runtime_agrees() -> None:
         for prompt in prompts:
             one, other = (model.decode(model.encode(image, small), prompt) for model in (fast, right))
             np.testing.assert_allclose(one.logits, other.logits, atol=1e-3)
-            np.testing.assert_allclose(one.iou, other.iou, atol=1e-4)
+            np.testing.assert_allclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
 
 
 @pytest.mark.shared

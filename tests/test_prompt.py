@@ -54,8 +54,8 @@ def test_bad_prompts(make: object, message: str) -> None:
 
 
 @pytest.mark.parametrize("point", [(-0.5, 3), (1024.5, 3), (3, 513)])
-def test_point_outside_the_picture(point: tuple[float, float]) -> None:
-    with pytest.raises(InputError, match="outside the picture, which is 1024 x 512"):
+def test_point_outside_the_image(point: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="outside the image, which is 1024 x 512"):
         Prompt.points([point]).check_inside(VIEW)
 
 
@@ -67,9 +67,9 @@ def test_point_outside_the_window() -> None:
 
 
 @pytest.mark.parametrize("box", [(-5, -5, -1, 30), (1024, 0, 1030, 9), (0, 0, 1e10, 9), (-1e300, 0, 5, 9)])
-def test_box_may_leave_the_picture_but_not_miss_it(box: tuple[float, float, float, float]) -> None:
+def test_box_may_leave_the_image_but_not_miss_it(box: tuple[float, float, float, float]) -> None:
     Prompt.box((-5, -5, 30, 30)).check_inside(VIEW)
-    with pytest.raises(InputError, match="lies outside, or reaches far beyond, the picture"):
+    with pytest.raises(InputError, match="lies outside, or reaches far beyond, the image"):
         Prompt.box(box).check_inside(VIEW)
 
 

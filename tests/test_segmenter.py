@@ -16,11 +16,11 @@ from sam_edge.geometry import View
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter, load
-from sam_edge.sessions.backends import Runtime
+from sam_edge.sessions.backends import Session
 from tests.disc_model import (
     GRAPHS,
     RADIUS_PX,
-    DiscRuntime,
+    DiscSession,
     disc_bundle,
     disc_manifest,
     disc_segmenter,
@@ -58,7 +58,7 @@ def test_one_point_gets_three_masks_and_more_gets_one(segmenter: Segmenter) -> N
     box = Prompt.box((10, 10, 60, 60))
     assert [len(segmenter.decode(embedding, prompt)) for prompt in (one, two, box)] == [3, 1, 3]
     assert len(segmenter.decode(embedding, one, multimask=False)) == 1
-    assert segmenter.decode(embedding, two).iou[0] == np.float32(0.5)
+    assert segmenter.decode(embedding, two).predicted_iou[0] == np.float32(0.5)
     assert len(segmenter.decode(embedding, two, multimask=True)) == 3
 
 
@@ -110,7 +110,7 @@ def test_embedding_of_another_model(segmenter: Segmenter) -> None:
 
 
 def test_point_outside(segmenter: Segmenter) -> None:
-    with pytest.raises(InputError, match="outside the picture"):
+    with pytest.raises(InputError, match="outside the image"):
         segmenter.decode(segmenter.encode(IMAGE), Prompt.points([(641, 10)]))
 
 
@@ -128,17 +128,17 @@ def test_window_is_a_view(segmenter: Segmenter) -> None:
 def test_an_engine_that_does_not_open_leaves_none_open(tmp_path: Path) -> None:
     closed: list[str] = []
 
-    class Noting(DiscRuntime):
+    class Noting(DiscSession):
         def close(self) -> None:
             closed.append(self._graph)
 
-    def opener(graph: Path, threads: int | None = None) -> Runtime:
+    def loader(graph: Path, threads: int | None = None) -> Session:
         if graph.stem == "decoder":
             raise EngineError("out of device memory")
         return Noting(graph, threads)
 
     with pytest.raises(EngineError, match="out of device memory"):
-        Segmenter(disc_bundle(tmp_path), opener)
+        Segmenter(disc_bundle(tmp_path), loader)
     assert closed == ["encoder"]
 
 

@@ -1,4 +1,4 @@
-"""A model of a few ONNX nodes that behaves as one of the family does: prompts make cones, the picture shows.
+"""A model of a few ONNX nodes that behaves as one of the family does: prompts make cones, the image shows.
 
 Its distances in squared pixels overflow float16, which is what engines get wrong.
 """
@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from sam_edge.bundle.folder import MANIFEST, Bundle, find_bundle, write_bundle
 from sam_edge.bundle.manifest import Manifest, dump
 from sam_edge.exporters.onnx_graph import describe_graph
-from sam_edge.fidelity.differences import Answer
-from sam_edge.fidelity.gate import Expected
-from sam_edge.fidelity.self_test import ANSWERS, exam_picture, exam_questions, thin, write_exam
+from sam_edge.fidelity.differences import ReferenceAnswer
+from sam_edge.fidelity.gate import Reference
+from sam_edge.fidelity.self_test import ANSWERS, self_test_image, self_test_prompts, thin, write_self_test
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import load
@@ -51,14 +51,14 @@ def toy_bundle(folder: Path, weight: float = 0.5) -> Bundle:
 def with_answers(toy: Bundle) -> Bundle:
     """The folder with the answers of its own graphs in the place of PyTorch's."""
     size = toy.manifest.input_size
-    image = exam_picture(size)
+    image = self_test_image(size)
     with load(toy.path, runtime="onnxruntime:cpu") as segmenter:
         embedding = segmenter.encode(image)
         answers = []
-        for prompt, several in exam_questions(size, segmenter.max_points, takes_masks=segmenter.takes_masks):
+        for prompt, several in self_test_prompts(size, segmenter.max_points, takes_masks=segmenter.takes_masks):
             masks = segmenter.decode(embedding, prompt, multimask=several)
-            answers.append(Answer(prompt, several, masks.logits, masks.iou))
-    write_exam(thin(Expected(image, np.asarray(embedding.tensors["embedding"])[0], answers)), toy.path)
+            answers.append(ReferenceAnswer(prompt, several, masks.logits, masks.predicted_iou))
+    write_self_test(thin(Reference(image, np.asarray(embedding.tensors["embedding"])[0], answers)), toy.path)
     files = {**toy.manifest.files, ANSWERS: sha256(toy.path / ANSWERS)}
     (toy.path / MANIFEST).write_bytes(dump(replace(toy.manifest, files=files)))
     return find_bundle(toy.path)

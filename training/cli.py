@@ -13,12 +13,12 @@ from sam_edge.lazy import named_extras
 @click.command()
 @click.option("--teacher", type=Path, required=True, help="Checkpoint of a SAM (.pth, .pt, .safetensors).")
 @click.option("--family", metavar="FAMILY", help="The teacher's.  [default: the one whose keys it has]")
-@click.option("--images", type=Path, required=True, help="Folder of pictures; they need no labels.")
+@click.option("--images", type=Path, required=True, help="Folder of images; they need no labels.")
 @click.option("--student", type=click.Choice(["nano"]), default="nano", show_default=True)
 @click.option("--out", type=Path, required=True, help="Folder for the student; a run stopped there goes on.")
 @click.option("--minutes", type=FiniteRange(0, min_open=True), default=60.0, show_default=True)
 @click.option("--steps", type=click.IntRange(1), help="Length of the run, instead of --minutes.")
-@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Pictures a step.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Images a step.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def distill(
@@ -36,7 +36,7 @@ def distill(
     """Train nano's encoder to give the embedding, and so the masks, of any SAM-family teacher.
 
     The teacher's decoder is kept, so the result is a checkpoint that `sam-edge export` takes. The teacher's
-    embeddings are computed once and kept in OUT/teacher, 2 MB a picture. Needs
+    embeddings are computed once and kept in OUT/teacher, 2 MB an image. Needs
     pip install 'sam-edge[train]'.
 
     \b

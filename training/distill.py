@@ -30,7 +30,7 @@ from sam_edge.training.runs.schedule import Length, learning_rate
 from sam_edge.training.steps.optimiser import Optimiser
 from sam_edge.training.steps.step import CLIP_NORM, advising_on_memory, mixed_precision
 
-from .teacher import Lessons, Teacher, find_pictures, load_teacher, seen_by
+from .teacher import Lessons, Teacher, find_images, load_teacher, seen_by
 from .train import choose_device
 
 STUDENT = "nano_sam"
@@ -66,22 +66,22 @@ def distill(
 
     Args:
         teacher: a checkpoint `sam-edge export` could export.
-        images: a folder with pictures; labels are not needed.
+        images: a folder with images; labels are not needed.
         out: the folder for the student, its log, and the teacher's answers. A run stopped there goes on.
         family: the teacher's; None guesses it.
         length: of the whole run.
-        batch: pictures a step.
+        batch: images a step.
         device: auto, cpu or cuda.
 
     Raises:
-        InputError: no pictures, an unreadable one, no CUDA device, a teacher without SAM's decoder.
+        InputError: no images, an unreadable one, no CUDA device, a teacher without SAM's decoder.
         CheckpointError: the teacher is no weights, or not of that family.
         SamEdgeError: the loss is no number, or memory ran out; the last checkpoint is kept.
     """
     settings = Settings(Path(out), length, batch, seed, choose_device(device))
-    pictures = find_pictures(Path(images))
+    photos = find_images(Path(images))
     model = load_teacher(Path(teacher), family, settings.device)
-    lessons = Lessons(model, pictures, settings.out / "teacher", settings.device)
+    lessons = Lessons(model, photos, settings.out / "teacher", settings.device)
     return _train(model, lessons, settings)
 
 
@@ -134,7 +134,7 @@ def _step(
     rng = np.random.default_rng((settings.seed, step))
     numbers = list(_drawn(len(lessons), settings, step))
     family = find_family(STUDENT)
-    seen = [seen_by(family, lessons.pictures[number]) for number in numbers]
+    seen = [seen_by(family, lessons.photos[number]) for number in numbers]
     images = torch.stack([image for image, _ in seen]).to(settings.device)
     wanted = torch.stack([lessons[number] for number in numbers]).to(settings.device)
     spots = np.stack([rng.uniform(0.0, 1.0, 2) * content for _, content in seen])
@@ -149,8 +149,11 @@ def _step(
     length = float(nn.utils.clip_grad_norm_(student.parameters(), CLIP_NORM))
     if not (math.isfinite(value) and math.isfinite(length)):
         raise SamEdgeError(
-            f"the loss is {value}, its gradient {length} at step {step}; the last good weights are in "
-            f"{settings.out}: start again to go on from them"
+            (
+                f"the loss is {value}, its gradient {length} at step {step}; the last good weights "
+                f"are in {settings.out}"
+            ),
+            hint="start again to go on from them",
         )
     optimiser.step(rate)
     return {"loss": value, "embedding": float(near.detach()), "masks": float(alike.detach())}
@@ -163,7 +166,7 @@ def embedding_loss(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def mask_loss(teacher: Teacher, ours: Tensor, theirs: Tensor, spots: Tensor) -> Tensor:
-    """How the answers to one click (B, 2) a picture differ between both embeddings: BCE, dice, IoU."""
+    """How the answers to one click (B, 2) an image differ between both embeddings: BCE, dice, IoU."""
     losses = []
     for k in range(len(ours)):
         coords = torch.stack([spots[k], torch.zeros_like(spots[k])])[None]
@@ -196,11 +199,11 @@ def save_student(student: NanoImageEncoder, teacher: Teacher, path: Path) -> Non
         save_file(weights, temporary, {**about, "licence": teacher.family.licence})
 
 
-def _drawn(pictures: int, settings: Settings, step: int) -> Iterator[int]:
-    """The pictures of a step: every epoch goes through all of them, in an order of its own."""
+def _drawn(photos: int, settings: Settings, step: int) -> Iterator[int]:
+    """The images of a step: every epoch goes through all of them, in an order of its own."""
     for place in range(step * settings.batch, (step + 1) * settings.batch):
-        epoch, index = divmod(place, pictures)
-        yield int(np.random.default_rng((settings.seed, 1, epoch)).permutation(pictures)[index])
+        epoch, index = divmod(place, photos)
+        yield int(np.random.default_rng((settings.seed, 1, epoch)).permutation(photos)[index])
 
 
 def _write_log(path: Path, rows: list[dict[str, float]]) -> None:

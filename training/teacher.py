@@ -1,4 +1,4 @@
-"""What a teacher says of every picture, computed once and kept on disk."""
+"""What a teacher says of every image, computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from sam_edge.modeling.families import Family, find_family
 from sam_edge.modeling.sam import Sam
 from sam_edge.storage.files import atomic_path, sha256, write_bytes
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 ABOUT = "teacher.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A SAM that is learned from, frozen, and how its family sees pictures."""
+    """A SAM that is learned from, frozen, and how its family sees images."""
 
     name: str
     checkpoint_sha256: str
@@ -49,54 +49,62 @@ def load_teacher(checkpoint: Path, family: str | None, device: torch.device) -> 
         MaskDecoder,
     )
     if not usual:
-        raise InputError(f"{checkpoint} is a {name}: give a SAM, whose decoder the student can keep")
+        raise InputError(
+            f"{checkpoint} is a {name}",
+            path=checkpoint,
+            hint="give a SAM, whose decoder the student can keep",
+        )
     assert isinstance(model, Sam)
     return Teacher(name, sha256(checkpoint), model.to(device), find_family(name))
 
 
 def seen_by(family: Family, path: Path) -> tuple[Tensor, tuple[int, int]]:
-    """A picture as a family's input (3, H, W), and the part of it (width, height) that is picture."""
-    picture = read_image(path)
-    view = family.input_size.view((picture.shape[1], picture.shape[0]))
-    return torch.from_numpy(encoder_input(picture, view, family.preprocess)[0]), view.content_wh
+    """An image as a family's input (3, H, W), and the part of it (width, height) that is image."""
+    photo = read_image(path)
+    view = family.input_size.view((photo.shape[1], photo.shape[0]))
+    return torch.from_numpy(encoder_input(photo, view, family.preprocess)[0]), view.content_wh
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """All pictures below `folder`, by name; InputError when there are none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+def find_images(folder: Path) -> list[Path]:
+    """All images below `folder`, by name; InputError when there are none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
     if not paths:
         raise InputError(
-            f"{folder}: no pictures in it ({', '.join(PICTURES)}); --images wants a folder of them"
+            f"{folder}: no images in it ({', '.join(IMAGES)}); --images wants a folder of them", path=folder
         )
     return paths
 
 
 class Lessons:
-    """The teacher's embedding of every picture, as float16 files in a folder; what is there is not made anew.
+    """The teacher's embedding of every image, as float16 files in a folder; what is there is not made anew.
 
     Raises:
-        InputError: the folder holds another teacher's; a picture cannot be read.
+        InputError: the folder holds another teacher's; an image cannot be read.
     """
 
-    def __init__(self, teacher: Teacher, pictures: Sequence[Path], folder: Path, device: torch.device) -> None:
+    def __init__(self, teacher: Teacher, photos: Sequence[Path], folder: Path, device: torch.device) -> None:
         self.teacher = teacher
-        self.pictures = pictures
+        self.photos = photos
         self.folder = folder
         about = {"teacher": teacher.name, "checkpoint_sha256": teacher.checkpoint_sha256}
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / ABOUT).exists() and json.loads((folder / ABOUT).read_text()) != about:
-            raise InputError(f"{folder} was made with another teacher; remove it, or choose another --out")
+            raise InputError(
+                f"{folder} was made with another teacher",
+                path=folder,
+                hint="remove it, or choose another --out",
+            )
         write_bytes(folder / ABOUT, json.dumps(about).encode())
-        self.files = [folder / f"{sha256(path)[:24]}.npy" for path in pictures]
-        for path, file in tqdm(list(zip(pictures, self.files, strict=True)), desc="teacher", unit="picture"):
+        self.files = [folder / f"{sha256(path)[:24]}.npy" for path in photos]
+        for path, file in tqdm(list(zip(photos, self.files, strict=True)), desc="teacher", unit="image"):
             if not _readable(file):
                 self._write(path, file, device)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.photos)
 
     def __getitem__(self, number: int) -> Tensor:
-        """The teacher's embedding (256, h, w) of picture `number`."""
+        """The teacher's embedding (256, h, w) of image `number`."""
         return torch.from_numpy(np.load(self.files[number])).float()
 
     def _write(self, path: Path, file: Path, device: torch.device) -> None:

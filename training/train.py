@@ -7,7 +7,7 @@
 Writes `checkpoint.pt` (everything a later run needs), `nano.safetensors` (averaged, deployed),
 `nano_trainable.safetensors` (averaged, a start for another run: --init), `log.csv` and `curves.png` into
 the output folder. Started again with the same folder it goes on from there; the checkpoint is written
-whenever as many pictures as there are have been seen. With --steps instead of --minutes a slow
+whenever as many images as there are have been seen. With --steps instead of --minutes a slow
 machine takes as many as a fast one.
 """
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from sam_edge.errors import InputError, SamEdgeError
 from sam_edge.training.data.batches import Batches, loader
-from sam_edge.training.data.images import Picture, load_packs
+from sam_edge.training.data.images import Photo, load_packs
 from sam_edge.training.data.simulate import BOX_SHARE
 from sam_edge.training.runs.run import PEAK_RATE, Run, freeze_norms
 from sam_edge.training.runs.schedule import FREEZE_NORMS, Length, learning_rate, phase_at
@@ -32,7 +32,7 @@ from sam_edge.training.runs.watch import Case, coco_cases, quick_score
 from sam_edge.training.steps.parallel import launch
 from sam_edge.training.steps.step import advising_on_memory, train_step
 
-VAL_PICTURES = 48
+VAL_IMAGES = 48
 VAL_OBJECTS = 3
 
 
@@ -63,7 +63,7 @@ def train(run: Run, batches: Batches, cases: list[Case], settings: Settings) -> 
                 run.rows.append(_row(run, crops[-1].size, sums, cases))
                 run.publish()
                 tqdm.write(" ".join(f"{k}={v:.4g}" for k, v in run.rows[-1].items()))
-            if run.rank == 0 and (evaluates or unsaved >= batches.pictures):
+            if run.rank == 0 and (evaluates or unsaved >= batches.photos):
                 run.save()
                 unsaved = 0
             if evaluates:
@@ -115,9 +115,7 @@ def _row(run: Run, size: int, sums: dict[str, list[float]], cases: list[Case]) -
 )
 @click.option("--only-iou", is_flag=True, help="the masks stay, the head that predicts their IoU learns")
 @click.option("--every", type=float, default=4.0, show_default=True, help="minutes between evaluations")
-@click.option(
-    "--batch", type=float, default=1.0, show_default=True, help="times the schedule's pictures a step"
-)
+@click.option("--batch", type=float, default=1.0, show_default=True, help="times the schedule's images a step")
 @click.option(
     "--rate", type=float, default=PEAK_RATE, show_default=True, help="of learning, where it is highest"
 )
@@ -145,16 +143,16 @@ def main(
     workers: int,
     device: str,
 ) -> None:
-    """Train nano on the packed pictures, watching coco val."""
+    """Train nano on the packed images, watching coco val."""
     cv2.setNumThreads(1)  # its thread pool does not survive the fork of the workers
     try:
         where = choose_device(device)
-        pictures, cases = load_packs(packs), coco_cases(data, VAL_PICTURES, VAL_OBJECTS)
+        photos, cases = load_packs(packs), coco_cases(data, VAL_IMAGES, VAL_OBJECTS)
         length = Length(minutes, steps, skip)
         settings = Settings(
             out, init, length, boxes, only_iou, every * 60.0, batch, rate, seed, threads, workers, where
         )
-        launch(_work, 1 if where.type == "cuda" else processes, (settings, pictures, cases))
+        launch(_work, 1 if where.type == "cuda" else processes, (settings, photos, cases))
     except SamEdgeError as error:
         raise click.ClickException(str(error)) from error
 
@@ -177,7 +175,7 @@ class Settings:
     device: torch.device
 
 
-def _work(rank: int, processes: int, settings: Settings, pictures: list[Picture], cases: list[Case]) -> None:
+def _work(rank: int, processes: int, settings: Settings, photos: list[Photo], cases: list[Case]) -> None:
     torch.set_num_threads(settings.threads)
     torch.set_flush_denormal(True)
     run = Run(settings.out, settings.length, settings.seed, settings.device, rank, processes, settings.rate)
@@ -187,14 +185,14 @@ def _work(rank: int, processes: int, settings: Settings, pictures: list[Picture]
         run.start_from(settings.init)
     if settings.only_iou:
         run.tune_only_iou()
-    batches = Batches(pictures, settings.seed, processes, settings.boxes)
+    batches = Batches(photos, settings.seed, processes, settings.boxes)
     train(run, batches, cases, settings)
 
 
 def choose_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one; InputError where `cuda` is asked for and there is none."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device here; use --device cpu")
+        raise InputError("--device cuda: no CUDA device here", hint="use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

@@ -28,7 +28,7 @@ AP_NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 
 @dataclass(frozen=True)
 class Detection:
-    """A detector's box on a picture."""
+    """A detector's box on an image."""
 
     box_px: tuple[float, float, float, float]
     """x0, y0, x1, y1."""
@@ -46,19 +46,19 @@ def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Call
     """One row an object, prompted by its own box: the single mask, the surest of three, the best of three."""
     rows = []
     for dataset in datasets:
-        for picture in dataset:
-            embedding = candidate.encode(picture.image)
-            for number, truth in picture.masks.items():
+        for labelled in dataset:
+            embedding = candidate.encode(labelled.image)
+            for number, truth in labelled.masks.items():
                 prompt = Prompt.box(box_of(truth))
                 single = candidate.decode(embedding, prompt, multimask=False)
                 three = candidate.decode(embedding, prompt, multimask=True)
                 overlaps = [mask_iou(plane, truth) for plane in three.binary]
                 scores = {
                     "single": mask_iou(single.binary[0], truth),
-                    "surest": overlaps[int(three.iou.argmax())],
+                    "surest": overlaps[int(three.predicted_iou.argmax())],
                     "oracle": max(overlaps),
                 }
-                rows.append(Row(dataset.name, picture.name, number, picture.fields[number], scores))
+                rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
             each()
     return rows
 
@@ -78,21 +78,21 @@ def evaluate_ap(
     answers: list[dict[str, Any]] = []
     categories: dict[str, int] = {}
     images = []
-    for index, picture in enumerate(dataset, start=1):
-        height, width = picture.image.shape[:2]
+    for index, labelled in enumerate(dataset, start=1):
+        height, width = labelled.image.shape[:2]
         images.append({"id": index, "width": width, "height": height})
-        embedding = candidate.encode(picture.image)
-        for number, truth in picture.masks.items():
-            category = categories.setdefault(_category(picture, number), len(categories) + 1)
+        embedding = candidate.encode(labelled.image)
+        for number, truth in labelled.masks.items():
+            category = categories.setdefault(_category(labelled, number), len(categories) + 1)
             truths.append(_truth(truth, len(truths) + 1, index, category))
-        for found in _detections(picture, detections):
+        for found in _detections(labelled, detections):
             masks = candidate.decode(embedding, Prompt.box(found.box_px), multimask=False)
             answers.append(
                 {
                     "image_id": index,
                     "category_id": categories.setdefault(found.category, len(categories) + 1),
                     "segmentation": masks.rle()[0],
-                    "score": found.score if detections is not None else float(masks.iou[0]),
+                    "score": found.score if detections is not None else float(masks.predicted_iou[0]),
                 }
             )
         each()
@@ -100,7 +100,7 @@ def evaluate_ap(
 
 
 def read_detections(path: Path) -> dict[str, list[Detection]]:
-    """Boxes by picture name from JSON: [{"image", "bbox": [x, y, w, h], "category", "score"}, ...]."""
+    """Boxes by image name from JSON: [{"image", "bbox": [x, y, w, h], "category", "score"}, ...]."""
     try:
         items = json.loads(path.read_bytes())
         found: dict[str, list[Detection]] = {}
@@ -110,22 +110,28 @@ def read_detections(path: Path) -> dict[str, list[Detection]]:
             detection = Detection(box, str(item["category"]), float(item["score"]))
             found.setdefault(str(item["image"]), []).append(detection)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is no list of detections: give image, bbox (x, y, w, h), category and score of each"
+            f"{path} is no list of detections",
+            path=path,
+            hint="give image, bbox (x, y, w, h), category and score of each",
         ) from error
     return found
 
 
-def _category(picture: Labelled, number: int) -> str:
-    return picture.fields[number].get("category", "object")
+def _category(labelled: Labelled, number: int) -> str:
+    return labelled.fields[number].get("category", "object")
 
 
-def _detections(picture: Labelled, detections: Mapping[str, Sequence[Detection]] | None) -> Sequence[Detection]:
+def _detections(
+    labelled: Labelled, detections: Mapping[str, Sequence[Detection]] | None
+) -> Sequence[Detection]:
     if detections is not None:
-        return detections.get(picture.name.rpartition("/")[2], ())
-    return [Detection(box_of(mask), _category(picture, number), 1.0) for number, mask in picture.masks.items()]
+        return detections.get(labelled.name.rpartition("/")[2], ())
+    return [
+        Detection(box_of(mask), _category(labelled, number), 1.0) for number, mask in labelled.masks.items()
+    ]
 
 
 def _truth(mask: NDArray[np.bool_], number: int, image: int, category: int) -> dict[str, Any]:
@@ -150,7 +156,7 @@ def _coco_ap(
     categories: Mapping[str, int],
 ) -> dict[str, float]:
     if not answers or not truths:
-        raise InputError("no box to evaluate: the detections name none of these pictures")
+        raise InputError("no box to evaluate: the detections name none of these images")
     # pycocotools reports on standard output, which belongs to our own results.
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()

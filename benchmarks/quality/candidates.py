@@ -32,14 +32,14 @@ class Candidate(Protocol):
 
 
 class Baseline:
-    """Three masks around the first foreground point, or the box, from the picture's colours alone."""
+    """Three masks around the first foreground point, or the box, from the image's colours alone."""
 
     max_points = 1_000_000
     """Only the first counts, so any number may be given."""
 
     def __init__(self, name: str) -> None:
         if name not in BASELINES:
-            raise InputError(f"unknown baseline {name!r}: choose one of {', '.join(BASELINES)}")
+            raise InputError(f"unknown baseline {name!r}", hint=f"choose one of {', '.join(BASELINES)}")
         if name == "slic" and find_spec("skimage") is None:
             raise MissingExtraError("scikit-image", "eval")
         self._name = name

@@ -1,4 +1,4 @@
-"""`sam-edge eval`: how good a model's masks are, on labelled pictures."""
+"""`sam-edge eval`: how good a model's masks are, on labelled images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 
 from sam_edge.cli.options import FiniteRange, runtime_option
 from sam_edge.errors import InputError
-from sam_edge.imaging.image import check_picture_name
+from sam_edge.imaging.image import check_image_name
 from sam_edge.lazy import named_extras
 from sam_edge.segmenter import Segmenter, load
 from sam_edge.storage.files import check_outputs, write_bytes
@@ -43,19 +43,19 @@ class Setup:
     """By name."""
     group_by: str | None
     json_to: str | None
-    pictures: Path | None
+    sheet: Path | None
 
 
 @click.group()
 def evaluate() -> None:
-    """Measure a model's masks on labelled pictures.
+    """Measure a model's masks on labelled images.
 
     Each DATA is FOLDER or FOLDER:SPLIT with FOLDER/images/SPLIT/*.jpg and FOLDER/labels/SPLIT/*.png, where 0
-    is unlabelled and each positive number an object. Intervals are 95 % bootstrap intervals over pictures.
+    is unlabelled and each positive number an object. Intervals are 95 % bootstrap intervals over images.
 
     \b
     Examples:
-      sam-edge eval points coco:val davis2016 --pictures points.png
+      sam-edge eval points coco:val davis2016 --sheet points.png
       sam-edge eval points coco:val --baseline slic --baseline grabcut --limit 40
       sam-edge eval gaze-noise coco:val --degrees 0,1,2,3
       sam-edge eval boxes coco:val --ap
@@ -64,7 +64,7 @@ def evaluate() -> None:
 
 
 def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..., Any]:
-    """Options of every evaluation, handed over as one Setup; `videos` are made of pictures in sequence."""
+    """Options of every evaluation, handed over as one Setup; `videos` are made of images in sequence."""
 
     @wraps(command)
     def prepared(
@@ -77,19 +77,19 @@ def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..
         min_area: int,
         group_by: str | None,
         json_to: str | None,
-        pictures: Path | None,
+        sheet: Path | None,
         **options: Any,
     ) -> None:
         # Measuring takes hours: whatever can be refused is refused before it.
-        check_outputs([*data, options.get("detections")], (json_to, pictures))
-        if pictures is not None:
-            check_picture_name(pictures)
+        check_outputs([*data, options.get("detections")], (json_to, sheet))
+        if sheet is not None:
+            check_image_name(sheet)
         with named_extras():
             baselines: dict[str, Candidate] = {name: Baseline(name) for name in baseline}
         datasets = open_datasets(data, min_area_px=min_area, limit=limit, runs=videos)
         _check_field(group_by, set().union(*(dataset.fields for dataset in datasets), ["sequence"] * videos))
         open_model = partial(load, model, runtime=runtime, threads=threads)
-        command(Setup(datasets, open_model, baselines, group_by, json_to, pictures), **options)
+        command(Setup(datasets, open_model, baselines, group_by, json_to, sheet), **options)
 
     made: Callable[..., Any] = prepared
     for option in (
@@ -105,7 +105,7 @@ def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..
         click.option(
             "--limit",
             type=click.IntRange(1),
-            help="Pictures of each set, spread evenly; of videos, the first ones of each.",
+            help="Images of each set, spread evenly; of videos, the first ones of each.",
         ),
         click.option(
             "--min-area",
@@ -118,7 +118,7 @@ def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..
             "--group-by", metavar="FIELD", help="Such as size, category, split: results of each group."
         ),
         click.option("--json", "json_to", metavar="FILE|-", help="The results, intervals included."),
-        click.option("--pictures", type=Path, help="Best, middling and worst answers as a picture."),
+        click.option("--sheet", type=Path, help="Best, middling and worst answers as an image."),
     ):
         made = option(made)
     return made
@@ -126,7 +126,7 @@ def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..
 
 def _check_field(name: str | None, known: set[str]) -> None:
     if name is not None and name not in known:
-        raise InputError(f"no object has the field {name!r}: choose one of {', '.join(sorted(known))}")
+        raise InputError(f"no object has the field {name!r}", hint=f"choose one of {', '.join(sorted(known))}")
 
 
 def _listed(kind: Callable[[str], Number], words: str, least: Number) -> Callable[..., tuple[Number, ...]]:
@@ -138,7 +138,9 @@ def _listed(kind: Callable[[str], Number], words: str, least: Number) -> Callabl
         except ValueError:
             numbers = ()
         if not numbers or not all(least <= number < float("inf") for number in numbers):
-            raise InputError(f"{param.opts[0]} {text!r}: give {words} from {least:g}, separated by commas")
+            raise InputError(
+                f"{param.opts[0]} {text!r}", hint=f"give {words} from {least:g}, separated by commas"
+            )
         return numbers
 
     return parsed
@@ -212,7 +214,7 @@ def boxes(setup: Setup, ap: bool, detections: Path | None) -> None:
       sam-edge eval boxes coco:val --ap --detections boxes.json
     """
     if detections and not ap:
-        raise InputError("--detections are for the average precision: add --ap")
+        raise InputError("--detections are for the average precision", hint="add --ap")
     found = read_detections(detections) if detections else None
 
     def extra(candidate: Candidate) -> dict[str, Any]:
@@ -265,8 +267,8 @@ def _run(
                 click.echo(_text(name, document[name]))
         _write(document, setup.json_to)
         # Last: the numbers took hours, and are safe by now.
-        if setup.pictures:
-            write_sheet(setup.pictures, segmenter, setup.datasets, rows[model], sort_by)
+        if setup.sheet:
+            write_sheet(setup.sheet, segmenter, setup.datasets, rows[model], sort_by)
 
 
 def _text(name: str, results: dict[str, Any]) -> str:

@@ -33,19 +33,19 @@ def evaluate_gaze_noise(
     """
     rows = []
     for dataset in datasets:
-        for picture in dataset:
-            frame_wh = (picture.image.shape[1], picture.image.shape[0])
+        for labelled in dataset:
+            frame_wh = (labelled.image.shape[1], labelled.image.shape[0])
             scale = px_per_degree or max(frame_wh) / LONG_SIDE_DEG
-            embedding = candidate.encode(picture.image)
-            for number, truth in picture.masks.items():
-                rng = np.random.default_rng([seed, number, *picture.name.encode()])
+            embedding = candidate.encode(labelled.image)
+            for number, truth in labelled.masks.items():
+                rng = np.random.default_rng([seed, number, *labelled.name.encode()])
                 scores = {}
                 for error in degrees:
                     point = displaced(centre_click(truth), error * scale, frame_wh, rng)
                     masks = candidate.decode(embedding, Prompt.points([point]))
                     overlaps = [mask_iou(plane, truth) for plane in masks.binary]
-                    scores[f"{error:g}_deg"] = overlaps[int(masks.iou.argmax())]
+                    scores[f"{error:g}_deg"] = overlaps[int(masks.predicted_iou.argmax())]
                     scores[f"{error:g}_deg_oracle"] = max(overlaps)
-                rows.append(Row(dataset.name, picture.name, number, picture.fields[number], scores))
+                rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
             each()
     return rows

@@ -18,7 +18,7 @@ import click
 
 from sam_edge.benchmarks.options import Benchmark, json_option
 from sam_edge.bundle.folder import find_bundle
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 
 Fidelity = Mapping[str, Mapping[str, float]]
 SHOWN = ("mask_iou_mean", "mask_iou_group", "mask_iou_p1", "embedding_cosine", "logits_rms", "iou_error")
@@ -28,31 +28,31 @@ def measure(family: str, images: Path, limit: int) -> Fidelity:
     """Engine -> how near it is to PyTorch, of weights drawn with seed 0.
 
     Raises:
-        InputError: no such family, or no pictures.
+        InputError: no such family, or no images.
         FidelityError: an engine does not pass, even after its worst layers were raised to float32.
     """
     import torch
 
-    spec = load("sam_edge.modeling.families:find_family")(family)
-    settings = load("sam_edge.exporters.export:ExportSettings")
+    spec = import_object("sam_edge.modeling.families:find_family")(family)
+    settings = import_object("sam_edge.exporters.export:ExportSettings")
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "weights.pth"
         torch.save(spec.build().state_dict(), checkpoint)
         chosen = settings(precisions=("fp16",), images=images, limit=limit)
-        export = load("sam_edge.exporters.export:export")
+        export = import_object("sam_edge.exporters.export:export")
         return find_bundle(export(checkpoint, Path(folder) / family, family, settings=chosen)).manifest.fidelity
 
 
 @click.command(cls=Benchmark)
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--family", default="mobile_sam", show_default=True)
-@click.option("--limit", type=click.IntRange(1), default=3, show_default=True, help="Pictures to check with.")
+@click.option("--limit", type=click.IntRange(1), default=3, show_default=True, help="Images to check with.")
 @json_option
 def main(images: Path, family: str, limit: int, as_json: bool) -> None:
     """Export a family with untrained weights in float16, and print how near its engines are to PyTorch.
 
-    Ranges are found on as many other pictures of the folder IMAGES.
+    Ranges are found on as many other images of the folder IMAGES.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
-"""Labelled pictures on disk: `<set>/images/<split>/<name>.jpg` with `<set>/labels/<split>/<name>.png`.
+"""Labelled images on disk: `<set>/images/<split>/<name>.jpg` with `<set>/labels/<split>/<name>.png`.
 
-A label picture has the size of its photo, 0 where nothing is labelled, and a positive number for each
-object. `<set>/annotations.json`, where there is one, adds fields to pictures and objects (COCO's category).
+A label image has the size of its photo, 0 where nothing is labelled, and a positive number for each
+object. `<set>/annotations.json`, where there is one, adds fields to images and objects (COCO's category).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sam_edge.errors import InputError
 from sam_edge.imaging.image import read_image
 
 Item = TypeVar("Item")
-PICTURES = (".jpg", ".jpeg", ".png")
+IMAGES = (".jpg", ".jpeg", ".png")
 COCO_SIZES = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))
 """COCO's names for objects of an area below that many pixels."""
 
@@ -43,7 +43,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A folder of labelled pictures, read one at a time."""
+    """A folder of labelled images, read one at a time."""
 
     name: str
     pairs: tuple[tuple[Path, Path], ...]
@@ -58,7 +58,9 @@ class DataSet:
             image = read_image(image_path)
             labels = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
             if labels is None:
-                raise InputError(f"{label_path} is not a picture: give the labels of {image_path} as PNG")
+                raise InputError(
+                    f"{label_path} is not an image", hint=f"give the labels of {image_path} as PNG"
+                )
             if labels.shape != image.shape[:2]:
                 raise InputError(
                     f"{label_path} is {labels.shape[::-1]} pixels, its photo {image.shape[1::-1]}: "
@@ -99,19 +101,21 @@ def open_dataset(
     Args:
         spec: the folder of a set, and a split to keep to.
         min_area_px: smaller objects are left out.
-        limit: take that many pictures at most, spread evenly.
-        runs: with a limit, take pictures that follow one another: the first ones of each split.
+        limit: take that many images at most, spread evenly.
+        runs: with a limit, take images that follow one another: the first ones of each split.
 
     Raises:
-        InputError: no such folder, no pictures in it, or a picture without labels.
+        InputError: no such folder, no images in it, or an image without labels.
     """
     folder, _, split = spec.partition(":")
     root = Path(folder)
     found = sorted(
-        path for path in (root / "images").glob(f"{split or '*'}/*") if path.suffix.lower() in PICTURES
+        path for path in (root / "images").glob(f"{split or '*'}/*") if path.suffix.lower() in IMAGES
     )
     if not found:
-        raise InputError(f"{spec} has no pictures: give FOLDER[:SPLIT] with FOLDER/images/SPLIT/*.jpg in it")
+        raise InputError(
+            f"{spec} has no images", hint="give FOLDER[:SPLIT] with FOLDER/images/SPLIT/*.jpg in it"
+        )
     about = _annotations(root / "annotations.json")
     # Where only some classes are labelled, a click on anything else has no right answer.
     found = [path for path in found if about.get(path.stem, {}).get("exhaustive", True)]
@@ -120,7 +124,7 @@ def open_dataset(
     pairs = tuple((path, root / "labels" / path.parent.name / f"{path.stem}.png") for path in found)
     missing = [str(label) for _, label in pairs if not label.is_file()]
     if missing:
-        raise InputError(f"{missing[0]} is missing ({len(missing)} in all): each picture needs its labels")
+        raise InputError(f"{missing[0]} is missing ({len(missing)} in all): each image needs its labels")
     return DataSet(root.resolve().name, pairs, about, min_area_px)
 
 
@@ -130,7 +134,7 @@ def open_datasets(
     """Open several sets as `open_dataset` does.
 
     Raises:
-        InputError: a set that cannot be opened, or a picture that two of them share: it would count twice.
+        InputError: a set that cannot be opened, or an image that two of them share: it would count twice.
     """
     datasets = []
     seen: set[Path] = set()
@@ -138,7 +142,7 @@ def open_datasets(
         dataset = open_dataset(spec, min_area_px=min_area_px, limit=limit, runs=runs)
         images = {image.resolve() for image, _ in dataset.pairs}
         if not seen.isdisjoint(images):
-            raise InputError(f"{spec} has pictures of a set named before it: name each set once")
+            raise InputError(f"{spec} has images of a set named before it", hint="name each set once")
         seen |= images
         datasets.append(dataset)
     return datasets
@@ -149,7 +153,7 @@ def _spread(found: list[Item], count: int) -> list[Item]:
 
 
 def _runs(found: list[Path], limit: int) -> list[Path]:
-    """At least two pictures that follow one another, of as many splits as there is room for."""
+    """At least two images that follow one another, of as many splits as there is room for."""
     splits = [list(group) for _, group in groupby(found, lambda path: path.parent)]
     length = max(2, limit // len(splits))
     chosen = _spread(splits, min(len(splits), max(1, limit // length)))
@@ -162,5 +166,5 @@ def _annotations(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise InputError(f"{path} is damaged: not JSON ({error})") from error
+        raise InputError(f"{path} is damaged: not JSON ({error})", path=path) from error
     return content if isinstance(content, dict) and "images" not in content else {}

@@ -46,14 +46,14 @@ class PointProtocol:
 def evaluate_points(
     candidate: Candidate, datasets: Iterable[DataSet], protocol: PointProtocol, each: Callable[[], None]
 ) -> list[Row]:
-    """One row an object; `each` is called after every picture."""
+    """One row an object; `each` is called after every image."""
     rows = []
     for dataset in datasets:
-        for picture in dataset:
-            embedding = candidate.encode(picture.image)
-            for number, mask in picture.masks.items():
-                scores = _scores(candidate, embedding, mask, protocol, _rng(picture, number, protocol.seed))
-                rows.append(Row(dataset.name, picture.name, number, picture.fields[number], scores))
+        for labelled in dataset:
+            embedding = candidate.encode(labelled.image)
+            for number, mask in labelled.masks.items():
+                scores = _scores(candidate, embedding, mask, protocol, _rng(labelled, number, protocol.seed))
+                rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
             each()
     return rows
 
@@ -108,6 +108,6 @@ def _answers(
         labels.append(label)
 
 
-def _rng(picture: Labelled, number: int, seed: int) -> np.random.Generator:
-    """The same clicks for an object, whichever pictures are measured beside it."""
-    return np.random.default_rng([seed, number, *picture.name.encode()])
+def _rng(labelled: Labelled, number: int, seed: int) -> np.random.Generator:
+    """The same clicks for an object, whichever images are measured beside it."""
+    return np.random.default_rng([seed, number, *labelled.name.encode()])

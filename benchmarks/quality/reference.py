@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sam_edge.benchmarks.options import Benchmark
 from sam_edge.geometry import View
 from sam_edge.imaging.image import encoder_input
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import load as load_segmenter
@@ -36,14 +36,14 @@ def compare(fixtures: Path, family: str) -> Iterator[str]:
         fixtures / f"{family}.manifest.json"
     )
     with np.load(fixtures / f"{family}.npz") as file:
-        # Each file holds one picture, and its size begins every name.
+        # Each file holds one image, and its size begins every name.
         expected = {name.partition("/")[2]: file[name] for name in file.files}
-    spec = load("sam_edge.modeling.families:FAMILIES")[family]
+    spec = import_object("sam_edge.modeling.families:FAMILIES")[family]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "weights.pth"
         torch.save({name: torch.tensor(value) for name, value in weights.items()}, checkpoint)
-        bundle = load("sam_edge.exporters.export:export")(checkpoint, Path(folder) / "model", family)
-        model = load("sam_edge.modeling.checkpoint:load_model")(checkpoint, family)[1]
+        bundle = import_object("sam_edge.exporters.export:export")(checkpoint, Path(folder) / "model", family)
+        model = import_object("sam_edge.modeling.checkpoint:load_model")(checkpoint, family)[1]
         with load_segmenter(bundle, runtime="onnxruntime") as segmenter:
             embedding = segmenter.encode(expected["image"])
             image = encoder_input(expected["image"], embedding.view, spec.preprocess)
@@ -90,7 +90,7 @@ def _line(who: str, where: str, masks: Masks, expected: Mapping[str, NDArray[Any
         # EfficientSAM's own code gives the logits of the full size only; every fourth pixel was kept.
         quarter = expected[f"{where}/logits_quarter"].astype(np.float32)
         difference = np.abs(masks.frame_logits[:, ::4, ::4] - quarter)
-    iou = np.abs(masks.iou - expected[f"{where}/iou"]).max()
+    iou = np.abs(masks.predicted_iou - expected[f"{where}/iou"]).max()
     width = masks.view.frame_wh[0]
     bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)
     overlap = (masks.binary & bits).sum() / (masks.binary | bits).sum()

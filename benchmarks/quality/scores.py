@@ -21,9 +21,9 @@ class Row:
     """What was measured on one object."""
 
     dataset: str
-    picture: str
+    image: str
     number: int
-    """The object's number in the label picture."""
+    """The object's number in the label image."""
     fields: Mapping[str, str]
     scores: Mapping[str, float]
     """Name -> value, NaN where it cannot be said; every row of a table has the same names."""
@@ -38,13 +38,13 @@ def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     """Score -> mean, low and high end of its 95 % interval.
 
-    The bootstrap draws pictures, not objects: objects of one picture are not independent.
+    The bootstrap draws images, not objects: objects of one image are not independent.
     """
-    names = sorted({row.picture for row in rows})
+    names = sorted({row.image for row in rows})
     place = {name: index for index, name in enumerate(names)}
-    owner = np.array([place[row.picture] for row in rows])
+    owner = np.array([place[row.image] for row in rows])
     draws = np.random.default_rng(0).integers(0, len(names), (RESAMPLES, len(names)))
-    # How often each object's picture was drawn: the mean of a draw is a weighted mean.
+    # How often each object's image was drawn: the mean of a draw is a weighted mean.
     weights = np.stack([np.bincount(draw, minlength=len(names)) for draw in draws])[:, owner]
     summary = {}
     for score in rows[0].scores:
@@ -74,7 +74,7 @@ def report(rows: Sequence[Row], group_by: str | None = None) -> dict[str, Any]:
         InputError: no objects.
     """
     if not rows:
-        raise InputError("no object was measured: lower --min-area, or give pictures with labels")
+        raise InputError("no object was measured", hint="lower --min-area, or give images with labels")
     sets = _grouped(rows, {id(row): row.dataset for row in rows})
     document: dict[str, Any] = {"sets": sets}
     document["mean_of_sets"] = {
@@ -93,7 +93,7 @@ def table(document: Mapping[str, Any]) -> str:
     for title in ("sets", "groups"):
         items = document.get(title, {})
         for name, item in items.items():
-            lines.append(f"{name}: {item['objects']} objects on {item['pictures']} pictures")
+            lines.append(f"{name}: {item['objects']} objects on {item['images']} images")
             lines += [
                 f"  {score:<24}{value['mean']:7.3f}  [{value['low']:.3f}, {value['high']:.3f}]"
                 for score, value in item["scores"].items()
@@ -112,7 +112,7 @@ def _grouped(rows: Sequence[Row], keys: Mapping[int, str]) -> dict[str, Any]:
     return {
         name or "(none)": {
             "objects": len(members),
-            "pictures": len({row.picture for row in members}),
+            "images": len({row.image for row in members}),
             "scores": summarize(members),
             "unknown": unknown(members),
         }

@@ -1,4 +1,4 @@
-"""Pictures of the best, middling and worst answers: numbers hide what a look shows at once."""
+"""Images of the best, middling and worst answers: numbers hide what a look shows at once."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def write_sheet(
     ranked = sorted(rows, key=lambda row: -row.scores[score])
     middle = max(0, (len(ranked) - COLUMNS) // 2)
     bands = (ranked[:COLUMNS], ranked[middle : middle + COLUMNS], ranked[-COLUMNS:])
-    wanted = {(row.dataset, row.picture, row.number) for band in bands for row in band}
+    wanted = {(row.dataset, row.image, row.number) for band in bands for row in band}
     tiles = _tiles(candidate, datasets, wanted)
     blank = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
     strips = []
     for band in bands:
-        made = [tiles[row.dataset, row.picture, row.number] for row in band]
+        made = [tiles[row.dataset, row.image, row.number] for row in band]
         strips.append(np.hstack(made + [blank] * (COLUMNS - len(made))))
     write_image(path, np.vstack(strips))
 
@@ -44,10 +44,10 @@ def _tiles(
 ) -> Mapping[tuple[str, str, int], NDArray[np.uint8]]:
     tiles = {}
     for dataset in datasets:
-        for picture in dataset:
-            for number, truth in picture.masks.items():
-                if (dataset.name, picture.name, number) in wanted:
-                    tiles[dataset.name, picture.name, number] = _tile(candidate, picture.image, truth)
+        for labelled in dataset:
+            for number, truth in labelled.masks.items():
+                if (dataset.name, labelled.name, number) in wanted:
+                    tiles[dataset.name, labelled.name, number] = _tile(candidate, labelled.image, truth)
     return tiles
 
 
@@ -64,6 +64,6 @@ def _tile(candidate: Candidate, image: NDArray[np.uint8], truth: NDArray[np.bool
     small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     tile = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
     tile[: small.shape[0], : small.shape[1]] = small[:TILE_PX, :TILE_PX]
-    text = f"IoU {mask_iou(best.binary[0], truth):.2f}, said {best.iou[0]:.2f}"
+    text = f"IoU {mask_iou(best.binary[0], truth):.2f}, said {best.predicted_iou[0]:.2f}"
     cv2.putText(tile, text, (5, TILE_PX - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     return tile

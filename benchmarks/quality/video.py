@@ -38,17 +38,17 @@ def evaluate_video(
     for dataset in datasets:
         before: tuple[Labelled, NDArray[np.bool_], NDArray[np.bool_]] | None = None
         rng = np.random.default_rng(seed)
-        for picture in dataset:
-            if not picture.masks:
+        for labelled in dataset:
+            if not labelled.masks:
                 before = None
                 each()
                 continue
-            number, truth = next(iter(picture.masks.items()))
-            masks = _look(candidate, picture, truth, error_deg, rng)
+            number, truth = next(iter(labelled.masks.items()))
+            masks = _look(candidate, labelled, truth, error_deg, rng)
             shown = masks[0]
             flicker = flicker_of_truth = float("nan")
-            if before is not None and _follows(before[0], picture):
-                flow = motion(before[0].image, picture.image)
+            if before is not None and _follows(before[0], labelled):
+                flow = motion(before[0].image, labelled.image)
                 flicker = 1 - mask_iou(carried(before[1], flow), shown)
                 flicker_of_truth = 1 - mask_iou(carried(before[2], flow), truth)
             scores = {
@@ -57,9 +57,9 @@ def evaluate_video(
                 "flicker": flicker,
                 "flicker_of_truth": flicker_of_truth,
             }
-            fields = {**picture.fields[number], "sequence": _sequence(picture)}
-            rows.append(Row(dataset.name, picture.name, number, fields, scores))
-            before = (picture, shown, truth)
+            fields = {**labelled.fields[number], "sequence": _sequence(labelled)}
+            rows.append(Row(dataset.name, labelled.name, number, fields, scores))
+            before = (labelled, shown, truth)
             each()
     return rows
 
@@ -81,26 +81,26 @@ def carried(mask: NDArray[np.bool_], source: NDArray[np.float32]) -> NDArray[np.
 
 def _look(
     candidate: Candidate,
-    picture: Labelled,
+    labelled: Labelled,
     truth: NDArray[np.bool_],
     error_deg: float,
     rng: np.random.Generator,
 ) -> list[NDArray[np.bool_]]:
     """The three masks of a gaze point, the surest first."""
-    frame_wh = (picture.image.shape[1], picture.image.shape[0])
+    frame_wh = (labelled.image.shape[1], labelled.image.shape[0])
     error_px = error_deg * max(frame_wh) / LONG_SIDE_DEG
     point = displaced(centre_click(truth), error_px, frame_wh, rng)
-    masks = candidate.decode(candidate.encode(picture.image), Prompt.points([point]))
-    order = np.argsort(-masks.iou)
+    masks = candidate.decode(candidate.encode(labelled.image), Prompt.points([point]))
+    order = np.argsort(-masks.predicted_iou)
     return [masks.binary[index] for index in order]
 
 
-def _sequence(picture: Labelled) -> str:
-    return picture.name.partition("/")[0]
+def _sequence(labelled: Labelled) -> str:
+    return labelled.name.partition("/")[0]
 
 
-def _follows(before: Labelled, picture: Labelled) -> bool:
-    """Whether a picture is the next frame of the same sequence; every fifth frame is too far for flow."""
-    same = _sequence(before) == _sequence(picture)
-    numbers = [item.name.rpartition("/")[2] for item in (before, picture)]
+def _follows(before: Labelled, labelled: Labelled) -> bool:
+    """Whether an image is the next frame of the same sequence; every fifth frame is too far for flow."""
+    same = _sequence(before) == _sequence(labelled)
+    numbers = [item.name.rpartition("/")[2] for item in (before, labelled)]
     return same and all(text.isdecimal() for text in numbers) and int(numbers[1]) - int(numbers[0]) == 1

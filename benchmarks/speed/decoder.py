@@ -4,7 +4,7 @@ python -m sam_edge.benchmarks.speed.decoder [--runtime NAME[:DEVICE] ...] [--thr
 
 All are exported with random weights at SAM's full size and timed in turns in one process, so that
 whatever else the machine does meets all. The official decoder is the plain one as segment_anything exports
-it, with six inputs and masks at the size of the picture. Needs pip install 'sam-edge[export]'.
+it, with six inputs and masks at the size of the image. Needs pip install 'sam-edge[export]'.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import click
 import numpy as np
 
 from sam_edge.benchmarks.options import Benchmark, json_option, runtimes_option, threads_option
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 from sam_edge.prompt import FOREGROUND, NOT_A_POINT
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.backends import find_loader
 
 from .flops import count_flops
 from .timing import gemm_call, gemm_gflops, interleaved_ms
@@ -39,7 +39,7 @@ def measure(runtimes: Sequence[str], threads: int | None, rounds: int) -> dict[s
     `times_gemm` is the time over that of as many operations at the rate of a large matrix product.
     """
     with TemporaryDirectory() as folder:
-        graphs: dict[str, Path] = load("sam_edge.exporters.random_graphs:write_decoders")(Path(folder))
+        graphs: dict[str, Path] = import_object("sam_edge.exporters.random_graphs:write_decoders")(Path(folder))
         flops = {name: count_flops(path) for name, path in graphs.items() if name != OFFICIAL}
         chosen = [(runtime, name) for runtime in runtimes for name in flops]
         chosen.append((OFFICIAL_RUNTIME, OFFICIAL))
@@ -68,7 +68,7 @@ def measure(runtimes: Sequence[str], threads: int | None, rounds: int) -> dict[s
 
 def _call(graph: Path, runtime: str, threads: int | None) -> Callable[[], object]:
     """Runs the graph on random features with every slot filled by points, the last by SAM's padding."""
-    engine = find_runtime(runtime)[1](graph, threads)
+    engine = find_loader(runtime)[1](graph, threads)
     generator = np.random.default_rng(0)
     feeds = {}
     for spec in engine.inputs:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.geometry import View
-from sam_edge.imaging.image import encoder_input, seen_pixels
-from sam_edge.lazy import load
+from sam_edge.imaging.image import crop_and_resize, encoder_input
+from sam_edge.lazy import import_object
 from sam_edge.tensors import Arrays
 
 Outputs = Sequence[NDArray[Any]]
@@ -24,7 +24,7 @@ class Direct:
     """A model's engines without our API around them; both answer with the outputs in the graph's order."""
 
     encode: Callable[[NDArray[np.uint8]], Outputs]
-    """Takes a picture (H, W, 3) uint8 RGB."""
+    """Takes an image (H, W, 3) uint8 RGB."""
     decode: Callable[[Arrays], Outputs]
     """Takes the decoder's inputs ready-made."""
 
@@ -40,7 +40,7 @@ class Sample:
 
 
 def onnxruntime(bundle: Bundle, sample: Sample, threads: int) -> Direct:
-    """Sessions on the processor; the picture becomes the encoder's input before it, as on our side."""
+    """Sessions on the processor; the image becomes the encoder's input before it, as on our side."""
     import onnxruntime as ort
 
     def session(graph: Path) -> ort.InferenceSession:
@@ -68,7 +68,7 @@ def onnxruntime(bundle: Bundle, sample: Sample, threads: int) -> Direct:
 def openvino(bundle: Bundle, sample: Sample, threads: int) -> Direct:
     """Requests of compiled models; normalisation and padding are part of the encoder, as on our side."""
     # Ours comes first: it imports OpenVINO without its reports to its maker.
-    fold = load("sam_edge.runtimes.openvino.preprocess:fold_preprocess")
+    fold = import_object("sam_edge.runtimes.openvino.preprocess:fold_preprocess")
     import openvino as ov
 
     core = ov.Core()
@@ -85,7 +85,7 @@ def openvino(bundle: Bundle, sample: Sample, threads: int) -> Direct:
     def request(model: ov.Model) -> ov.InferRequest:
         return core.compile_model(model, "CPU", config).create_infer_request()
 
-    dtype = seen_pixels(sample.image, view, preprocess).dtype
+    dtype = crop_and_resize(sample.image, view, preprocess).dtype
     encoder = request(fold(core.read_model(str(bundle.graph("encoder"))), preprocess, view, dtype))
     model = core.read_model(str(bundle.graph("decoder")))
     if model.is_dynamic():
@@ -93,7 +93,7 @@ def openvino(bundle: Bundle, sample: Sample, threads: int) -> Direct:
     decoder = request(model)
 
     def encode(image: NDArray[np.uint8]) -> Outputs:
-        pixels = np.ascontiguousarray(seen_pixels(image, view, preprocess))[None]
+        pixels = np.ascontiguousarray(crop_and_resize(image, view, preprocess))[None]
         return _values(encoder.infer([pixels], share_inputs=True, share_outputs=True))
 
     def decode(feeds: Arrays) -> Outputs:

@@ -23,7 +23,7 @@ from sam_edge.cli.options import parse_size
 from sam_edge.host.cores import usable_cores
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter
-from sam_edge.sessions.backends import OpenRuntime, Runtime, find_runtime
+from sam_edge.sessions.backends import Session, SessionLoader, find_loader
 from sam_edge.sessions.wrapper import Wrapped
 from sam_edge.tensors import Arrays
 
@@ -38,7 +38,7 @@ DECODES = 5
 class Recorder(Wrapped):
     """An engine that remembers what it was fed last."""
 
-    def __init__(self, engine: Runtime) -> None:
+    def __init__(self, engine: Session) -> None:
         super().__init__(engine)
         self.fed: Arrays = {}
 
@@ -52,10 +52,10 @@ def measure(model: str, runtime: str, frame_wh: tuple[int, int], threads: int, r
     bundle = find_bundle(model)
     image = np.random.default_rng(0).integers(0, 256, (frame_wh[1], frame_wh[0], 3), dtype=np.uint8)
     prompt = Prompt.points([(frame_wh[0] / 2, frame_wh[1] / 2)])
-    opener = find_runtime(runtime)[1]
-    with Segmenter(bundle, opener, threads=threads) as segmenter:
+    loader = find_loader(runtime)[1]
+    with Segmenter(bundle, loader, threads=threads) as segmenter:
         embedding = segmenter.encode(image)
-        feeds = decoder_feeds(bundle, opener, embedding, prompt)
+        feeds = decoder_feeds(bundle, loader, embedding, prompt)
         direct = DIRECT[runtime](bundle, Sample(image, embedding.view, feeds), threads)
 
         def encode() -> object:
@@ -91,12 +91,12 @@ def compare(encodes: Mapping[str, float], decodes: Mapping[str, float]) -> dict[
     }
 
 
-def decoder_feeds(bundle: Bundle, opener: OpenRuntime, embedding: Embedding, prompt: Prompt) -> Arrays:
+def decoder_feeds(bundle: Bundle, loader: SessionLoader, embedding: Embedding, prompt: Prompt) -> Arrays:
     """What a segmenter feeds its decoder."""
     engines: list[Recorder] = []
 
-    def recorded(graph: Path, threads: int | None = None) -> Runtime:
-        engines.append(Recorder(opener(graph, threads)))
+    def recorded(graph: Path, threads: int | None = None) -> Session:
+        engines.append(Recorder(loader(graph, threads)))
         return engines[-1]
 
     with Segmenter(bundle, recorded) as segmenter:

@@ -51,7 +51,7 @@ print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
 def first_mask_s(runtime: str | None = None) -> float:
-    """Median seconds from import to the first full-size mask of a 1280 x 720 picture."""
+    """Median seconds from import to the first full-size mask of a 1280 x 720 image."""
     arguments = [] if runtime is None else [runtime]
     return float(np.median([_last_number(FIRST_MASK, arguments) for _ in range(REPEATS)]))
 
@@ -75,7 +75,7 @@ def _last_number(code: str, arguments: list[str]) -> float:
 
 
 def simulated_gaze(folder: Path) -> str:
-    """A recording that wanders through the picture for two seconds at 120 Hz."""
+    """A recording that wanders through the image for two seconds at 120 Hz."""
     times = np.arange(240) / 120
     samples = [
         GazeSample(round(t * 1e9), 0.5 + 0.3 * float(np.sin(t)), 0.5 + 0.3 * float(np.cos(t))) for t in times

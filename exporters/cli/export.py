@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from sam_edge.bundle.folder import Bundle, check_target, find_bundle
-from sam_edge.bundle.manifest import PRECISIONS, Engine, Manifest
+from sam_edge.bundle.manifest import PRECISIONS, EngineSpec, Manifest
 from sam_edge.cli.engine_line import engine_line
 from sam_edge.cli.options import parse_size
 from sam_edge.cli.progress import progress
 from sam_edge.errors import CheckpointError, InputError
-from sam_edge.fidelity.images import picture_files
+from sam_edge.fidelity.images import image_files
 from sam_edge.lazy import named_extras
 
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
@@ -60,12 +60,12 @@ class FamilyOption(click.Option):
 @click.option(
     "--images",
     type=Path,
-    help="Folder of pictures to find the ranges and to check with.  [default: generated ones]",
+    help="Folder of images to find the ranges and to check with.  [default: generated ones]",
 )
 @click.option(
     "--limit",
     type=click.IntRange(1, 1000),
-    help="Pictures to check with, at most; as many others for the ranges of fp16.  [default: 1, for fp16 3]",
+    help="Images to check with, at most; as many others for the ranges of fp16.  [default: 1, for fp16 3]",
 )
 @click.option(
     "--input",
@@ -119,9 +119,9 @@ def export(
     # PyTorch takes seconds to come: whatever can be refused is refused before it.
     check_target(out)
     if not checkpoint.is_file():
-        raise CheckpointError(f"cannot read {checkpoint}: no such file")
+        raise CheckpointError(f"cannot read {checkpoint}: no such file", path=checkpoint)
     if images is not None:
-        picture_files(images)
+        image_files(images)
     with named_extras():
         from sam_edge.exporters.export import ExportSettings
         from sam_edge.exporters.export import export as write
@@ -142,7 +142,7 @@ def _names(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in names:
         if name not in known:
-            raise InputError(f"{option} {name!r}: choose of {', '.join(known)}, separated by commas")
+            raise InputError(f"{option} {name!r}", hint=f"choose of {', '.join(known)}, separated by commas")
     return names
 
 
@@ -155,11 +155,11 @@ def _summary(bundle: Bundle) -> str:
     ]
     for key, found in manifest.fidelity.items():
         runtime, _, precision = key.rpartition("-")
-        engine = Engine(runtime, "fp16" if precision == "fp16" else "fp32")
+        engine = EngineSpec(runtime, "fp16" if precision == "fp16" else "fp32")
         line = engine_line(manifest, engine)
         lines.append(
             f"{line}; embedding {found['embedding_max']:.1g}, logits {found['logits_max']:.1g}, "
-            f"predicted IoU {found['iou_max']:.1g} away at most; pictures: {found['pictures']:.0f}"
+            f"predicted IoU {found['iou_max']:.1g} away at most; images: {found['images']:.0f}"
         )
         if raised := manifest.raised.get(engine.graphs_key):
             lines.append(f"  raised to float32: {', '.join(raised)}")

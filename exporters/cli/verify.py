@@ -14,7 +14,7 @@ from sam_edge.cli.progress import progress
 from sam_edge.errors import OutputError
 from sam_edge.exporters.verify import Verdict, engines_of, store
 from sam_edge.exporters.verify import verify as verify_engines
-from sam_edge.fidelity.images import pictures
+from sam_edge.fidelity.images import read_images
 
 COLUMNS = {
     "mask_iou_mean": ("mask IoU", ".4f"),
@@ -41,8 +41,8 @@ NOT_VERIFIED = 3
 )
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), help="[default: all]")
 @click.option("--checkpoint", type=Path, help="What DIR was exported from: PyTorch is run beside the engines.")
-@click.option("--images", type=Path, help="Folder of pictures.  [default: generated ones]")
-@click.option("--limit", default=4, show_default=True, type=click.IntRange(1, 1000), help="Pictures, at most.")
+@click.option("--images", type=Path, help="Folder of images.  [default: generated ones]")
+@click.option("--limit", default=4, show_default=True, type=click.IntRange(1, 1000), help="Images, at most.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]")
 @click.option("--repair/--no-repair", default=True, show_default=True, help="Mend fp16 engines that fail.")
 @click.option("--dry-run", is_flag=True, help="Only look: mend nothing, store nothing.")
@@ -62,7 +62,7 @@ def verify(
     """Compare the engines of the model in DIR with PyTorch, or with its FP32 graphs, on this device.
 
     With --checkpoint PyTorch itself is asked. Without, the FP32 graphs run in onnxruntime on the processor,
-    which is first held against answers of PyTorch that the folder has from its export. Pictures and many
+    which is first held against answers of PyTorch that the folder has from its export. Images and many
     prompts of every kind go through both engines. One passes if its masks agree to a mean IoU of 0.999 (fp32)
     or 0.995 (fp16), those of each graph by themselves too, lie where they should, and embedding, logits and
     predicted IoU are as near. An fp16 engine that fails is searched for the layers that cause it, which are
@@ -83,7 +83,7 @@ def verify(
     """
     bundle = find_bundle(model)
     engines = engines_of(bundle, runtimes, precisions)
-    shown = pictures(images, limit)
+    shown = read_images(images, limit)
     with progress(len(shown) * (1 + len(engines))) as bar:
         verdicts, found = verify_engines(
             bundle,
@@ -122,8 +122,8 @@ def _document(name: str, verdicts: list[Verdict], stored: bool) -> dict[str, Any
                 "precision": verdict.engine.precision,
                 "passed": verdict.passed,
                 "verified": verdict.verified,
-                "beyond": list(verdict.beyond),
-                "mended": verdict.mended,
+                "violations": list(verdict.violations),
+                "repaired": verdict.repaired,
                 "raised": list(verdict.raised),
                 "departs_at": verdict.departs_at,
                 "against": verdict.against,
@@ -145,13 +145,13 @@ def _table(document: dict[str, Any], dry_run: bool) -> str:
         verdict = ("pass" if engine["verified"] else "not verified") if engine["passed"] else "FAIL"
         title = f"{engine['runtime']} {engine['precision']}"
         lines.append(f"{title:<24}{numbers}   {engine['against']}  {verdict}")
-        if engine["beyond"]:
-            lines.append(f"  {', '.join(engine['beyond'])}")
+        if engine["violations"]:
+            lines.append(f"  {', '.join(engine['violations'])}")
         if engine["note"]:
             lines.append(f"  {engine['note']}")
         if engine["departs_at"]:
             lines.append(f"  departs at {engine['departs_at']}")
-        if engine["mended"]:
+        if engine["repaired"]:
             lines.append(
                 f"  mended; raised to float32: {', '.join(engine['raised']) or 'what the ranges ask for'}"
             )

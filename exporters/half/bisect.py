@@ -28,7 +28,7 @@ class Raised:
     """What else was found out, where it does not pass."""
 
 
-def raise_culprits(
+def bisect_fp32_nodes(
     order: Mapping[str, Sequence[str]],
     islands: Islands,
     passes: Callable[[Islands], bool],

@@ -24,7 +24,7 @@ from .precision import SIZES, Source, save
 
 LARGEST = 65504.0
 SAFE_SHARE = 0.5
-"""Of the largest float16: other pictures may double what these gave."""
+"""Of the largest float16: other images may double what these gave."""
 LOSS_LIMIT = 3e-3
 """Relative RMS. Rounding inputs and output costs 3e-4 to 6e-4, so this is several bits beyond rounding."""
 MOVERS = ("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Concat", "Slice", "Split", "Expand", "Identity")
@@ -64,7 +64,7 @@ def measure_ranges(source: Source, feeds: Iterable[Arrays]) -> dict[str, Range]:
     # Optimisation would merge the nodes that are to be watched.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # In the order of the graph each probe follows its node, and what it compares is freed. The default order
-    # puts probes off: ViT-B took more than 24 GB, not 11. Memory kept between pictures would double it.
+    # puts probes off: ViT-B took more than 24 GB, not 11. Memory kept between images would double it.
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.log_severity_level = 3

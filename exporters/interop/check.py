@@ -19,8 +19,8 @@ from sam_edge.modeling.sam import Sam
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.scene import Scene
 
-PICTURES_HW = ((360, 640), (641, 480), (1500, 2250))
-"""Sizes (height, width) that masks are asked for beside the picture's own: smaller, portrait, larger."""
+IMAGES_HW = ((360, 640), (641, 480), (1500, 2250))
+"""Sizes (height, width) that masks are asked for beside the image's own: smaller, portrait, larger."""
 SINGLE_FROM = 3
 """A prompt of that many tokens is answered with the single mask."""
 
@@ -38,7 +38,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One picture (H, W, 3), its embedding (1, C, h, w), and PyTorch's answers on it."""
+    """One image (H, W, 3), its embedding (1, C, h, w), and PyTorch's answers on it."""
 
     image: NDArray[np.uint8]
     view: View
@@ -51,25 +51,25 @@ def measure(paths: Mapping[str, Path], sam: Sam, family: Family) -> Found:
 
     Returns:
         Of those that the interface has: `embedding_rms`, `logits_rms`, `masks_rms` (all relative, masks at
-        the picture's size), `iou_max`, `mask_disagreement`.
+        the image's size), `iou_max`, `mask_disagreement`.
     """
     found: Found = {}
     side = family.input_size.long_side
-    # One picture fills the input's width, the other its height.
+    # One image fills the input's width, the other its height.
     with torch.inference_mode():
         seen = [_look(sam, family, size_wh) for size_wh in ((side, side * 3 // 4), (side * 3 // 4, side))]
     for graph, path in paths.items():
         session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-        for picture in seen:
+        for image in seen:
             if graph == "encoder":
-                _measure_encoder(found, session, picture)
+                _measure_encoder(found, session, image)
             else:
-                _measure_decoder(found, session, picture, single=graph == "decoder_single")
+                _measure_decoder(found, session, image, single=graph == "decoder_single")
     return found
 
 
 def feeds(
-    embedding: NDArray[np.float32], prompt: Prompt, view: View, picture_hw: tuple[int, int]
+    embedding: NDArray[np.float32], prompt: Prompt, view: View, image_hw: tuple[int, int]
 ) -> dict[str, NDArray[np.float32]]:
     """What a client of the official ONNX model gives it.
 
@@ -77,7 +77,7 @@ def feeds(
         embedding: (1, C, h, w).
         prompt: in pixels of the view's frame.
         view: of the square input.
-        picture_hw: the size that the masks are wanted in.
+        image_hw: the size that the masks are wanted in.
     """
     coords, labels = prompt.slots(view, prompt.tokens)
     mask = prompt.mask_logits
@@ -88,7 +88,7 @@ def feeds(
         "point_labels": labels,
         "mask_input": np.zeros((1, 1, side, side), np.float32) if mask is None else mask[None, None],
         "has_mask_input": np.array([mask is not None], np.float32),
-        "orig_im_size": np.array(picture_hw, np.float32),
+        "orig_im_size": np.array(image_hw, np.float32),
     }
 
 
@@ -118,7 +118,7 @@ def _answer(sam: Sam, embedding: torch.Tensor, view: View, prompt: Prompt) -> An
 
 
 def _measure_encoder(found: Found, session: ort.InferenceSession, seen: Seen) -> None:
-    # The picture is as large as the input: the client's scaling leaves it as it is.
+    # The image is as large as the input: the client's scaling leaves it as it is.
     (embedding,) = session.run(None, {"input_image": seen.image.astype(np.float32)})
     _note(found, "embedding_rms", _relative_rms(embedding, seen.embedding))
 
@@ -130,22 +130,22 @@ def _measure_decoder(found: Found, session: ort.InferenceSession, seen: Seen, *,
             best = 0 if answer.prompt.tokens >= SINGLE_FROM else 1 + int(iou[1:].argmax())
             logits, iou = logits[best : best + 1], iou[best : best + 1]
         own_hw = (seen.image.shape[0], seen.image.shape[1])
-        for picture_hw in (own_hw, *(PICTURES_HW if index == 0 else ())):
-            given = feeds(seen.embedding, answer.prompt, seen.view, picture_hw)
+        for image_hw in (own_hw, *(IMAGES_HW if index == 0 else ())):
+            given = feeds(seen.embedding, answer.prompt, seen.view, image_hw)
             masks, their_iou, low = session.run(None, given)
-            expected = _resized(logits, seen.view.input_wh[0], picture_hw)
+            expected = _resized(logits, seen.view.input_wh[0], image_hw)
             _note(found, "logits_rms", _relative_rms(low[0], logits))
             _note(found, "masks_rms", _relative_rms(masks[0], expected))
             _note(found, "iou_max", float(np.abs(their_iou[0] - iou).max()))
             _note(found, "mask_disagreement", _disagreement(masks[0] > 0, expected > 0))
 
 
-def _resized(logits: NDArray[np.float32], side: int, picture_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Logits (k, h, w) at the picture's size, as `Sam.postprocess_masks` of segment_anything makes them."""
-    content_wh = InputSize(side, side, square=True).view((picture_hw[1], picture_hw[0])).content_wh
+def _resized(logits: NDArray[np.float32], side: int, image_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Logits (k, h, w) at the image's size, as `Sam.postprocess_masks` of segment_anything makes them."""
+    content_wh = InputSize(side, side, square=True).view((image_hw[1], image_hw[0])).content_wh
     square = F.interpolate(torch.from_numpy(logits)[None], (side, side), mode="bilinear")
     content = square[..., : content_wh[1], : content_wh[0]]
-    resized: NDArray[np.float32] = F.interpolate(content, picture_hw, mode="bilinear")[0].numpy()
+    resized: NDArray[np.float32] = F.interpolate(content, image_hw, mode="bilinear")[0].numpy()
     return resized
 
 

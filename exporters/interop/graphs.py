@@ -59,28 +59,28 @@ resized (float[1, masks, side, side] low_res_masks, float[2] orig_im_size)
     resized_origin = Constant <value_ints = [0, 0]> ()
     resized_axes = Constant <value_ints = [2, 3]> ()
     resized_cut = Slice (resized_square, resized_origin, resized_content, resized_axes)
-    resized_picture = Cast <to = 7> (orig_im_size)
-    masks = Resize <axes = [2, 3], mode = "linear"> (resized_cut, , , resized_picture)
+    resized_image = Cast <to = 7> (orig_im_size)
+    masks = Resize <axes = [2, 3], mode = "linear"> (resized_cut, , , resized_image)
 }
 """
 
-# samexporter's `--use-preprocess`: the client scales the picture, the graph normalises and pads it.
-PICTURE = """
-picture (float[image_height, image_width, 3] input_image) => (float[1, 3, side, side] image)
+# samexporter's `--use-preprocess`: the client scales the image, the graph normalises and pads it.
+IMAGE = """
+image (float[image_height, image_width, 3] input_image) => (float[1, 3, side, side] image)
 {
-    picture_mean = Constant <value_floats = [%(mean)s]> ()
-    picture_std = Constant <value_floats = [%(std)s]> ()
-    picture_centred = Sub (input_image, picture_mean)
-    picture_normal = Div (picture_centred, picture_std)
-    picture_planes = Transpose <perm = [2, 0, 1]> (picture_normal)
-    picture_size = Shape (picture_planes)
-    picture_full = Constant <value_ints = [3, %(side)d, %(side)d]> ()
-    picture_missing = Sub (picture_full, picture_size)
-    picture_none = Constant <value_ints = [0, 0, 0]> ()
-    picture_pads = Concat <axis = 0> (picture_none, picture_missing)
-    picture_padded = Pad (picture_planes, picture_pads)
-    picture_batch = Constant <value_ints = [0]> ()
-    image = Unsqueeze (picture_padded, picture_batch)
+    image_mean = Constant <value_floats = [%(mean)s]> ()
+    image_std = Constant <value_floats = [%(std)s]> ()
+    image_centred = Sub (input_image, image_mean)
+    image_normal = Div (image_centred, image_std)
+    image_planes = Transpose <perm = [2, 0, 1]> (image_normal)
+    image_size = Shape (image_planes)
+    image_full = Constant <value_ints = [3, %(side)d, %(side)d]> ()
+    image_missing = Sub (image_full, image_size)
+    image_none = Constant <value_ints = [0, 0, 0]> ()
+    image_pads = Concat <axis = 0> (image_none, image_missing)
+    image_padded = Pad (image_planes, image_pads)
+    image_batch = Constant <value_ints = [0]> ()
+    image = Unsqueeze (image_padded, image_batch)
 }
 """
 
@@ -106,8 +106,8 @@ def official_decoder(core: onnx.ModelProto, side_px: int, *, single: bool) -> on
     return model
 
 
-def picture_encoder(encoder: onnx.ModelProto, side_px: int, preprocess: Preprocess) -> onnx.ModelProto:
-    """An encoder graph that takes a scaled picture (H, W, 3), 0..255 RGB, and gives the embedding only.
+def image_encoder(encoder: onnx.ModelProto, side_px: int, preprocess: Preprocess) -> onnx.ModelProto:
+    """An encoder graph that takes a scaled image (H, W, 3), 0..255 RGB, and gives the embedding only.
 
     Args:
         encoder: takes `image`, gives `embedding` and more; is changed, as a copy of it may not fit into the
@@ -118,13 +118,13 @@ def picture_encoder(encoder: onnx.ModelProto, side_px: int, preprocess: Preproce
     graph = encoder.graph
     _keep_only(graph, ["embedding"])
     mean, std = (", ".join(f"{value:.6f}" for value in values) for values in (preprocess.mean, preprocess.std))
-    picture = _parse(PICTURE, side=side_px, mean=mean, std=std)
+    image = _parse(IMAGE, side=side_px, mean=mean, std=std)
     output = graph.output[0]
     renamed = onnx.helper.make_node("Identity", [output.name], ["image_embeddings"], "image_embeddings")
-    nodes = [*picture.node, *graph.node, renamed]
+    nodes = [*image.node, *graph.node, renamed]
     del graph.node[:], graph.input[:]
     graph.node.extend(nodes)
-    graph.input.extend(picture.input)
+    graph.input.extend(image.input)
     output.name = "image_embeddings"
     return encoder
 

@@ -19,7 +19,7 @@ from sam_edge.modeling.families import Family
 from sam_edge.modeling.sam import Sam
 
 from .check import measure
-from .graphs import official_decoder, picture_encoder
+from .graphs import image_encoder, official_decoder
 
 OFFICIAL, SAMEXPORTER = "official", "samexporter"
 FILES: Mapping[str, Mapping[str, str]] = {
@@ -52,19 +52,21 @@ def check_interface(name: str, model: nn.Module, family: Family) -> Sam:
         InputError: it cannot; the message says why.
     """
     if name not in FILES:
-        raise InputError(f"unknown interface {name!r}: choose {' or '.join(FILES)}")
+        raise InputError(f"unknown interface {name!r}", hint=f"choose {' or '.join(FILES)}")
     size = family.input_size
     option = f"--interface {name}"
     if not isinstance(model, Sam):
-        raise InputError(f"{option} is for families with SAM's decoder: leave it out")
+        raise InputError(f"{option} is for families with SAM's decoder", hint="leave it out")
     if size.fixed_wh is not None:
-        raise InputError(f"{option} is of a square input: leave out --input, or export a second folder with it")
-    if not size.square or size.fit != "pad":
-        raise InputError(f"{option} pads pictures into a square, this family does not: leave it out")
-    if name == SAMEXPORTER and (size.shrink != 1 or family.preprocess.resize != "antialias"):
         raise InputError(
-            f"{option} gets pictures scaled to {size.long_side}, this family's encoder takes others: use "
-            f"--interface {OFFICIAL} and the embedding of encoder.onnx"
+            f"{option} is of a square input", hint="leave out --input, or export a second folder with it"
+        )
+    if not size.square or size.fit != "pad":
+        raise InputError(f"{option} pads images into a square, this family does not", hint="leave it out")
+    if name == SAMEXPORTER and (size.encoder_stride != 1 or family.preprocess.resize != "antialias"):
+        raise InputError(
+            f"{option} gets images scaled to {size.long_side}, this family's encoder takes others",
+            hint=f"use --interface {OFFICIAL} and the embedding of encoder.onnx",
         )
     return model
 
@@ -105,7 +107,7 @@ def write_interface(name: str, sam: Sam, family: Family, folder: Path) -> Mappin
     for graph, path in paths.items():
         if graph == "encoder":
             encoder = onnx.load(folder / "encoder.onnx", load_external_data=False)
-            onnx.save(picture_encoder(encoder, side_px, family.preprocess), path)
+            onnx.save(image_encoder(encoder, side_px, family.preprocess), path)
         else:
             onnx.save(official_decoder(core, side_px, single=graph == "decoder_single"), path)
     return paths

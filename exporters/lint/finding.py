@@ -22,26 +22,26 @@ class Finding:
     operator: str
     """Its operator, or "graph"."""
     what: str
-    cure: str
+    hint: str
 
     def __str__(self) -> str:
         where = f"node {self.node} ({self.operator})" if self.node else self.operator
-        return f"{self.severity}: {where}: {self.what}; {self.cure}"
+        return f"{self.severity}: {where}: {self.what}; {self.hint}"
 
 
-def error(node: onnx.NodeProto | None, what: str, cure: str) -> Finding:
+def error(node: onnx.NodeProto | None, what: str, hint: str) -> Finding:
     """A finding that must not be built."""
-    return _finding("error", node, what, cure)
+    return _finding("error", node, what, hint)
 
 
-def warning(node: onnx.NodeProto | None, what: str, cure: str) -> Finding:
+def warning(node: onnx.NodeProto | None, what: str, hint: str) -> Finding:
     """A finding that can be built."""
-    return _finding("warning", node, what, cure)
+    return _finding("warning", node, what, hint)
 
 
 def _finding(
-    severity: Literal["error", "warning"], node: onnx.NodeProto | None, what: str, cure: str
+    severity: Literal["error", "warning"], node: onnx.NodeProto | None, what: str, hint: str
 ) -> Finding:
     if node is None:
-        return Finding(severity, "", "graph", what, cure)
-    return Finding(severity, label(node), node.op_type, what, cure)
+        return Finding(severity, "", "graph", what, hint)
+    return Finding(severity, label(node), node.op_type, what, hint)

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, external_data_helper
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.bundle.shapes import graph_shapes
 from sam_edge.errors import BundleError, FidelityError
 
@@ -63,10 +63,10 @@ def lint(path: Path, profiled: Collection[str] = ()) -> list[Finding]:
     try:
         model = onnx.load(path, load_external_data=False)
     except OSError as problem:
-        raise BundleError(f"cannot read {path}: {problem.strerror}; {_EXPORT}") from problem
+        raise BundleError(f"cannot read {path}: {problem.strerror}; {_EXPORT}", path=path) from problem
     # protobuf's own DecodeError has moved between its versions.
     except Exception as problem:
-        raise BundleError(f"{path} is no ONNX graph or damaged; {_EXPORT}") from problem
+        raise BundleError(f"{path} is no ONNX graph or damaged; {_EXPORT}", path=path) from problem
     return lint_model(model, path.parent, profiled)
 
 
@@ -84,7 +84,7 @@ def lint_model(model: onnx.ModelProto, folder: Path, profiled: Collection[str] =
     return sorted(found, key=lambda finding: finding.severity)
 
 
-def check_engine(bundle: Bundle, engine: Engine) -> list[str]:
+def check_engine(bundle: Bundle, engine: EngineSpec) -> list[str]:
     """The warnings about an engine's graphs, one line for all nodes of a graph that are warned of alike.
 
     Raises:
@@ -99,8 +99,8 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[str]:
             first, *others = _brief(errors)
             what = first.removeprefix("error: ") + (f"; {len(others)} more errors" if others else "")
             raise FidelityError(
-                f"TensorRT cannot take {path.name}: {what}; nothing was written: leave tensorrt out of "
-                "--target for the other runtimes"
+                f"TensorRT cannot take {path.name}: {what}; nothing was written",
+                hint="leave tensorrt out of --target for the other runtimes",
             )
         warnings += [f"{path.name}: {text}" for text in _brief(found)]
     return warnings
@@ -153,7 +153,7 @@ def check_types(view: OnnxView) -> Iterator[Finding]:
             continue
         name = argument(node, 1 if node.op_type == "Where" else 0)
         kind = view.kind(name) if name else TensorProto.UNDEFINED
-        # Pictures may come in as uint8, and become numbers by a Cast.
+        # Images may come in as uint8, and become numbers by a Cast.
         allowed = (*_KINDS[OPERATORS[node.op_type]], TensorProto.UNDEFINED)
         if kind not in allowed and not (node.op_type == "Cast" and kind == TensorProto.UINT8):
             what = f"its input {name} is {type_name(kind)}: TensorRT's takes {OPERATORS[node.op_type]}"

@@ -17,8 +17,8 @@ from typing import Literal, NoReturn, Protocol, TypeAlias
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.host.machine import this_machine
 from sam_edge.host.nvidia_driver import REASONS, probe
-from sam_edge.lazy import load
-from sam_edge.sessions.install import cure
+from sam_edge.lazy import import_object
+from sam_edge.sessions.install import install_hint
 from sam_edge.sessions.scores import is_installed as _is_installed
 
 MIB = 1 << 20
@@ -215,9 +215,9 @@ def find_cuda(index: int = 0) -> CudaApi:
             probe()
             library = next((name for name in BINDINGS if _is_installed(name)), None)
             if library is None:
-                raise MissingExtraError("cuda-python", "tensorrt", system=cure("cuda", this_machine()))
+                raise MissingExtraError("cuda-python", "tensorrt", hint=install_hint("cuda", this_machine()))
             try:
-                open_cuda: OpenCuda = load(BINDINGS[library])
+                open_cuda: OpenCuda = import_object(BINDINGS[library])
                 _opened[index] = open_cuda(index)
             except (ImportError, OSError) as error:
                 line = " ".join(str(error).split())
@@ -232,7 +232,7 @@ def check_index(index: int, count: int) -> None:
     if count == 0:
         fail(100, "cudaErrorNoDevice", "looking for a device")
     if not 0 <= index < count:
-        raise EngineError(f"there is no CUDA device {index}: choose one of 0 to {count - 1}")
+        raise EngineError(f"there is no CUDA device {index}", hint=f"choose one of 0 to {count - 1}")
 
 
 def pointers_to(arguments: Arguments) -> ctypes.Array[ctypes.c_void_p]:
@@ -242,9 +242,9 @@ def pointers_to(arguments: Arguments) -> ctypes.Array[ctypes.c_void_p]:
 
 def fail(code: int, name: str, doing: str) -> NoReturn:
     """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
-    cure = _CURES.get(code, "see CUDA's list of errors")
+    install_hint = _CURES.get(code, "see CUDA's list of errors")
     kind = CompilerError if code in _UNFIT_KERNEL else EngineError
-    raise kind(f"CUDA failed while {doing} ({name}, {code}): {cure}")
+    raise kind(f"CUDA failed while {doing} ({name}, {code}): {install_hint}")
 
 
 def fail_memory(size: int, cuda: CudaApi) -> NoReturn:
@@ -267,8 +267,11 @@ def fail_pinned(size: int) -> NoReturn:
         os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") / MIB for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES")
     )
     raise EngineError(
-        f"out of pinned memory: {size / MIB:.1f} MiB were asked, {unused:.0f} of the system's {total:.0f} MiB "
-        "are unused; close other programs, or raise the limit of locked memory (ulimit -l)"
+        (
+            f"out of pinned memory: {size / MIB:.1f} MiB were asked, {unused:.0f} of the system's "
+            f"{total:.0f} MiB are unused"
+        ),
+        hint="close other programs, or raise the limit of locked memory (ulimit -l)",
     )
 
 

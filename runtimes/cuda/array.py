@@ -115,7 +115,7 @@ def device_address(array: Any, spec: TensorSpec, cuda: CudaApi) -> int | None:
     if not fits(spec.shape, shape):
         raise InputError(f"input {spec.name} has shape {shape}, the graph takes {spec.shape}")
     if described.get("strides") not in {None, _strides(shape, dtype)}:
-        raise InputError(f"input {spec.name} lies in pieces: make it contiguous")
+        raise InputError(f"input {spec.name} lies in pieces", hint="make it contiguous")
     _wait_for_producer(described, spec, cuda)
     return int(described["data"][0])
 

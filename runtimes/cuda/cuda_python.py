@@ -44,7 +44,7 @@ class CudaPython:
         try:
             check_index(index, _call("looking for devices", cudart.cudaGetDeviceCount))
         except RuntimeError as error:  # cuda-python's before 12.6, when it finds no libcuda
-            raise EngineError(f"no NVIDIA driver is here ({error}): install it") from error
+            raise EngineError(f"no NVIDIA driver is here ({error})", hint="install it") from error
         properties = _call("asking the device", cudart.cudaGetDeviceProperties, index)
         self.device = CudaDevice(
             index=index,

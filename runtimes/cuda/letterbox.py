@@ -1,4 +1,4 @@
-"""A camera's picture becomes the encoder's input on the GPU, without a detour over the processor."""
+"""A camera's image becomes the encoder's input on the GPU, without a detour over the processor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .api import CudaApi
 from .array import DeviceArray
 from .letterbox_kernel import FUNCTION, KERNEL
 from .memory import Block, MemoryPool, Staging
-from .release import when_dropped
+from .release import on_finalize
 from .resize_tables import Taps, resize_tables
 
 Matrix = Literal["bt601", "bt709"]
@@ -67,22 +67,22 @@ class Letterbox:
             cuda.stream_free(stream)
             pool.close()
 
-        self._dropped = when_dropped(self, give_back)
+        self._dropped = on_finalize(self, give_back)
 
     def __call__(self, frame: NDArray[np.uint8], view: View) -> DeviceArray:
         """The encoder's input (1, 3, h, w) float32 on the device, where an engine takes it without a copy.
 
         Args:
             frame: uint8 in the layout that was chosen, on the host.
-            view: which part of it the encoder sees; its frame has the size of the picture.
+            view: which part of it the encoder sees; its frame has the size of the image.
 
         Raises:
-            InputError: no such picture, or of another size than the view's frame; the letterbox was closed.
+            InputError: no such image, or of another size than the view's frame; the letterbox was closed.
         """
         self._check(frame, view)
         with self._lock:
             if self._closed:
-                raise InputError("the letterbox was closed: make another")
+                raise InputError("the letterbox was closed", hint="make another")
             self._cuda.enter()
             return self._run(frame, view)
 
@@ -92,7 +92,7 @@ class Letterbox:
             self._close_staging()
             self._staging = Staging(self._cuda, frame.nbytes, mapped=False)
         source = self._upload(frame, self._staging)
-        width, height = view.picture_wh
+        width, height = view.encoder_wh
         block = self._pool.take(3 * width * height * 4)
         grid = (-(-width // _BLOCK[0]), -(-height // _BLOCK[1]), 1)
         columns, column_weights, rows, row_weights = (c_void_p(table.address) for table in tables)
@@ -102,7 +102,7 @@ class Letterbox:
             c_int(mode),
             *(columns, column_weights, c_int(column_taps)),
             *(rows, row_weights, c_int(row_taps)),
-            *(c_int(side) for side in (*view.seen_wh, width, height)),
+            *(c_int(side) for side in (*view.resized_wh, width, height)),
             *(c_float(value) for value in self._normalise),
             c_void_p(block.address),
         ]
@@ -126,7 +126,7 @@ class Letterbox:
     def _check(self, frame: NDArray[np.uint8], view: View) -> None:
         width, height = view.frame_wh
         if frame.dtype != np.uint8:
-            raise InputError(f"the frame has dtype {frame.dtype}: give uint8")
+            raise InputError(f"the frame has dtype {frame.dtype}", hint="give uint8")
         if self._layout == "nv12" and (width % 2 or height % 2):
             raise InputError(f"an NV12 frame has even sides, this one is {width} x {height}")
         expected = (height * 3 // 2, width) if self._layout == "nv12" else (height, width, 3)
@@ -159,7 +159,7 @@ class Letterbox:
 
     def _table(self, view: View) -> tuple[list[Block], tuple[int, int, int]]:
         """Positions and weights of columns and rows on the device, the mode, and the taps of each."""
-        key = (*view.window_xywh[2:], *view.seen_wh)
+        key = (*view.window_xywh[2:], *view.resized_wh)
         if key not in self._tables:
             tables = resize_tables(view, self._preprocess)
             blocks = [block for taps in (tables.columns, tables.rows) for block in self._upload_taps(taps)]

@@ -1,7 +1,7 @@
-"""CUDA C++ that makes a camera's picture the encoder's input in one pass.
+"""CUDA C++ that makes a camera's image the encoder's input in one pass.
 
 One thread makes one pixel of the input: it gathers the weighted source pixels (rows and columns apart, from
-tables), turns YUV into RGB on the way, normalises, and writes three planes; outside the picture it writes
+tables), turns YUV into RGB on the way, normalises, and writes three planes; outside the image it writes
 zeros. Sums are made in the order, and rounded where, `encoder_input` does, so that an engine
 sees on the GPU what it saw when it was verified. The source is plain enough for a C++ compiler with a few
 macros, which is how tests compare it without a GPU.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 FUNCTION = "letterbox"
 KERNEL = r"""
-struct Picture {
+struct Image {
     const unsigned char* pixels;  // first row of the window; luma for NV12
     const unsigned char* chroma;  // first row of interleaved U and V of the frame, NV12 alone
     int pitch;                    // bytes from row to row
@@ -31,20 +31,20 @@ __device__ int clamp8(int value) { return value < 0 ? 0 : value > 255 ? 255 : va
 
 struct Colour { int of[3]; };  // red, green, blue
 
-__device__ Colour load(const Picture& picture, int row, int column) {
-    const unsigned char* line = picture.pixels + (long long)row * picture.pitch;
-    if (picture.layout == 0) return Colour{{line[3 * column], line[3 * column + 1], line[3 * column + 2]}};
-    if (picture.layout == 1) return Colour{{line[3 * column + 2], line[3 * column + 1], line[3 * column]}};
-    const unsigned char* pair = picture.chroma
-        + (long long)((row + picture.y) / 2) * picture.chroma_pitch + (column + picture.x) / 2 * 2;
+__device__ Colour load(const Image& image, int row, int column) {
+    const unsigned char* line = image.pixels + (long long)row * image.pitch;
+    if (image.layout == 0) return Colour{{line[3 * column], line[3 * column + 1], line[3 * column + 2]}};
+    if (image.layout == 1) return Colour{{line[3 * column + 2], line[3 * column + 1], line[3 * column]}};
+    const unsigned char* pair = image.chroma
+        + (long long)((row + image.y) / 2) * image.chroma_pitch + (column + image.x) / 2 * 2;
     int u = pair[0] - 128, v = pair[1] - 128, luma = line[column] - 16;
-    luma = (luma < 0 ? 0 : luma) * picture.yuv[0] + (1 << 19);
-    return Colour{{clamp8((luma + picture.yuv[1] * v) >> 20),
-                   clamp8((luma + picture.yuv[2] * u + picture.yuv[3] * v) >> 20),
-                   clamp8((luma + picture.yuv[4] * u) >> 20)}};
+    luma = (luma < 0 ? 0 : luma) * image.yuv[0] + (1 << 19);
+    return Colour{{clamp8((luma + image.yuv[1] * v) >> 20),
+                   clamp8((luma + image.yuv[2] * u + image.yuv[3] * v) >> 20),
+                   clamp8((luma + image.yuv[4] * u) >> 20)}};
 }
 
-__device__ void gather_fixed(const Picture& picture, const int* columns, const int* column_weights,
+__device__ void gather_fixed(const Image& image, const int* columns, const int* column_weights,
                              int column_taps, const int* rows, const int* row_weights, int row_taps,
                              float* answer) {
     int total[3] = {1 << 21, 1 << 21, 1 << 21};
@@ -53,7 +53,7 @@ __device__ void gather_fixed(const Picture& picture, const int* columns, const i
         int sum[3] = {1 << 21, 1 << 21, 1 << 21};
         for (int i = 0; i < column_taps; ++i) {
             if (column_weights[i] == 0) continue;
-            Colour colour = load(picture, rows[j], columns[i]);
+            Colour colour = load(image, rows[j], columns[i]);
             for (int k = 0; k < 3; ++k) sum[k] += colour.of[k] * column_weights[i];
         }
         for (int k = 0; k < 3; ++k) total[k] += clamp8(sum[k] >> 22) * row_weights[j];
@@ -61,7 +61,7 @@ __device__ void gather_fixed(const Picture& picture, const int* columns, const i
     for (int k = 0; k < 3; ++k) answer[k] = (float)clamp8(total[k] >> 22);
 }
 
-__device__ void gather_float(const Picture& picture, const int* columns, const float* column_weights,
+__device__ void gather_float(const Image& image, const int* columns, const float* column_weights,
                              int column_taps, const int* rows, const float* row_weights, int row_taps,
                              float* answer) {
     for (int k = 0; k < 3; ++k) answer[k] = 0.0f;
@@ -69,7 +69,7 @@ __device__ void gather_float(const Picture& picture, const int* columns, const f
         if (row_weights[j] == 0.0f) continue;
         float sum[3] = {0.0f, 0.0f, 0.0f};
         for (int i = 0; i < column_taps; ++i) {
-            Colour colour = load(picture, rows[j], columns[i]);
+            Colour colour = load(image, rows[j], columns[i]);
             for (int k = 0; k < 3; ++k)
                 sum[k] = __fadd_rn(sum[k], __fmul_rn((float)colour.of[k], column_weights[i]));
         }
@@ -91,7 +91,7 @@ extern "C" __global__ void letterbox(
     if (column >= width || row >= height) return;
     const float scales[3] = {scale_red, scale_green, scale_blue};
     const float offsets[3] = {offset_red, offset_green, offset_blue};
-    const Picture picture = {pixels, chroma, pitch, chroma_pitch, layout, x, y,
+    const Image image = {pixels, chroma, pitch, chroma_pitch, layout, x, y,
                              {yuv_luma, yuv_v_red, yuv_u_green, yuv_v_green, yuv_u_blue}};
     float value[3] = {0.0f, 0.0f, 0.0f};
     bool inside = column < content_width && row < content_height;
@@ -99,10 +99,10 @@ extern "C" __global__ void letterbox(
         const int* at = columns + column * column_taps;
         const int* from = rows + row * row_taps;
         if (mode == 0)
-            gather_fixed(picture, at, (const int*)column_weights + column * column_taps, column_taps,
+            gather_fixed(image, at, (const int*)column_weights + column * column_taps, column_taps,
                          from, (const int*)row_weights + row * row_taps, row_taps, value);
         else
-            gather_float(picture, at, (const float*)column_weights + column * column_taps, column_taps,
+            gather_float(image, at, (const float*)column_weights + column * column_taps, column_taps,
                          from, (const float*)row_weights + row * row_taps, row_taps, value);
     }
     for (int k = 0; k < 3; ++k) {

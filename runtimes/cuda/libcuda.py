@@ -66,7 +66,9 @@ class LibCuda:
                 function.argtypes = arguments
                 function.restype = c_int
         except (OSError, AttributeError) as error:
-            raise EngineError(f"the NVIDIA driver's library cannot be used ({error}): install it") from error
+            raise EngineError(
+                f"the NVIDIA driver's library cannot be used ({error})", hint="install it"
+            ) from error
 
     def call(self, doing: str, function: str, *arguments: Any) -> None:
         """Call a function for what it does."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sam_edge.errors import EngineError
 
 from .api import CudaApi
-from .release import soon, when_dropped
+from .release import on_finalize, run_or_defer
 
 ALIGNMENT = 256
 """What TensorRT asks of addresses and cudaMalloc gives."""
@@ -90,7 +90,7 @@ class MemoryPool:
     def _come_back(self, address: int, size: int) -> None:
         self._free[size].append(address)
         if self._closed:
-            soon(self.trim)
+            run_or_defer(self.trim)
 
 
 def _last(addresses: list[int]) -> int | None:
@@ -116,7 +116,7 @@ class Staging:
             cuda.enter()
             cuda.host_free(memory)
 
-        self._dropped = when_dropped(self, give_back)
+        self._dropped = on_finalize(self, give_back)
 
     @property
     def size(self) -> int:

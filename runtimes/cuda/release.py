@@ -32,29 +32,29 @@ _thread = _Thread()
 _recording = threading.Lock()
 
 
-def when_dropped(owner: object, give_back: Callable[[], None]) -> weakref.finalize[..., Any]:
+def on_finalize(owner: object, give_back: Callable[[], None]) -> weakref.finalize[..., Any]:
     """Call `give_back`, which must not refer to the owner, when the owner is gone.
 
     `detach` of the answer says whether that is still to come, and takes it over.
     """
-    finalizer = weakref.finalize(owner, soon, give_back)
+    finalizer = weakref.finalize(owner, run_or_defer, give_back)
     # The device forgets a process that ends.
     finalizer.atexit = False
     return finalizer
 
 
-def soon(give_back: Callable[[], None]) -> None:
+def run_or_defer(give_back: Callable[[], None]) -> None:
     """Call it now, or at the end of what this thread must not be disturbed in.
 
     An error is dropped, for nobody is there to be told: a device that is broken says so at the next call.
     """
     _thread.due.append(give_back)
-    with undisturbed():
+    with defer_finalizers():
         pass
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def defer_finalizers() -> Iterator[None]:
     """A section in which nothing is given back by this thread because it was dropped."""
     _thread.sections += 1
     try:
@@ -72,8 +72,8 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """A section in which this thread records a graph: undisturbed, and nobody waits for the whole device."""
-    with _recording, undisturbed():
+    """This thread records a graph in this block: finalizers are deferred, nobody waits for the whole device."""
+    with _recording, defer_finalizers():
         yield
 
 

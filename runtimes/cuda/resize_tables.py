@@ -40,7 +40,7 @@ class ResizeTables:
 
 def resize_tables(view: View, preprocess: Preprocess) -> ResizeTables:
     """The tables by which a view's window becomes what the encoder sees of it."""
-    source_wh, target_wh = view.window_xywh[2:], view.seen_wh
+    source_wh, target_wh = view.window_xywh[2:], view.resized_wh
     sides = tuple(zip(source_wh, target_wh, strict=True))
     if preprocess.resize == "antialias":
         columns, rows = (_antialias(*pair) for pair in sides)

@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from .recordings import RECORDINGS, this_thread
+from .recordings import CAPTURE_LOCK, this_thread
 
 MAX_SLOTS = 4
 """Recorded runs of one engine: the embeddings that may be alive and recorded at once."""
@@ -75,7 +75,7 @@ class DeviceArray:
         """A copy on the host."""
         if copy is False:
             raise ValueError("a tensor on a device cannot become a numpy array without a copy")
-        with RECORDINGS.running():
+        with CAPTURE_LOCK.running():
             return np.array(self.value.numpy(), dtype=dtype)
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -120,9 +120,9 @@ class Bound:
             with self._lock:
                 slot = self._free_slot(feeds)
                 if slot is not None:
-                    with RECORDINGS.running():
+                    with CAPTURE_LOCK.running():
                         return slot.run(feeds)
-        with RECORDINGS.running():
+        with CAPTURE_LOCK.running():
             return self._run_once(feeds)
 
     def _run_once(self, feeds: Placed) -> dict[str, DeviceArray | NDArray[Any]]:
@@ -134,7 +134,7 @@ class Bound:
         for name in self._outputs:
             binding.bind_output(name, "cpu" if name in self._host_outputs else self._memory, 0)
         self._session.run_with_iobinding(binding, _unrecorded())
-        # The outputs are the binding's and keep it alive, and it would keep the picture.
+        # The outputs are the binding's and keep it alive, and it would keep the image.
         binding.clear_binding_inputs()
         values = zip(self._outputs, binding.get_outputs(), strict=True)
         return {
@@ -159,7 +159,7 @@ class Bound:
             if not slots:
                 del self._slots[key]
             return None
-        with RECORDINGS.recording():
+        with CAPTURE_LOCK.recording():
             slot = _Slot(
                 self._session, feeds, self._memory, self._outputs, self._host_outputs, next(self._numbers)
             )

@@ -35,18 +35,20 @@ def load_error(error: Exception, graph: Path, memory: str) -> SamEdgeError:
     lacking = UNKNOWN_OPERATOR.search(text) or NO_KERNEL.search(text)
     if lacking:
         return BundleError(
-            f"onnxruntime {ort.__version__} has no {lacking['op']} for node {lacking['node']!r} of {graph}: "
-            "install a newer onnxruntime, or export the model again"
+            f"onnxruntime {ort.__version__} has no {lacking['op']} for node {lacking['node']!r} of {graph}",
+            hint="install a newer onnxruntime, or export the model again",
         )
     newer = NO_OPSET.search(text)
     if newer:
         return BundleError(
-            f"{graph} has opset {newer['got']}, onnxruntime {ort.__version__} knows {newer['most']} at most: "
-            "install a newer onnxruntime, or export the model again"
+            f"{graph} has opset {newer['got']}, onnxruntime {ort.__version__} knows {newer['most']} at most",
+            hint="install a newer onnxruntime, or export the model again",
         )
     failure = CUDA_FAILURE.search(text)
     if failure:
-        return EngineError(f"CUDA fails to load {graph}: {failure['reason'].strip()}; see sam-edge doctor")
+        return EngineError(
+            f"CUDA fails to load {graph}: {failure['reason'].strip()}", hint="see sam-edge doctor"
+        )
     return BundleError(f"onnxruntime cannot load {graph}: {one_line(text)}")
 
 
@@ -58,7 +60,9 @@ def run_error(error: Exception, memory: str) -> SamEdgeError:
     if lacks:
         return lacks
     if failure:
-        return EngineError(f"CUDA fails while the graph runs: {failure['reason'].strip()}; see sam-edge doctor")
+        return EngineError(
+            f"CUDA fails while the graph runs: {failure['reason'].strip()}", hint="see sam-edge doctor"
+        )
     return InputError(f"onnxruntime refuses the input: {one_line(text)}")
 
 

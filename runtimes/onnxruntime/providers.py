@@ -19,7 +19,7 @@ from sam_edge.errors import EngineError
 from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import Machine, this_machine
 
-from .recordings import RECORDINGS
+from .recordings import CAPTURE_LOCK
 from .tensorrt_plans import TF32_OVERRIDE, KeptPlans, tf32_is_off
 
 PROVIDER_OF = {
@@ -78,8 +78,8 @@ def check_device(device: str) -> None:
     found = driver.probe()
     machine = this_machine()
     if PROVIDER_OF[device] not in ort.get_available_providers():
-        cure = _gpu_build(machine)
-        raise EngineError(f"the installed onnxruntime {ort.__version__} is built without {device}: {cure}")
+        hint = _gpu_build(machine)
+        raise EngineError(f"the installed onnxruntime {ort.__version__} is built without {device}: {hint}")
     # A Jetson's driver comes with its JetPack, and the builds of the package index are for other machines.
     cure_here = _gpu_build(machine) if machine.is_jetson else None
     driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}", cure_here)
@@ -115,7 +115,7 @@ def start(
     """
 
     def make(plans: Path | None) -> ort.InferenceSession:
-        with _quietly(options, device), RECORDINGS.running():
+        with _quietly(options, device), CAPTURE_LOCK.running():
             return _start(model, options, device, providers(device, replay=replay, plans=plans))
 
     return kept.open(make) if kept else make(None)
@@ -153,8 +153,8 @@ def _check_tf32(found: driver.Driver) -> None:
     )
     if has_tf32 and not tf32_is_off():
         raise EngineError(
-            "onnxruntime lets TensorRT compute float32 in TensorFloat-32, with 10 bits instead of 23: "
-            f"start the program with {TF32_OVERRIDE}=0 in the environment, or use --runtime tensorrt"
+            "onnxruntime lets TensorRT compute float32 in TensorFloat-32, with 10 bits instead of 23",
+            hint=f"start the program with {TF32_OVERRIDE}=0 in the environment, or use --runtime tensorrt",
         )
 
 
@@ -186,9 +186,9 @@ def _missing_library(device: str) -> str | None:
         ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / LIBRARY_OF[device]))
     except OSError as error:
         missing = str(error).partition(":")[0]
-        for beginning, cure in CURES.items():
+        for beginning, hint in CURES.items():
             if missing.startswith(beginning):
-                return f"{missing} is not found; {cure}"
+                return f"{missing} is not found; {hint}"
         return " ".join(str(error).split())
     return None
 

@@ -38,7 +38,7 @@ class Recordings:
             yield
 
 
-RECORDINGS = Recordings()
+CAPTURE_LOCK = Recordings()
 """Of the process, which is what CUDA counts. Other libraries' use of CUDA it knows nothing of."""
 
 

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from sam_edge.errors import EngineError, InputError, SamEdgeError
 from sam_edge.host.cores import usable_cores
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.backends import READ_BY_HOST, OpenRuntime
+from sam_edge.sessions.backends import HOST_OUTPUTS, SessionLoader
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds, fits
 
 from .binding import NUMPY_TYPE, Bound, DeviceArray
 from .errors import load_error, run_error
 from .providers import check_device, default_device, start
-from .recordings import RECORDINGS
+from .recordings import CAPTURE_LOCK
 from .tensorrt_plans import KeptPlans, plan_folder
 
 DECODER_CORES = 4
 """A decoder's products are too thin to share among more, and the encoder wants the rest."""
 
 
-class OnnxRuntime:
+class OnnxRuntimeSession:
     """An ONNX graph in an onnxruntime session.
 
     Args:
@@ -37,7 +37,7 @@ class OnnxRuntime:
         resident: outputs that only another graph takes stay on the device. None: on all but the CPU.
         replay: runs are recorded at fixed addresses and replayed, as CUDA graphs; on a CPU the addresses
             are fixed and nothing is recorded. Only on request, because CUDA then refuses what other libraries
-            of the process do on the GPU in that moment: `functools.partial(OnnxRuntime, replay=True)` is an
+            of the process do on the GPU in that moment: `partial(OnnxRuntimeSession, replay=True)` is a
             opener for a `Segmenter`, and `sam_edge.benchmarks.speed.cuda` says what it wins.
 
     Raises:
@@ -68,7 +68,7 @@ class OnnxRuntime:
         self._halves = any(spec.dtype == "float16" for spec in self.outputs)
         if resident is None:
             resident = self._memory != "cpu"
-        on_host = READ_BY_HOST if resident else frozenset(self._names)
+        on_host = HOST_OUTPUTS if resident else frozenset(self._names)
         self._bound = (
             Bound(session, self._memory, on_host, replay=replay)
             if resident or replay or self._memory != "cpu"
@@ -78,7 +78,7 @@ class OnnxRuntime:
     def run(self, feeds: Arrays) -> Arrays:
         session, bound = self._session, self._bound
         if session is None:
-            raise InputError("the engine was closed: open the graph again")
+            raise InputError("the engine was closed", hint="open the graph again")
         placed = self._place(feeds)
         try:
             if bound is not None:
@@ -88,7 +88,8 @@ class OnnxRuntime:
         except Exception as error:  # onnxruntime's own errors share no base class
             if self._kept is not None and self._kept.discard_refused(str(error)):
                 raise EngineError(
-                    "TensorRT refuses a plan that it built before, which has been removed: open the model again"
+                    "TensorRT refuses a plan that it built before, which has been removed",
+                    hint="open the model again",
                 ) from error
             raise run_error(error, self._memory) from error
         if self._kept is not None:
@@ -99,7 +100,7 @@ class OnnxRuntime:
         )
 
     def close(self) -> None:
-        with RECORDINGS.running():
+        with CAPTURE_LOCK.running():
             self._bound = None
             self._session = None
 
@@ -156,4 +157,4 @@ def _spec(node: ort.NodeArg) -> TensorSpec:
     return TensorSpec(node.name, shape, NUMPY_TYPE.get(node.type, node.type))
 
 
-_: OpenRuntime = OnnxRuntime
+_: SessionLoader = OnnxRuntimeSession

@@ -27,7 +27,7 @@ from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import this_machine
 from sam_edge.runtimes.tensorrt.plan_cache import graph_sha256
 from sam_edge.storage.cache import FOLDER_VARIABLE, cache_folder
-from sam_edge.storage.files import locked, naming, sha256, write_bytes
+from sam_edge.storage.files import locked, os_errors_as_output_error, sha256, write_bytes
 
 from .errors import is_shortage, one_line
 
@@ -148,13 +148,16 @@ class KeptPlans:
     def _check_place(self) -> None:
         """Raise OutputError where other users could put a seal and plans of theirs."""
         place = self.folder.parent
-        with naming(place):
+        with os_errors_as_output_error(place):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             is_open = _is_open_to_others(place)
         if is_open:
             raise OutputError(
-                f"{place} can be written by other users, and a plan is a program; "
-                f"forbid it (chmod o-w), or choose another folder with {FOLDER_VARIABLE}"
+                (
+                    f"{place} can be written by other users, and a plan is a program; forbid it (chmod "
+                    f"o-w), or choose another folder with {FOLDER_VARIABLE}"
+                ),
+                path=place,
             )
 
     def _discard_unsound(self) -> None:
@@ -167,14 +170,14 @@ class KeptPlans:
         self._discard()
 
     def _discard(self) -> None:
-        with naming(self.folder):
+        with os_errors_as_output_error(self.folder):
             self._hashes_path.unlink(missing_ok=True)
             if self.folder.exists():
                 shutil.rmtree(self.folder)
         self._sealed_stamps = {}
 
     def _make_folder(self) -> None:
-        with naming(self.folder):
+        with os_errors_as_output_error(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _seal(self) -> None:

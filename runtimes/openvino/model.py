@@ -40,8 +40,8 @@ def find_device(name: str | None) -> str:
     if device == "AUTO" or _matches(device, here):
         return device
     choices = ", ".join(f"openvino:{item}" for item in here)
-    cure = f"choose {choices}" if choices else "OpenVINO finds no device at all: install it anew"
-    raise EngineError(f"OpenVINO finds no {device} with a working driver on this machine: {cure}")
+    hint = f"choose {choices}" if choices else "OpenVINO finds no device at all: install it anew"
+    raise EngineError(f"OpenVINO finds no {device} with a working driver on this machine: {hint}")
 
 
 def default_device(machine: Machine) -> str:
@@ -79,7 +79,7 @@ def read_model(graph: Path) -> ov.Model:
         unknown = _unknown_operations(graph)
         if unknown:
             raise BundleError(
-                f"openvino cannot run {graph}: it has no operation {unknown}; choose another --runtime"
+                f"openvino cannot run {graph}: it has no operation {unknown}", hint="choose another --runtime"
             ) from error
         raise BundleError(f"openvino cannot load {graph}: {one_line(error)}") from error
 
@@ -147,8 +147,8 @@ class Compiler:
             if is_shortage(error):
                 raise out_of_memory(error, self._device, "to compile the graph") from error
             raise EngineError(
-                f"OpenVINO cannot compile the graph for {self._device}: {one_line(error)}; "
-                "choose another device or --runtime"
+                f"OpenVINO cannot compile the graph for {self._device}: {one_line(error)}",
+                hint="choose another device or --runtime",
             ) from error
 
 

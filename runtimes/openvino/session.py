@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
-from sam_edge.imaging.image import Layout, normalised, seen_pixels, to_rgb
+from sam_edge.imaging.image import Layout, crop_and_resize, normalize_and_pad, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.sessions.backends import OpenRuntime
+from sam_edge.sessions.backends import SessionLoader
 from sam_edge.storage.cache import BlobCache, cache_folder
 from sam_edge.storage.files import sha256
 from sam_edge.tensors import Arrays, TensorSpec, check_feeds
@@ -38,7 +38,7 @@ KEPT_KINDS = 4
 Shapes = tuple[tuple[int, ...], ...]
 
 
-class OpenVinoRuntime:
+class OpenVinoSession:
     """An ONNX graph, compiled by OpenVINO. Any number of threads may run it.
 
     A graph with free dimensions is compiled anew for shapes that come again: memory and kernels are then
@@ -87,13 +87,17 @@ class OpenVinoRuntime:
     def run_frame(
         self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
     ) -> Arrays:
-        """`run` on a frame. An engine made for one shape normalises and pads the picture itself."""
-        pixels = seen_pixels(to_rgb(image, layout), view, preprocess)
-        folded = (view.seen_wh, view.picture_wh, pixels.dtype, preprocess)
+        """`run` on a frame. An engine made for one shape normalises and pads the image itself."""
+        pixels = crop_and_resize(to_rgb(image, layout), view, preprocess)
+        folded = (view.resized_wh, view.encoder_wh, pixels.dtype, preprocess)
         engine = self._engine(
             folded, lambda: fold_preprocess(self._model.clone(), preprocess, view, pixels.dtype)
         )
-        given = normalised(pixels, view, preprocess) if engine.takes_any else np.ascontiguousarray(pixels)[None]
+        given = (
+            normalize_and_pad(pixels, view, preprocess)
+            if engine.takes_any
+            else np.ascontiguousarray(pixels)[None]
+        )
         return self._named(engine.run([given]))
 
     def close(self) -> None:
@@ -105,13 +109,13 @@ class OpenVinoRuntime:
     def _engine(self, kind: Hashable, make: Callable[[], ov.Model]) -> _Engine:
         """An engine for inputs of one kind, which `make` prepares the model for.
 
-        The one that takes any shape serves until a kind comes twice in a row: pictures of a camera stay as
+        The one that takes any shape serves until a kind comes twice in a row: images of a camera stay as
         they are, those of a folder may all differ. A graph without free dimensions has no other. Where the
         sizes stay, it is given up: beside the engine that took over it would hold the weights once more.
         """
         with self._choosing:
             if self._closed:
-                raise InputError("the engine was closed: open the graph again")
+                raise InputError("the engine was closed", hint="open the graph again")
             again = self._has_free_shapes and (kind == self._last or kind in self._by_kind)
             self._last = kind
             if self._takes_any and not again:
@@ -197,4 +201,4 @@ def _spec(port: Any) -> TensorSpec:
     return TensorSpec(name, shape, port.get_element_type().to_dtype().name)
 
 
-_: OpenRuntime = OpenVinoRuntime
+_: SessionLoader = OpenVinoSession

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.install import cure
+from sam_edge.sessions.install import install_hint
 
 FLOOR = (10, 3)
 """The oldest TensorRT, that of JetPack 6.1."""
@@ -112,19 +112,23 @@ def load_tensorrt() -> RuntimeModule:
     try:
         trt: RuntimeModule = import_module("tensorrt")
     except ModuleNotFoundError as error:
-        raise MissingExtraError("tensorrt", "tensorrt", system=cure("tensorrt", this_machine())) from error
+        raise MissingExtraError(
+            "tensorrt", "tensorrt", hint=install_hint("tensorrt", this_machine())
+        ) from error
     except (ImportError, OSError) as error:
         line = " ".join(str(error).split())
-        raise EngineError(f"tensorrt is installed but cannot be loaded ({line}): install it anew") from error
+        raise EngineError(
+            f"tensorrt is installed but cannot be loaded ({line})", hint="install it anew"
+        ) from error
     found = tuple(int(part) for part in trt.__version__.split(".")[:2])
     if found < FLOOR:
         raise EngineError(
-            f"TensorRT {trt.__version__} is too old: install 10.3 or newer (JetPack 6.1 or newer)"
+            f"TensorRT {trt.__version__} is too old", hint="install 10.3 or newer (JetPack 6.1 or newer)"
         )
     return trt
 
 
-class Complaints:
+class ErrorLog:
     """What TensorRT logged as errors. It returns nothing but None or False when a call fails."""
 
     def __init__(self) -> None:
@@ -146,7 +150,7 @@ def is_about_memory(complaint: str) -> bool:
     return "memory" in words and "illegal" not in words
 
 
-def make_logger(trt: RuntimeModule, complaints: Complaints) -> Any:
+def make_logger(trt: RuntimeModule, complaints: ErrorLog) -> Any:
     """A logger for TensorRT that passes errors on and drops the rest."""
     errors = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
 

@@ -142,7 +142,7 @@ def _make_log(trt: BuilderModule) -> Any:
 
 def _parse(trt: BuilderModule, graph: Path, network: INetworkDefinition, log: Any) -> None:
     if not graph.is_file():
-        raise BundleError(f"{graph} is missing; export the model again")
+        raise BundleError(f"{graph} is missing", hint="export the model again")
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
         if not parser.num_errors:
@@ -159,8 +159,8 @@ def _parse(trt: BuilderModule, graph: Path, network: INetworkDefinition, log: An
     for _, text in log.messages:
         if _CLIPPED in text:
             raise BundleError(
-                f"{graph} is quantized with uint8, of which TensorRT clips half the range; "
-                "export the model again with signed symmetric int8"
+                f"{graph} is quantized with uint8, of which TensorRT clips half the range",
+                hint="export the model again with signed symmetric int8",
             )
 
 
@@ -214,8 +214,11 @@ def _fail(
         )
     if any(_NO_ROOM.search(text) for text in texts):
         raise EngineError(
-            f"TensorRT found no way to build {graph} in {workspace_mb} MiB of workspace: "
-            f"{_last_error(messages)}; give sam-edge build more with --workspace"
+            (
+                f"TensorRT found no way to build {graph} in {workspace_mb} MiB of workspace: "
+                f"{_last_error(messages)}"
+            ),
+            hint="give sam-edge build more with --workspace",
         )
     raise EngineError(
         f"TensorRT {trt.__version__} cannot build {graph}: {_last_error(messages)}; "

@@ -15,8 +15,8 @@ from sam_edge.cli.progress import progress
 from sam_edge.host.machine import this_machine
 from sam_edge.sessions.backends import split_name
 
-from .dry_run import check_jobs, describe
-from .plans import Outcome, build_jobs, choose_engine, find_workshop, plan_jobs
+from .dry_run import check_requests, describe
+from .plans import Outcome, build_requests, choose_engine, find_build_environment, plan_requests
 from .prepare import compare
 from .settings import BuilderSettings
 
@@ -84,19 +84,19 @@ def build(
     bundle = find_bundle(model)
     engine = choose_engine(bundle, precision, device)
     settings = BuilderSettings(workspace_mb=workspace_mb)
-    jobs = plan_jobs(bundle, engine, settings, input_wh)
+    requests = plan_requests(bundle, engine, settings, input_wh)
     if dry_run:
-        document = describe(bundle, engine, jobs, this_machine(), device)
+        document = describe(bundle, engine, requests, this_machine(), device)
         click.echo(json.dumps(document, indent=2) if as_json else _planned(document))
         if not document["linted"]:
             return NOT_LINTED
         return LINT_ERRORS if document["errors"] else 0
-    workshop = find_workshop(this_machine(), device)
-    for warning in check_jobs(jobs):
+    environment = find_build_environment(this_machine(), device)
+    for warning in check_requests(requests):
         click.echo(warning, err=True)
     with progress() as shown:
-        outcomes = list(build_jobs(workshop, jobs, shown.show))
-    built = {job.graph: item.plan for job, item in zip(jobs, outcomes, strict=True)}
+        outcomes = list(build_requests(environment, requests, shown.show))
+    built = {request.graph: item.plan for request, item in zip(requests, outcomes, strict=True)}
     told = compare(bundle, engine, built, None, input_wh)
     if told:
         click.echo(told, err=True)
@@ -145,7 +145,7 @@ def _shape(sides: dict[str, list[int]]) -> str:
 
 def _finding(finding: dict[str, str]) -> str:
     where = f"node {finding['node']} ({finding['operator']})" if finding["node"] else finding["operator"]
-    return f"{finding['severity']}: {where}: {finding['what']}; {finding['cure']}"
+    return f"{finding['severity']}: {where}: {finding['what']}; {finding['hint']}"
 
 
 def _outcome(item: Outcome) -> dict[str, Any]:

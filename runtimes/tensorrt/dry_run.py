@@ -8,21 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.bundle.shapes import ShapeRange
 from sam_edge.errors import BundleError, EngineError, MissingExtraError
 from sam_edge.host.machine import Machine
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 from sam_edge.storage.cache import BlobCache
 
 from .plan_cache import PlanDevice, plan_folder, plan_path
-from .plans import Job, find_device, find_job_plan, job_key, timing_key
+from .plans import PlanRequest, find_device, find_requested_plan, request_key, timing_key
 
 NOWHERE = PlanDevice("", "", "", "", "", 0, "")
 
 
 def describe(
-    bundle: Bundle, engine: Engine, jobs: Sequence[Job], machine: Machine, device_name: str | None = None
+    bundle: Bundle,
+    engine: EngineSpec,
+    requests: Sequence[PlanRequest],
+    machine: Machine,
+    device_name: str | None = None,
 ) -> dict[str, Any]:
     """The whole dry run as JSON values, for `cuda` or `cuda.N`.
 
@@ -31,13 +35,13 @@ def describe(
     """
     device, why = _device(machine, device_name)
     folder = plan_folder()
-    lints = [lint_job(job) for job in jobs]
+    lints = [lint_job(request) for request in requests]
     graphs = [
-        _graph(bundle, job, device, folder) | {"findings": [asdict(finding) for finding in findings or ()]}
-        for job, findings in zip(jobs, lints, strict=True)
+        _graph(bundle, request, device, folder) | {"findings": [asdict(finding) for finding in findings or ()]}
+        for request, findings in zip(requests, lints, strict=True)
     ]
     found = [finding for graph in graphs for finding in graph["findings"]]
-    settings = {key: value for key, value in jobs[0].settings.document().items() if key != "shapes"}
+    settings = {key: value for key, value in requests[0].settings.document().items() if key != "shapes"}
     return {
         "model": str(bundle.path),
         "name": bundle.manifest.name,
@@ -54,28 +58,28 @@ def describe(
     }
 
 
-def check_jobs(jobs: Sequence[Job]) -> list[str]:
+def check_requests(requests: Sequence[PlanRequest]) -> list[str]:
     """The lint's warnings about the jobs' graphs, none where onnx is not installed.
 
     Raises:
         BundleError: the lint found an error, which TensorRT may not see.
     """
     warnings = []
-    for job in jobs:
-        for finding in lint_job(job) or ():
+    for request in requests:
+        for finding in lint_job(request) or ():
             if finding.severity == "error":
-                raise BundleError(f"{job.graph}: {finding}; sam-edge build --dry-run lists all of them")
-            warnings.append(f"{job.graph}: {finding}")
+                raise BundleError(f"{request.graph}: {finding}; sam-edge build --dry-run lists all of them")
+            warnings.append(f"{request.graph}: {finding}")
     return warnings
 
 
-def lint_job(job: Job) -> list[Any] | None:
+def lint_job(request: PlanRequest) -> list[Any] | None:
     """The lint's findings about a job's graph; None where onnx is not installed, as on most devices."""
     try:
-        lint = load("sam_edge.exporters.lint.tensorrt:lint")
+        lint = import_object("sam_edge.exporters.lint.tensorrt:lint")
     except MissingExtraError:
         return None
-    found: list[Any] = lint(job.graph, job.settings.shapes)
+    found: list[Any] = lint(request.graph, request.settings.shapes)
     return found
 
 
@@ -86,24 +90,24 @@ def _device(machine: Machine, name: str | None) -> tuple[PlanDevice | None, str 
         return None, str(error)
 
 
-def _graph(bundle: Bundle, job: Job, device: PlanDevice | None, folder: Path) -> dict[str, Any]:
-    path = plan_path(job.graph, job_key(job, device or NOWHERE), folder)
+def _graph(bundle: Bundle, request: PlanRequest, device: PlanDevice | None, folder: Path) -> dict[str, Any]:
+    path = plan_path(request.graph, request_key(request, device or NOWHERE), folder)
     plan = str(path)
     if device is None:
         # The last part of the name stands for the device.
         plan = f"{plan.rpartition('-')[0]}-DEVICE{path.suffix}"
         state = "to be built on the device"
     else:
-        found = find_job_plan(job, device, folder)
+        found = find_requested_plan(request, device, folder)
         state = "ready" if isinstance(found, Path) else f"to be built: {found}"
-    parts = [job.graph, *job.graph.parent.glob(f"{job.graph.name}.*")]
+    parts = [request.graph, *request.graph.parent.glob(f"{request.graph.name}.*")]
     return {
-        "name": job.name,
-        "file": job.graph.name,
+        "name": request.name,
+        "file": request.graph.name,
         "size_bytes": sum(part.stat().st_size for part in parts),
         "inputs": {
-            spec.name: _shape(job.settings.shapes.get(spec.name), spec.shape)
-            for spec in bundle.manifest.graphs[job.name].inputs
+            spec.name: _shape(request.settings.shapes.get(spec.name), spec.shape)
+            for spec in bundle.manifest.graphs[request.name].inputs
         },
         "plan": plan,
         "state": state,

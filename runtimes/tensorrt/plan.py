@@ -18,18 +18,18 @@ from sam_edge.host.memory import asked_bytes
 from sam_edge.runtimes.cuda.api import MIB, CudaApi, out_of_memory
 from sam_edge.runtimes.cuda.array import device_address
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool
-from sam_edge.runtimes.cuda.release import undisturbed
+from sam_edge.runtimes.cuda.release import defer_finalizers
 from sam_edge.tensors import Arrays, TensorSpec
 
 from .api import (
-    Complaints,
+    ErrorLog,
     ICudaEngine,
     Runtime,
     RuntimeModule,
     is_about_memory,
     make_logger,
 )
-from .shape_context import Shaped, Source, Streams
+from .shape_context import ShapeContext, Source, Streams
 
 ENCODER_INPUT = "image"
 """Graphs that take it work for frames; all others for prompts, which are urgent."""
@@ -67,17 +67,17 @@ class LoadedPlan:
             EngineError: memory is out. In both cases nothing is left on the device.
         """
         self._cuda = cuda
-        self._complaints = Complaints()
+        self._complaints = ErrorLog()
         self._user_managed = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self._pool = MemoryPool(cuda)
-        self._shapes: OrderedDict[tuple[tuple[int, ...], ...], Shaped] = OrderedDict()
+        self._shapes: OrderedDict[tuple[tuple[int, ...], ...], ShapeContext] = OrderedDict()
         self._handles = ExitStack()
         self._logger: Any = None
         self._runtime: Runtime | None = None
         self._engine: ICudaEngine | None = None
         self._workspace: Block | None = None
         try:
-            with undisturbed():
+            with defer_finalizers():
                 self._load(trt, plan, graph, free_shapes)
         except BaseException as error:
             # The frames that the error keeps hold TensorRT's objects too.
@@ -93,7 +93,7 @@ class LoadedPlan:
         _check_names(self.inputs, feeds)
         shaped = self._shaped(tuple(source.shape for source in sources))
         run = shaped.begin(sources)
-        with undisturbed():
+        with defer_finalizers():
             launched = shaped.launch(run)
         if not launched:
             raise EngineError(f"TensorRT fails to run: {self._reason()}")
@@ -104,7 +104,7 @@ class LoadedPlan:
     def close(self) -> None:
         """Give everything back, also what comes after something that fails. A second time does nothing."""
         self._cuda.enter()
-        with undisturbed(), ExitStack() as last_first:
+        with defer_finalizers(), ExitStack() as last_first:
             last_first.callback(self._pool.close)
             last_first.enter_context(self._handles)
             last_first.callback(self._let_go)
@@ -131,7 +131,7 @@ class LoadedPlan:
             start, reason = f"TensorRT cannot load the plan of {graph}", self._complaints.take()
             if is_about_memory(reason):
                 raise EngineError(f"{start}: {_with_memory(reason, cuda)}")
-            raise PlanError(f"{start}: {reason}; run sam-edge build")
+            raise PlanError(f"{start}: {reason}", hint="run sam-edge build")
         self.inputs, self.outputs = _specs(engine, trt, free_shapes)
         self._workspace = self._pool.take(engine.device_memory_size_v2)
         urgent = all(spec.name != ENCODER_INPUT for spec in self.inputs)
@@ -152,10 +152,10 @@ class LoadedPlan:
             raise InputError(f"the graph's input {spec.name} is missing")
         return Source.of(spec, feeds[spec.name], device_address(feeds[spec.name], spec, self._cuda))
 
-    def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> Shaped:
+    def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> ShapeContext:
         shaped = self._shapes.get(shapes)
         if shaped is None:
-            with undisturbed():
+            with defer_finalizers():
                 while len(self._shapes) >= MAX_SHAPES:
                     self._shapes.popitem(last=False)[1].close()
                 try:
@@ -167,7 +167,7 @@ class LoadedPlan:
         self._shapes.move_to_end(shapes)
         return shaped
 
-    def _new_shaped(self, shapes: tuple[tuple[int, ...], ...]) -> Shaped:
+    def _new_shaped(self, shapes: tuple[tuple[int, ...], ...]) -> ShapeContext:
         engine, workspace = self._engine, self._workspace
         assert engine is not None
         assert workspace is not None
@@ -182,11 +182,11 @@ class LoadedPlan:
             if not context.set_input_shape(spec.name, shape):
                 least, _, most = engine.get_tensor_profile_shape(spec.name, 0)
                 raise InputError(
-                    f"input {spec.name} has shape {shape}, the plan takes {_shape(least)} to {_shape(most)}: "
-                    "build one for that size with sam-edge build"
+                    f"input {spec.name} has shape {shape}, the plan takes {_shape(least)} to {_shape(most)}",
+                    hint="build one for that size with sam-edge build",
                 )
         streams = Streams(self._stream, self._side_streams)
-        return Shaped(
+        return ShapeContext(
             self._cuda, context, streams, self.inputs, self.outputs, shapes, self._pool, self._complaints
         )
 
@@ -218,7 +218,9 @@ def _specs(
         name = engine.get_tensor_name(index)
         kind = engine.get_tensor_dtype(name).name
         if kind not in _DTYPES:
-            raise EngineError(f"tensor {name} of the plan is {kind}: build one with FP32 inputs and outputs")
+            raise EngineError(
+                f"tensor {name} of the plan is {kind}", hint="build one with FP32 inputs and outputs"
+            )
         sides = enumerate(_shape(engine.get_tensor_shape(name)))
         shape = tuple(f"{name}_{axis}" if side < 0 else side for axis, side in sides)
         spec = TensorSpec(name, shapes.get(name, shape), _DTYPES[kind])

@@ -21,7 +21,7 @@ from typing import Any
 
 from sam_edge.errors import BundleError, OutputError, PlanError
 from sam_edge.storage.cache import cache_folder
-from sam_edge.storage.files import naming, sha256, write_bytes
+from sam_edge.storage.files import os_errors_as_output_error, sha256, write_bytes
 
 UNTRIED = "it was built, and never compared with PyTorch's answers"
 
@@ -61,7 +61,7 @@ class PlanKey:
     """Of the plan's bytes."""
     shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict, compare=False)
     """Tensor -> shape with the names of its free dimensions, which a plan forgets."""
-    untried: bool = False
+    unverified: bool = False
     """Whether it was built and not compared with the model yet: only the comparison opens it."""
 
 
@@ -106,7 +106,7 @@ def parse(data: bytes, where: str) -> PlanKey:
         for value in (key, device):
             _check_types(value)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise PlanError(f"{where} is damaged ({error}); run sam-edge build") from error
+        raise PlanError(f"{where} is damaged ({error})", path=where, hint="run sam-edge build") from error
     return key
 
 
@@ -144,7 +144,7 @@ def write_plan(graph: Path, plan: bytes, key: PlanKey, folder: Path | None = Non
         OutputError: the folder cannot be written.
     """
     path = plan_path(graph, key, folder)
-    with naming(path.parent):
+    with os_errors_as_output_error(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Written over, it would keep its mode, which may be what is wrong with it.
     discard_plan(path)
@@ -171,7 +171,7 @@ def find_plan(
     settings: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     *,
-    untried: bool = False,
+    unverified: bool = False,
 ) -> Path:
     """The plan of a graph for this device; the newest if there are several.
 
@@ -191,7 +191,7 @@ def find_plan(
     except OSError as error:
         raise BundleError(f"cannot read {graph}: {error.strerror}") from error
     wanted_settings = None if settings is None else settings_sha256(settings)
-    cure = f"run sam-edge build {graph.parent}"
+    hint = f"run sam-edge build {graph.parent}"
     reasons = []
     new = None
     for path in _plans(graph, wanted, folder or plan_folder()):
@@ -199,18 +199,18 @@ def find_plan(
             key = read_key(path)
             reason = mismatch(key, wanted, device, wanted_settings)
         except PlanError as error:
-            reason = error.without_cure
+            reason = error.what
         else:
-            if reason is None and not key.untried:
+            if reason is None and not key.unverified:
                 return path
             if reason is None:
                 reason, new = UNTRIED, new or path
         reasons.append(reason)
-    if new and untried:
+    if new and unverified:
         return new
     if reasons:
-        raise PlanError(f"the TensorRT plan of {graph} does not fit: {reasons[0]}; {cure}")
-    raise PlanError(f"{graph} has no TensorRT plan for this device yet; {cure}")
+        raise PlanError(f"the TensorRT plan of {graph} does not fit: {reasons[0]}; {hint}")
+    raise PlanError(f"{graph} has no TensorRT plan for this device yet; {hint}")
 
 
 def read_plan(path: Path) -> tuple[bytes, PlanKey]:
@@ -227,18 +227,18 @@ def read_plan(path: Path) -> tuple[bytes, PlanKey]:
         key = read_key(path)
         plan = path.read_bytes()
     except OSError as error:
-        raise PlanError(f"cannot read {error.filename}: {error.strerror}; run sam-edge build") from error
+        raise PlanError(f"cannot read {error.filename}: {error.strerror}", hint="run sam-edge build") from error
     if hashlib.sha256(plan).hexdigest() == key.plan_sha256:
         return plan, key
     if read_key(path) != key:
         # Another process has written both meanwhile.
         return read_plan(path)
-    raise PlanError(f"{path} {_discard_damaged(path)}; run sam-edge build")
+    raise PlanError(f"{path} {_discard_damaged(path)}", path=path, hint="run sam-edge build")
 
 
 def discard_plan(path: Path) -> None:
     """Remove a plan and its key, the key first: a plan without one is never loaded."""
-    with naming(path):
+    with os_errors_as_output_error(path):
         key_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
@@ -278,17 +278,21 @@ def read_key(path: Path) -> PlanKey:
     try:
         return parse(key_path(path).read_bytes(), str(key_path(path)))
     except PlanError as error:
-        raise PlanError(f"{key_path(path)} {_discard_damaged(path)}; run sam-edge build") from error
+        raise PlanError(f"{key_path(path)} {_discard_damaged(path)}", hint="run sam-edge build") from error
     except FileNotFoundError as error:
-        raise PlanError(f"{key_path(path)} is missing; run sam-edge build") from error
+        raise PlanError(f"{key_path(path)} is missing", hint="run sam-edge build") from error
     except OSError as error:
-        raise PlanError(f"cannot read {key_path(path)}: {error.strerror}; run sam-edge build") from error
+        raise PlanError(f"cannot read {key_path(path)}: {error.strerror}", hint="run sam-edge build") from error
 
 
 def _check_owner(path: Path) -> None:
     status = path.stat()
     if status.st_uid not in {0, os.geteuid()} or status.st_mode & stat.S_IWOTH:
-        raise PlanError(f"{path} can be written by other users, and a plan is a program; run sam-edge build")
+        raise PlanError(
+            f"{path} can be written by other users, and a plan is a program",
+            path=path,
+            hint="run sam-edge build",
+        )
 
 
 def _check_types(value: PlanKey | PlanDevice) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sam_edge.errors import PlanError
-from sam_edge.storage.files import locked, naming, write_bytes
+from sam_edge.storage.files import locked, os_errors_as_output_error, write_bytes
 
 from .plan_cache import PlanKey, discard_plan, dump, key_path, parse, read_key
 
@@ -18,10 +18,10 @@ Plans = Mapping[Path, str]
 """Plan in the cache -> hash of its bytes when the comparison began."""
 
 
-def untried_plans(plans: Mapping[Path, Path]) -> Plans:
+def unverified_plans(plans: Mapping[Path, Path]) -> Plans:
     """Those of these plans (graph -> plan) that were never compared."""
     keys = {plan: read_key(plan) for plan in plans.values()}
-    return {plan: key.plan_sha256 for plan, key in keys.items() if key.untried}
+    return {plan: key.plan_sha256 for plan, key in keys.items() if key.unverified}
 
 
 def accept_plan(path: Path, plan_sha256: str) -> None:
@@ -32,8 +32,8 @@ def accept_plan(path: Path, plan_sha256: str) -> None:
     """
     with locked(path.with_suffix(".lock"), lambda: None):
         if _is(path, plan_sha256):
-            write_bytes(key_path(path), dump(replace(read_key(path), untried=False)))
-            with naming(path):
+            write_bytes(key_path(path), dump(replace(read_key(path), unverified=False)))
+            with os_errors_as_output_error(path):
                 _refusal(path).unlink(missing_ok=True)
 
 
@@ -51,7 +51,7 @@ def was_refused(path: Path, key: PlanKey) -> bool:
         refused = parse(_refusal(path).read_bytes(), str(_refusal(path)))
     except (OSError, PlanError):
         return False
-    return replace(refused, plan_sha256=key.plan_sha256, untried=key.untried) == key
+    return replace(refused, plan_sha256=key.plan_sha256, unverified=key.unverified) == key
 
 
 def _refusal(path: Path) -> Path:

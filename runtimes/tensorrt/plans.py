@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine, Manifest, Precision
+from sam_edge.bundle.manifest import EngineSpec, Manifest, Precision
 from sam_edge.bundle.shapes import graph_shapes, named_shapes
 from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.host.machine import Machine
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 from sam_edge.segmenter import passed
 from sam_edge.storage.cache import BlobCache
 from sam_edge.storage.files import locked
@@ -44,7 +44,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class PlanRequest:
     """A plan that is wanted."""
 
     name: str
@@ -70,7 +70,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class BuildEnvironment:
     """Where plans are built: the library, the device, and the cache."""
 
     trt: BuilderModule
@@ -84,7 +84,7 @@ class Workshop:
     enter: Callable[[], None] = lambda: None
     """Makes the device the one that TensorRT builds on: an engine may have chosen another since."""
 
-    def elsewhere(self, folder: Path) -> Workshop:
+    def elsewhere(self, folder: Path) -> BuildEnvironment:
         """The same, with plans in another folder. The timings stay where they are."""
         return replace(self, folder=folder, timing_folder=self.timing_folder or self.folder)
 
@@ -101,7 +101,7 @@ class Cuda(Protocol):
         ...
 
 
-def choose_engine(bundle: Bundle, precision: Precision | None, device: str | None = None) -> Engine:
+def choose_engine(bundle: Bundle, precision: Precision | None, device: str | None = None) -> EngineSpec:
     """The engine of a model to build plans for, on `cuda` or `cuda.N`.
 
     By default it is the one that will be run: fp16 if the folder has it and it has not failed the gate here.
@@ -110,21 +110,22 @@ def choose_engine(bundle: Bundle, precision: Precision | None, device: str | Non
         InputError: the folder has no engine of that precision.
     """
     runtime = f"{RUNTIME}:{device or 'cuda'}"
-    half = Engine(runtime, "fp16")
+    half = EngineSpec(runtime, "fp16")
     if half.graphs_key in bundle.manifest.engines:
         wanted = precision == "fp16" or (precision is None and passed(bundle.manifest.measured(half)))
-        return half if wanted else Engine(runtime)
+        return half if wanted else EngineSpec(runtime)
     if precision == "fp16":
         raise InputError(
-            f"{bundle.path} has no fp16 graphs for TensorRT: "
-            "export the model with --target tensorrt --precision fp16"
+            f"{bundle.path} has no fp16 graphs for TensorRT",
+            path=bundle.path,
+            hint="export the model with --target tensorrt --precision fp16",
         )
-    return Engine(runtime)
+    return EngineSpec(runtime)
 
 
-def plan_jobs(
-    bundle: Bundle, engine: Engine, settings: BuilderSettings, input_wh: tuple[int, int] | None = None
-) -> list[Job]:
+def plan_requests(
+    bundle: Bundle, engine: EngineSpec, settings: BuilderSettings, input_wh: tuple[int, int] | None = None
+) -> list[PlanRequest]:
     """One job a graph of the model, in the manifest's order.
 
     Raises:
@@ -132,21 +133,21 @@ def plan_jobs(
         BundleError: a graph's file is missing or damaged.
     """
     return [
-        graph_job(bundle.manifest, name, bundle.graph(name, engine), settings, input_wh)
+        graph_request(bundle.manifest, name, bundle.graph(name, engine), settings, input_wh)
         for name in bundle.manifest.graphs
     ]
 
 
-def graph_job(
+def graph_request(
     manifest: Manifest,
     name: str,
     graph: Path,
     settings: BuilderSettings,
     input_wh: tuple[int, int] | None = None,
-) -> Job:
-    """The job of one file, made from the graph `name` of a model; raises as `plan_jobs`."""
+) -> PlanRequest:
+    """The job of one file, made from the graph `name` of a model; raises as `plan_requests`."""
     shapes = graph_shapes(manifest, name, input_wh)
-    return Job(name, graph, replace(settings, shapes=shapes), named_shapes(manifest, name, shapes))
+    return PlanRequest(name, graph, replace(settings, shapes=shapes), named_shapes(manifest, name, shapes))
 
 
 def this_device(device: str | None = None) -> PlanDevice:
@@ -156,7 +157,7 @@ def this_device(device: str | None = None) -> PlanDevice:
         EngineError: no CUDA device, or no driver new enough.
         MissingExtraError: TensorRT or a CUDA binding is not installed.
     """
-    find: Callable[[str | None], PlanDevice] = load("sam_edge.runtimes.tensorrt.session:plan_device")
+    find: Callable[[str | None], PlanDevice] = import_object("sam_edge.runtimes.tensorrt.session:plan_device")
     return find(device)
 
 
@@ -175,7 +176,7 @@ def find_device(machine: Machine, device: str | None = None) -> PlanDevice:
     return this_device(device)
 
 
-def find_workshop(machine: Machine, device: str | None = None) -> Workshop:
+def find_build_environment(machine: Machine, device: str | None = None) -> BuildEnvironment:
     """This machine's own TensorRT, on `cuda` or `cuda.N`.
 
     Raises:
@@ -185,66 +186,73 @@ def find_workshop(machine: Machine, device: str | None = None) -> Workshop:
     if not machine.has_cuda:
         raise EngineError(f"{NO_GPU} (sam-edge build --dry-run shows here what would be built)")
     described = find_device(machine, device)
-    index = load("sam_edge.runtimes.tensorrt.session:device_index")(device)
-    cuda: Cuda = load("sam_edge.runtimes.cuda.api:find_cuda")(index)
+    index = import_object("sam_edge.runtimes.tensorrt.session:device_index")(device)
+    cuda: Cuda = import_object("sam_edge.runtimes.cuda.api:find_cuda")(index)
     trt: Any = import_module("tensorrt")
-    return Workshop(trt, described, lambda: _memory(cuda, machine), enter=cuda.enter)
+    return BuildEnvironment(trt, described, lambda: _memory(cuda, machine), enter=cuda.enter)
 
 
-def build_jobs(workshop: Workshop, jobs: list[Job], progress: Progress) -> Iterator[Outcome]:
+def build_requests(
+    environment: BuildEnvironment, requests: list[PlanRequest], progress: Progress
+) -> Iterator[Outcome]:
     """Make sure that the cache holds the plan of every job, one after the other."""
-    for index, job in enumerate(jobs):
+    for index, request in enumerate(requests):
 
         def show(step: str, done: float, index: int = index) -> None:
-            progress(step, (index + done) / len(jobs))
+            progress(step, (index + done) / len(requests))
 
-        yield build_job(workshop, job, show)
+        yield build_request(environment, request, show)
     progress("done", 1.0)
 
 
-def build_job(workshop: Workshop, job: Job, progress: Progress) -> Outcome:
+def build_request(environment: BuildEnvironment, request: PlanRequest, progress: Progress) -> Outcome:
     """Take a job's plan from the cache, or build it.
 
     Only one process builds a plan; another one that wants the same waits for it, and then uses it. What is
     built is marked as untried: nobody opens it before `tensorrt_open.compare` has.
     """
-    progress(f"looking for a plan of {job.name}", 0.0)
-    key = job_key(job, workshop.device)
-    path = plan_path(job.graph, key, workshop.folder)
+    progress(f"looking for a plan of {request.name}", 0.0)
+    key = request_key(request, environment.device)
+    path = plan_path(request.graph, key, environment.folder)
     with locked(
-        path.with_suffix(".lock"), lambda: progress(f"another process builds {job.name}: waiting", 0.0)
+        path.with_suffix(".lock"), lambda: progress(f"another process builds {request.name}: waiting", 0.0)
     ):
-        found = find_job_plan(job, workshop.device, workshop.folder)
+        found = find_requested_plan(request, environment.device, environment.folder)
         if isinstance(found, Path):
-            return Outcome(job.name, found, found.stat().st_size, 0.0, "")
-        progress(f"building {job.name}", 0.0)
+            return Outcome(request.name, found, found.stat().st_size, 0.0, "")
+        progress(f"building {request.name}", 0.0)
         began = time.perf_counter()
-        built = _build(workshop, job, lambda done: progress(f"building {job.name}", done))
+        built = _build(environment, request, lambda done: progress(f"building {request.name}", done))
         seconds = time.perf_counter() - began
         plan_sha256 = hashlib.sha256(built.plan).hexdigest()
-        write_plan(job.graph, built.plan, replace(key, plan_sha256=plan_sha256, untried=True), workshop.folder)
-        return Outcome(job.name, path, len(built.plan), seconds, found)
+        write_plan(
+            request.graph,
+            built.plan,
+            replace(key, plan_sha256=plan_sha256, unverified=True),
+            environment.folder,
+        )
+        return Outcome(request.name, path, len(built.plan), seconds, found)
 
 
-def job_key(job: Job, device: PlanDevice) -> PlanKey:
+def request_key(request: PlanRequest, device: PlanDevice) -> PlanKey:
     """What the job's plan depends on; the plan's own hash is not known yet."""
     return PlanKey(
-        graph_sha256=graph_sha256(job.graph),
-        settings_sha256=settings_sha256(job.settings.document()),
+        graph_sha256=graph_sha256(request.graph),
+        settings_sha256=settings_sha256(request.settings.document()),
         exporter=this_exporter(),
         device=device,
         plan_sha256="",
-        shapes=job.shapes,
+        shapes=request.shapes,
     )
 
 
-def find_job_plan(job: Job, device: PlanDevice, folder: Path) -> Path | str:
+def find_requested_plan(request: PlanRequest, device: PlanDevice, folder: Path) -> Path | str:
     """The sound plan of a job in the cache, tried or not, or why there is none. A damaged one is removed."""
     try:
-        path = find_plan(job.graph, device, job.settings.document(), folder, untried=True)
+        path = find_plan(request.graph, device, request.settings.document(), folder, unverified=True)
         read_plan(path)
     except PlanError as error:
-        return error.without_cure
+        return error.what
     return path
 
 
@@ -254,7 +262,7 @@ def ready_plan(graph: Path, device: PlanDevice, folder: Path) -> Path | None:
     Where there is none, it is one that has still to be compared.
     """
     try:
-        path = find_plan(graph, device, None, folder, untried=True)
+        path = find_plan(graph, device, None, folder, unverified=True)
         read_plan(path)
     except PlanError:
         return None
@@ -274,13 +282,15 @@ def timing_key(device: PlanDevice) -> str:
     return f"timing {json.dumps(asdict(device), sort_keys=True)}"
 
 
-def _build(workshop: Workshop, job: Job, progress: Callable[[float], None]) -> Built:
+def _build(environment: BuildEnvironment, request: PlanRequest, progress: Callable[[float], None]) -> Built:
     # A damaged timing cache is dropped: it is worth nothing and costs only time.
-    cache, key = BlobCache(workshop.timing_folder or workshop.folder), timing_key(workshop.device)
-    timing = (cache.read(key) or b"") if workshop.remember_timing else None
-    workshop.enter()
-    workspace_mb = job.settings.workspace_mb or workspace_limit_mb(workshop.memory().free_mb)
-    built = build_plan(workshop.trt, job.graph, job.settings, workspace_mb, timing, progress, workshop.memory)
+    cache, key = BlobCache(environment.timing_folder or environment.folder), timing_key(environment.device)
+    timing = (cache.read(key) or b"") if environment.remember_timing else None
+    environment.enter()
+    workspace_mb = request.settings.workspace_mb or workspace_limit_mb(environment.memory().free_mb)
+    built = build_plan(
+        environment.trt, request.graph, request.settings, workspace_mb, timing, progress, environment.memory
+    )
     if built.timing is not None:
         cache.write(key, built.timing)
     return built

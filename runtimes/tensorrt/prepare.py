@@ -9,26 +9,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine, Manifest
+from sam_edge.bundle.manifest import EngineSpec, Manifest
 from sam_edge.errors import BundleError, FidelityError, OutputError
-from sam_edge.fidelity.self_test import exam_input_wh, sit_exam
+from sam_edge.fidelity.self_test import run_self_test, self_test_input_wh
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.backends import Runtime, find_runtime, split_name
+from sam_edge.sessions.backends import Session, find_loader, split_name
 from sam_edge.sessions.loaders import Say
 
 from .plan_cache import discard_plan, graph_sha256, plan_path
-from .plan_verdicts import accept_plan, refuse_plan, untried_plans, was_refused
+from .plan_verdicts import accept_plan, refuse_plan, unverified_plans, was_refused
 from .plans import (
-    Job,
-    Workshop,
-    build_job,
-    build_jobs,
-    find_workshop,
-    graph_job,
-    job_key,
+    BuildEnvironment,
+    PlanRequest,
+    build_request,
+    build_requests,
+    find_build_environment,
+    graph_request,
     keep_plan,
-    plan_jobs,
+    plan_requests,
     ready_plan,
+    request_key,
 )
 from .settings import BuilderSettings
 
@@ -37,7 +37,7 @@ KEPT_TRIALS = 16
 all of them would fill a small disk."""
 
 
-def prepare(bundle: Bundle, engine: Engine, opener: Callable[..., Runtime], say: Say) -> None:
+def prepare(bundle: Bundle, engine: EngineSpec, loader: Callable[..., Session], say: Say) -> None:
     """Build all plans that an engine lacks here, and compare it with PyTorch before it is used.
 
     Args:
@@ -48,16 +48,23 @@ def prepare(bundle: Bundle, engine: Engine, opener: Callable[..., Runtime], say:
         FidelityError: what was built computes something else, now or at an earlier time; it has been removed.
         EngineError, MissingExtraError: nothing can be built here.
     """
-    workshop = find_workshop(this_machine(), split_name(engine.runtime)[1])
-    jobs = plan_jobs(bundle, engine, BuilderSettings())
-    ready = {job.graph: ready_plan(job.graph, workshop.device, workshop.folder) for job in jobs}
-    missing = [job for job in jobs if ready[job.graph] is None]
-    refused = [job.name for job in missing if _was_refused(job, workshop)]
+    environment = find_build_environment(this_machine(), split_name(engine.runtime)[1])
+    requests = plan_requests(bundle, engine, BuilderSettings())
+    ready = {
+        request.graph: ready_plan(request.graph, environment.device, environment.folder) for request in requests
+    }
+    missing = [request for request in requests if ready[request.graph] is None]
+    refused = [request.name for request in missing if _was_refused(request, environment)]
     if refused:
         raise FidelityError(
-            f"{engine}: plans of {', '.join(refused)} that were built here computed something else than "
-            f"PyTorch and were refused: choose another --runtime, or try again with sam-edge build "
-            f"{bundle.path} --precision {engine.precision} --device {split_name(engine.runtime)[1]}"
+            (
+                f"{engine}: plans of {', '.join(refused)} that were built here computed something "
+                "else than PyTorch and were refused"
+            ),
+            hint=(
+                f"choose another --runtime, or try again with sam-edge build {bundle.path} "
+                f"--precision {engine.precision} --device {split_name(engine.runtime)[1]}"
+            ),
         )
     said: set[str] = set()
 
@@ -67,22 +74,22 @@ def prepare(bundle: Bundle, engine: Engine, opener: Callable[..., Runtime], say:
             say(step)
 
     plans = {graph: plan for graph, plan in ready.items() if plan is not None}
-    outcomes = list(build_jobs(workshop, missing, say_once))
-    plans |= {job.graph: outcome.plan for job, outcome in zip(missing, outcomes, strict=True)}
-    if told := compare(bundle, engine, plans, opener):
+    outcomes = list(build_requests(environment, missing, say_once))
+    plans |= {request.graph: outcome.plan for request, outcome in zip(missing, outcomes, strict=True)}
+    if told := compare(bundle, engine, plans, loader):
         say(told)
 
 
-def _was_refused(job: Job, workshop: Workshop) -> bool:
-    key = job_key(job, workshop.device)
-    return was_refused(plan_path(job.graph, key, workshop.folder), key)
+def _was_refused(request: PlanRequest, environment: BuildEnvironment) -> bool:
+    key = request_key(request, environment.device)
+    return was_refused(plan_path(request.graph, key, environment.folder), key)
 
 
 def compare(
     bundle: Bundle,
-    engine: Engine,
+    engine: EngineSpec,
     plans: Mapping[Path, Path],
-    opener: Callable[..., Runtime] | None = None,
+    loader: Callable[..., Session] | None = None,
     input_wh: tuple[int, int] | None = None,
 ) -> str | None:
     """Hold an engine with untried plans against PyTorch's answers that its folder brings along.
@@ -98,40 +105,43 @@ def compare(
     Raises:
         FidelityError: it computes something else; what was untried has been removed.
     """
-    untried = untried_plans(plans)
-    if not untried:
+    unverified = unverified_plans(plans)
+    if not unverified:
         return None
     try:
-        found = _sit(bundle, engine, plans, opener or find_runtime(engine.runtime)[1], input_wh)
+        found = _sit(bundle, engine, plans, loader or find_loader(engine.runtime)[1], input_wh)
     except FidelityError as error:
-        for plan, plan_sha256 in untried.items():
+        for plan, plan_sha256 in unverified.items():
             # One that cannot be removed stays untried.
             with suppress(OutputError):
                 refuse_plan(plan, plan_sha256)
         raise FidelityError(
-            f"{error}; its plans were removed: run sam-edge verify {bundle.path} --runtime {engine.runtime} "
-            f"--precision {engine.precision}, which mends what it can"
+            f"{error}; its plans were removed",
+            hint=(
+                f"run sam-edge verify {bundle.path} --runtime {engine.runtime} --precision "
+                f"{engine.precision}, which mends what it can"
+            ),
         ) from error
-    for plan, plan_sha256 in untried.items():
+    for plan, plan_sha256 in unverified.items():
         accept_plan(plan, plan_sha256)
     return found
 
 
 def _sit(
     bundle: Bundle,
-    engine: Engine,
+    engine: EngineSpec,
     plans: Mapping[Path, Path],
-    opener: Callable[..., Runtime],
+    loader: Callable[..., Session],
     input_wh: tuple[int, int] | None,
 ) -> str:
-    asked_wh = exam_input_wh(bundle.manifest.input_size)
+    asked_wh = self_test_input_wh(bundle.manifest.input_size)
     if input_wh not in {None, asked_wh}:
         return "{} was not compared: PyTorch's answers are for an input of {}x{}".format(engine, *asked_wh)
 
-    def open_plan(graph: Path, threads: int | None = None) -> Runtime:
-        return opener(graph, threads, plan=plans[graph])
+    def open_plan(graph: Path, threads: int | None = None) -> Session:
+        return loader(graph, threads, plan=plans[graph])
 
-    found = sit_exam(bundle, engine, open_plan)
+    found = run_self_test(bundle, engine, open_plan)
     if found is None:
         return f"{engine} was not compared: {bundle.path} has no answers of PyTorch, export the model again"
     return f"{engine}: mask IoU {found['mask_iou_mean']:.4f} against PyTorch"
@@ -145,79 +155,81 @@ class PlanOpener:
     """
 
     def __init__(
-        self, opener: Callable[..., Runtime], manifest: Manifest, say: Say, device: str | None = None
+        self, loader: Callable[..., Session], manifest: Manifest, say: Say, device: str | None = None
     ) -> None:
-        """`opener` is TensorRT's for that device, `cuda` or `cuda.N`, and takes (graph, threads, plan).
+        """`loader` is TensorRT's for that device, `cuda` or `cuda.N`, and takes (graph, threads, plan).
 
         Raises:
             EngineError: no device here, or no driver that is new enough.
             MissingExtraError: TensorRT or a binding of CUDA is not installed.
         """
-        self.workshop = find_workshop(this_machine(), device)
-        self.opener = opener
+        self.environment = find_build_environment(this_machine(), device)
+        self.loader = loader
         self.say = say
         self._manifest = manifest
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
-        plan = self.plan(graph, self.workshop)
+    def __call__(self, graph: Path, threads: int | None = None) -> Session:
+        plan = self.plan(graph, self.environment)
         if plan is None:
-            job = self.job(graph)
+            request = self.request(graph)
             names = list(self._manifest.graphs)
-            plan = self.build(self.workshop, job, f"plan {names.index(job.name) + 1} of {len(names)}")
-        return self.opener(graph, threads, plan=plan)
+            plan = self.build(
+                self.environment, request, f"plan {names.index(request.name) + 1} of {len(names)}"
+            )
+        return self.loader(graph, threads, plan=plan)
 
     @contextmanager
     def trial(self, most: int | None = None) -> Iterator[PlanTrial]:
         with TemporaryDirectory(prefix="sam-edge-plans-") as folder:
-            yield PlanTrial(self, self.workshop.elsewhere(Path(folder)), most)
+            yield PlanTrial(self, self.environment.elsewhere(Path(folder)), most)
 
-    def plan(self, graph: Path, workshop: Workshop) -> Path | None:
+    def plan(self, graph: Path, environment: BuildEnvironment) -> Path | None:
         """The plan that a workshop's folder has of a graph."""
-        return ready_plan(graph, workshop.device, workshop.folder)
+        return ready_plan(graph, environment.device, environment.folder)
 
-    def build(self, workshop: Workshop, job: Job, which: str) -> Path:
+    def build(self, environment: BuildEnvironment, request: PlanRequest, which: str) -> Path:
         """Build a plan, saying which of how many it is."""
-        return build_job(workshop, job, lambda step, done: self.say(f"{step} ({which})")).plan
+        return build_request(environment, request, lambda step, done: self.say(f"{step} ({which})")).plan
 
-    def job(self, graph: Path) -> Job:
+    def request(self, graph: Path) -> PlanRequest:
         """What to build for a file: made from a graph of the model, it has that graph's name in its own."""
         parts = graph.name.split(".")
         name = next((name for name in self._manifest.graphs if name in parts), None)
         if name is None:
             raise BundleError(f"{graph} is made from no graph of {self._manifest.name}")
-        return graph_job(self._manifest, name, graph, BuilderSettings())
+        return graph_request(self._manifest, name, graph, BuilderSettings())
 
 
 class PlanTrial:
     """Opens graphs that are tried with plans in a folder of their own; those used last stay there."""
 
-    def __init__(self, openers: PlanOpener, workshop: Workshop, most: int | None) -> None:
+    def __init__(self, openers: PlanOpener, environment: BuildEnvironment, most: int | None) -> None:
         self._openers = openers
-        self._workshop = workshop
+        self._workshop = environment
         self._of_most = f" of at most {most}" if most else ""
         self._numbers: dict[str, int] = {}
         """Hash of a graph -> its number."""
         self._recent: OrderedDict[Path, None] = OrderedDict()
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
-        cached = self._openers.plan(graph, self._openers.workshop)
+    def __call__(self, graph: Path, threads: int | None = None) -> Session:
+        cached = self._openers.plan(graph, self._openers.environment)
         if cached:
-            return self._openers.opener(graph, threads, plan=cached)
+            return self._openers.loader(graph, threads, plan=cached)
         plan = self._openers.plan(graph, self._workshop) or self._build(graph)
         self._recent[plan] = None
         self._recent.move_to_end(plan)
         while len(self._recent) > KEPT_TRIALS:
             discard_plan(self._recent.popitem(last=False)[0])
-        return self._openers.opener(graph, threads, plan=plan)
+        return self._openers.loader(graph, threads, plan=plan)
 
     def keep(self, graphs: Iterable[Path]) -> None:
         """Put the plans of these graphs into the cache."""
         for graph in graphs:
             plan = self._openers.plan(graph, self._workshop)
             if plan is not None:
-                keep_plan(graph, plan, self._openers.workshop.folder)
+                keep_plan(graph, plan, self._openers.environment.folder)
 
     def _build(self, graph: Path) -> Path:
         number = self._numbers.setdefault(graph_sha256(graph), len(self._numbers) + 1)
-        job = self._openers.job(graph)
-        return self._openers.build(self._workshop, job, f"plan {number}{self._of_most}")
+        request = self._openers.request(graph)
+        return self._openers.build(self._workshop, request, f"plan {number}{self._of_most}")

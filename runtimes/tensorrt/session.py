@@ -25,8 +25,8 @@ from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.runtimes.cuda.api import CompilerError, CudaApi, find_cuda
 from sam_edge.runtimes.cuda.letterbox import Letterbox
 from sam_edge.runtimes.cuda.letterbox_kernel import FUNCTION, KERNEL
-from sam_edge.runtimes.cuda.release import when_dropped
-from sam_edge.sessions.backends import OpenRuntime
+from sam_edge.runtimes.cuda.release import on_finalize
+from sam_edge.sessions.backends import SessionLoader
 from sam_edge.tensors import Arrays
 
 from .api import RuntimeModule, load_tensorrt
@@ -44,7 +44,7 @@ class Gpu:
     trt: RuntimeModule
 
 
-class TensorRtRuntime:
+class TensorRtSession:
     """A plan on the device. Runs of one engine follow each other; other engines' runs go on beside them."""
 
     def __init__(
@@ -86,7 +86,7 @@ class TensorRtRuntime:
             with suppress(OutputError):
                 discard_plan(path)
             raise
-        self._dropped = when_dropped(self, self._plan.close)
+        self._dropped = on_finalize(self, self._plan.close)
         self.inputs, self.outputs = self._plan.inputs, self._plan.outputs
         self._letterboxes: dict[tuple[Preprocess, Layout], Letterbox | None] = {}
         self._lock = Lock()
@@ -123,7 +123,7 @@ class TensorRtRuntime:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InputError("the engine was closed: open it again")
+            raise InputError("the engine was closed", hint="open it again")
 
     def _letterbox(self, preprocess: Preprocess, layout: Layout) -> Letterbox | None:
         """None where CUDA's compiler is missing or fails: the processor does the same, more slowly."""
@@ -199,9 +199,11 @@ def device_index(device: str | None) -> int:
 
 def _read_tried(path: Path) -> tuple[bytes, PlanKey]:
     code, key = read_plan(path)
-    if key.untried:
-        raise PlanError(f"{path} has just been built, and is not compared yet; run sam-edge build")
+    if key.unverified:
+        raise PlanError(
+            f"{path} has just been built, and is not compared yet", path=path, hint="run sam-edge build"
+        )
     return code, key
 
 
-_: OpenRuntime = TensorRtRuntime
+_: SessionLoader = TensorRtSession

@@ -20,10 +20,10 @@ from sam_edge.runtimes.cuda.api import MIB, CudaApi
 from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool, Staging
 from sam_edge.runtimes.cuda.release import recording
-from sam_edge.sessions.backends import READ_BY_HOST
+from sam_edge.sessions.backends import HOST_OUTPUTS
 from sam_edge.tensors import Arrays, TensorSpec, fits
 
-from .api import Complaints, IExecutionContext
+from .api import ErrorLog, IExecutionContext
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class _HostSide:
         self._staging.close()
 
 
-class Shaped:
+class ShapeContext:
     """An engine, ready for inputs of one shape."""
 
     def __init__(
@@ -138,7 +138,7 @@ class Shaped:
         outputs: tuple[TensorSpec, ...],
         shapes: tuple[tuple[int, ...], ...],
         pool: MemoryPool,
-        complaints: Complaints,
+        complaints: ErrorLog,
     ) -> None:
         """`context` has its memory, profile and input shapes already; `complaints` are those of its logger."""
         self._cuda = cuda
@@ -171,7 +171,7 @@ class Shaped:
         outputs: list[int] = []
         blocks: list[Block | None] = []
         for spec, shape in zip(self._outputs, self._output_shapes, strict=True):
-            if spec.name in READ_BY_HOST:
+            if spec.name in HOST_OUTPUTS:
                 outputs.append(self._side(spec, shape).address)
                 blocks.append(None)
             else:
@@ -229,7 +229,7 @@ class Shaped:
         if not self._context.execute_async_v3(self._stream):
             return False
         for spec in self._outputs:
-            if spec.name in READ_BY_HOST:
+            if spec.name in HOST_OUTPUTS:
                 self._sides[spec.name].download(self._stream)
         return True
 
@@ -286,5 +286,7 @@ def _output_shape(context: IExecutionContext, name: str) -> tuple[int, ...]:
     dims = context.get_tensor_shape(name)
     shape = tuple(int(dims[axis]) for axis in range(len(dims)))
     if any(side < 0 for side in shape):
-        raise EngineError(f"output {name} has a size that depends on what is computed: export the model again")
+        raise EngineError(
+            f"output {name} has a size that depends on what is computed", hint="export the model again"
+        )
     return shape

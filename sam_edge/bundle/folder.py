@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from sam_edge.bundle.manifest import Engine, Manifest, dump, parse
+from sam_edge.bundle.manifest import EngineSpec, Manifest, dump, parse
 from sam_edge.errors import BundleError, OutputError
 from sam_edge.storage.files import sha256
 
@@ -35,16 +35,18 @@ class Bundle:
         if expected is None or Path(name).name != name:
             raise BundleError(f"{name} is not a file of the model in {self.path}")
         if not path.is_file():
-            raise BundleError(f"{path} is missing; export the model again")
+            raise BundleError(f"{path} is missing", path=path, hint="export the model again")
         if sha256(path) != expected:
-            raise BundleError(f"{path} was edited or damaged after export; export the model again")
+            raise BundleError(
+                f"{path} was edited or damaged after export", path=path, hint="export the model again"
+            )
         return path
 
-    def graph(self, name: str, engine: Engine | None = None) -> Path:
+    def graph(self, name: str, engine: EngineSpec | None = None) -> Path:
         """Checked path of a graph's file, external weights included: the one for `engine`, or the source."""
         graph = self.manifest.graphs.get(name)
         if graph is None:
-            raise BundleError(f"the model in {self.path} has no {name} graph")
+            raise BundleError(f"the model in {self.path} has no {name} graph", path=self.path)
         made = self.manifest.engines.get(engine.graphs_key, {}) if engine else {}
         file = made.get(name, graph.file)
         for extra in self.manifest.files:
@@ -74,7 +76,7 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
     # Rare graphs are opened late: what is not there should not be found out in the middle of a stream.
     for file in bundle.manifest.files:
         if not (path / file).is_file():
-            raise BundleError(f"{path / file} is missing; export the model again")
+            raise BundleError(f"{path / file} is missing", path=path / file, hint="export the model again")
     return bundle
 
 
@@ -109,7 +111,7 @@ def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bund
                     old.rename(target)
                 raise
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {target}: {error.strerror or error}", path=target) from error
     return Bundle(target, manifest)
 
 
@@ -121,10 +123,14 @@ def check_target(target: str | Path) -> None:
     target = Path(target)
     if target.resolve() == Path.cwd():
         raise OutputError(
-            f"{target} is the folder you are in, which cannot be replaced: cd .. and name it from there"
+            f"{target} is the folder you are in, which cannot be replaced",
+            path=target,
+            hint="cd .. and name it from there",
         )
     if target.is_dir():
         if any(target.iterdir()) and not (target / MANIFEST).is_file():
-            raise OutputError(f"{target} holds files that are no model; choose another --out")
+            raise OutputError(
+                f"{target} holds files that are no model", path=target, hint="choose another --out"
+            )
     elif target.exists():
-        raise OutputError(f"{target} is a file; choose another --out")
+        raise OutputError(f"{target} is a file", path=target, hint="choose another --out")

@@ -26,7 +26,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineSpec:
     """Which engine of a model: the graphs for a runtime, in one precision."""
 
     runtime: str
@@ -115,7 +115,7 @@ class Manifest:
         core = replace(self, files=files, fidelity={}, engines={}, raised={}, interfaces={}, input_cost={})
         return f"{self.name}-{hashlib.sha256(dump(core)).hexdigest()[:12]}"
 
-    def measured(self, engine: Engine) -> Mapping[str, float] | None:
+    def measured(self, engine: EngineSpec) -> Mapping[str, float] | None:
         """How far an engine is from the PyTorch model; None if nobody has measured it."""
         found = self.fidelity.get(engine.key)
         name, _, device = engine.runtime.partition(":")
@@ -173,20 +173,28 @@ def parse(data: bytes, where: str) -> Manifest:
     try:
         document = json.loads(data)
     except ValueError as error:
-        raise BundleError(f"{where} is damaged: not JSON ({error}); export the model again") from error
+        raise BundleError(
+            f"{where} is damaged: not JSON ({error})", path=where, hint="export the model again"
+        ) from error
     if not isinstance(document, dict) or "format" not in document:
-        raise BundleError(f"{where} is no model manifest; export the model again")
+        raise BundleError(f"{where} is no model manifest", path=where, hint="export the model again")
     if document["format"] != FORMAT:
         raise BundleError(
-            f"{where} has format {document['format']!r}, this version reads {FORMAT}; export the model again"
+            f"{where} has format {document['format']!r}, this version reads {FORMAT}",
+            path=where,
+            hint="export the model again",
         )
     seal = document.pop("manifest_sha256", None)
     if seal != _seal(document):
-        raise BundleError(f"{where} was edited or damaged after export; export the model again")
+        raise BundleError(
+            f"{where} was edited or damaged after export", path=where, hint="export the model again"
+        )
     try:
         return _manifest(document)
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{where} lacks or misstates {error}; export the model again") from error
+        raise BundleError(
+            f"{where} lacks or misstates {error}", path=where, hint="export the model again"
+        ) from error
 
 
 def _manifest(document: dict[str, Any]) -> Manifest:

@@ -48,7 +48,7 @@ def graph_shapes(manifest: Manifest, graph: str, input_wh: tuple[int, int] | Non
 
     Raises:
         InputError: the model takes no input of that size.
-        BundleError: a free dimension does not follow from the size of the encoder's picture.
+        BundleError: a free dimension does not follow from the size of the encoder's image.
     """
     sizes = [_free_sizes(manifest, size) for size in _input_sizes(manifest.input_size, input_wh)]
     found = {}
@@ -78,7 +78,8 @@ def _input_sizes(rule: InputSize, input_wh: tuple[int, int] | None) -> tuple[tup
         width, height = rule.sides_wh
         if input_wh not in {None, rule.sides_wh}:
             raise InputError(
-                f"this model's input is {width}x{height}: leave --input out, or export it for another size"
+                f"this model's input is {width}x{height}",
+                hint="leave --input out, or export it for another size",
             )
         return (rule.sides_wh,) * 3
     if input_wh is not None:
@@ -98,8 +99,8 @@ def _common(rule: InputSize) -> tuple[int, int]:
 
 
 def _free_sizes(manifest: Manifest, input_wh: tuple[int, int]) -> dict[str, int]:
-    """Name of a free dimension -> its size, from the encoder's picture of that input."""
-    width, height = (side // manifest.input_size.shrink for side in input_wh)
+    """Name of a free dimension -> its size, from the encoder's image of that input."""
+    width, height = (side // manifest.input_size.encoder_stride for side in input_wh)
     sizes = {}
     for spec in manifest.graphs["encoder"].inputs:
         for side, pixels in zip(spec.shape, (1, 3, height, width), strict=True):
@@ -117,8 +118,8 @@ def _filled(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:
             factor, _, name = side.rpartition("*")
             if name not in sizes:
                 raise BundleError(
-                    f"the size {side} of input {spec.name} does not follow from the encoder's picture; "
-                    "export the model again"
+                    f"the size {side} of input {spec.name} does not follow from the encoder's image",
+                    hint="export the model again",
                 )
             shape.append(int(factor or 1) * sizes[name])
         else:

@@ -14,11 +14,11 @@ from types import FrameType
 import click
 
 from sam_edge.errors import FidelityError, SamEdgeError
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 
 # command -> (where it lives, its line in the overview, so that the overview imports nothing)
 COMMANDS = {
-    "segment": ("sam_edge.cli.segment:segment", "Mask what points or a box show in a picture."),
+    "segment": ("sam_edge.cli.segment:segment", "Mask what points or a box show in an image."),
     "run": ("sam_edge.cli.run:run", "Mask what a gaze recording looks at in a video."),
     "demo": ("sam_edge.cli.demo:demo", "Run the whole pipeline on a generated scene and gaze."),
     "export": ("sam_edge.exporters.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = load(COMMANDS[cmd_name][0])
+        command: click.Command = import_object(COMMANDS[cmd_name][0])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

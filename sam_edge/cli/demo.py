@@ -14,8 +14,8 @@ from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.run import summary
 from sam_edge.segmenter import load
 from sam_edge.streaming.gaze import read_gaze_csv
-from sam_edge.streaming.offline import Step
-from sam_edge.streaming.replay import record, stop_on_signals
+from sam_edge.streaming.offline import FrameResult
+from sam_edge.streaming.replay import replay, stop_on_signals
 from sam_edge.streaming.sources.scene import SceneSource
 from sam_edge.synthetic.gaze.recording import simulate_gaze, write_gaze_csv
 from sam_edge.synthetic.scene import Scene
@@ -65,17 +65,17 @@ def demo(
         write_gaze_csv(recording, samples, scene.width, scene.height)
         # The recording takes the way of a real one, through the file: the demo shows what `run` does.
         gaze = read_gaze_csv(recording)
-        targets = {look.t_ns: sample.target_id for look, sample in zip(gaze, samples, strict=True)}
+        targets = {result.t_ns: sample.target_id for result, sample in zip(gaze, samples, strict=True)}
         bar = click.progressbar(
             length=scene.frame_count, label="demo", file=sys.stderr, hidden=not sys.stderr.isatty()
         )
 
-        def each(step: Step) -> None:
-            overlaps.extend(_overlaps(step, scene.labels(step.frame.index), targets))
-            bar.update(int(step.last))
+        def each(frame_result: FrameResult) -> None:
+            overlaps.extend(_overlaps(frame_result, scene.labels(frame_result.frame.index), targets))
+            bar.update(int(frame_result.last))
 
         with bar:
-            report = record(segmenter, source, gaze, outputs, stop=stop, each=each)
+            report = replay(segmenter, source, gaze, outputs, stop=stop, each=each)
     summary(report, as_json=as_json)
     if not as_json:
         share = f"{np.mean(overlaps):.2f}" if overlaps else "none"
@@ -84,12 +84,12 @@ def demo(
     return 130 if report.interrupted else 0
 
 
-def _overlaps(step: Step, labels: NDArray[np.uint8], targets: dict[int, int]) -> list[float]:
+def _overlaps(frame_result: FrameResult, labels: NDArray[np.uint8], targets: dict[int, int]) -> list[float]:
     """IoU of each mask with the object that the gaze was meant for."""
     overlaps = []
-    for look in step.looks:
-        target = targets[look.gaze.t_ns]
-        if look.masks is not None and target and (labels == target).any():
-            mask, truth = look.masks.binary[0], labels == target
+    for result in frame_result.results:
+        target = targets[result.gaze.t_ns]
+        if result.masks is not None and target and (labels == target).any():
+            mask, truth = result.masks.binary[0], labels == target
             overlaps.append(float((mask & truth).sum() / (mask | truth).sum()))
     return overlaps

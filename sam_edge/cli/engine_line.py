@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sam_edge.bundle.manifest import Engine, Manifest
+from sam_edge.bundle.manifest import EngineSpec, Manifest
 from sam_edge.segmenter import Segmenter
 
 
@@ -14,7 +14,7 @@ def say_engine(segmenter: Segmenter) -> None:
         click.echo(engine_line(segmenter.manifest, segmenter.engine), err=True)
 
 
-def engine_line(manifest: Manifest, engine: Engine) -> str:
+def engine_line(manifest: Manifest, engine: EngineSpec) -> str:
     """Such as "mobile_sam on openvino fp16: mask IoU 0.9991 against PyTorch"."""
     found = manifest.measured(engine) or {}
     if "mask_iou_mean" in found:

@@ -15,7 +15,7 @@ from sam_edge.segmenter import load
 from sam_edge.storage.files import check_outputs
 from sam_edge.streaming.gaze import read_gaze_csv
 from sam_edge.streaming.latency import table
-from sam_edge.streaming.replay import Report, record, stop_on_signals
+from sam_edge.streaming.replay import Report, replay, stop_on_signals
 from sam_edge.streaming.sinks.sink import find_sink
 from sam_edge.streaming.sources.source import open_source
 
@@ -61,7 +61,7 @@ def run(
       sam-edge run scene:7 scene.mp4 --gaze gaze.csv --model mobile_sam/
     """
     if as_json and "-" in outputs:
-        raise InputError("--json and the output - both want standard output: write one to a file")
+        raise InputError("--json and the output - both want standard output", hint="write one to a file")
     samples = read_gaze_csv(gaze, repair=gaze_repair)
     check_outputs([source, gaze], outputs)
     for name in outputs:
@@ -77,14 +77,14 @@ def run(
             length=frames.length or 0, label=source, file=sys.stderr, hidden=not sys.stderr.isatty()
         )
         with bar:
-            report = record(
+            report = replay(
                 segmenter,
                 frames,
                 samples,
                 outputs,
                 min_confidence=min_confidence,
                 stop=stop,
-                each=lambda step: bar.update(int(step.last)),
+                each=lambda frame_result: bar.update(int(frame_result.last)),
             )
     summary(report, as_json=as_json, to_stderr="-" in outputs)
     return 130 if report.interrupted else 0

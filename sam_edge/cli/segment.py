@@ -1,4 +1,4 @@
-"""`sam-edge segment`: a picture and a prompt become masks."""
+"""`sam-edge segment`: an image and a prompt become masks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sam_edge.cli.options import model_options
 from sam_edge.cli.quiet import quiet_stderr
 from sam_edge.errors import InputError
 from sam_edge.imaging.coco import describe
-from sam_edge.imaging.image import check_picture_name, read_image, write_image
+from sam_edge.imaging.image import check_image_name, read_image, write_image
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter, load
-from sam_edge.storage.files import atomic_path, check_outputs, naming, write_bytes
+from sam_edge.storage.files import atomic_path, check_outputs, os_errors_as_output_error, write_bytes
 
 
 @click.command()
@@ -33,8 +33,8 @@ from sam_edge.storage.files import atomic_path, check_outputs, naming, write_byt
     help="Three masks or one.  [default: three for one point or one box, which are ambiguous]",
 )
 @model_options
-@click.option("--out", type=Path, help="The most confident mask as a picture, 255 on the object.")
-@click.option("--overlay", type=Path, help="The picture with mask and prompt drawn in.")
+@click.option("--out", type=Path, help="The most confident mask as an image, 255 on the object.")
+@click.option("--overlay", type=Path, help="The image with mask and prompt drawn in.")
 @click.option("--json", "json_to", metavar="FILE|-", help="Masks as COCO run lengths, and timings.")
 @click.option("--npz", type=Path, help="embedding, logits, iou and masks as arrays.")
 def segment(
@@ -63,16 +63,16 @@ def segment(
     check_outputs([image], (out, overlay, json_to, npz))
     for drawn_to in (out, overlay):
         if drawn_to is not None:
-            check_picture_name(drawn_to)
+            check_image_name(drawn_to)
     prompt = _prompt(points, box)
     with quiet_stderr():
-        picture = read_image(image)
+        photo = read_image(image)
     clock = _Clock()
     with load(model, runtime=runtime, precision=precision, threads=threads) as segmenter:
         # Before the encoder, which may take seconds.
-        prompt.check_inside(segmenter.view((picture.shape[1], picture.shape[0])))
+        prompt.check_inside(segmenter.view((photo.shape[1], photo.shape[0])))
         clock.lap("load")
-        embedding = segmenter.encode(picture)
+        embedding = segmenter.encode(photo)
         clock.lap("encode")
         masks = segmenter.decode(embedding, prompt, multimask=multimask)
         clock.lap("decode")
@@ -84,7 +84,7 @@ def segment(
     if out:
         write_image(out, best.binary[0].astype(np.uint8) * 255)
     if overlay:
-        write_image(overlay, _drawn(picture, best, prompt))
+        write_image(overlay, _drawn(photo, best, prompt))
     if npz:
         _write_npz(npz, embedding, masks)
     if json_to and json_to != "-":
@@ -107,14 +107,16 @@ class _Clock:
 
 def _prompt(points: tuple[str, ...], box: str | None) -> Prompt:
     if not points and not box:
-        raise InputError("nothing points at the object: give --point X,Y or --box X0,Y0,X1,Y1")
+        raise InputError("nothing points at the object", hint="give --point X,Y or --box X0,Y0,X1,Y1")
     parsed = [_numbers(text, "--point", "X,Y[,0|1]", (2, 3)) for text in points]
     labels = [point[2] if len(point) == 3 else 1.0 for point in parsed]
     for text, label in zip(points, labels, strict=True):
         if label not in (0, 1):
             raise InputError(f"--point {text!r}: after X,Y comes 1 (on the object) or 0 (not on it)")
     if not box and not any(labels):
-        raise InputError("every --point says where the object is not: give one that is on it, or a --box")
+        raise InputError(
+            "every --point says where the object is not", hint="give one that is on it, or a --box"
+        )
     corners = _numbers(box, "--box", "X0,Y0,X1,Y1", (4,)) if box else None
     xy = np.array([point[:2] for point in parsed]).reshape(-1, 2)
     return Prompt.points(xy, labels, box=corners)
@@ -128,7 +130,7 @@ def _numbers(text: str, option: str, form: str, counts: tuple[int, ...]) -> list
     if len(numbers) not in counts:
         raise InputError(f"{option} {text!r} is not of the form {form}")
     if not np.isfinite(numbers).all():
-        raise InputError(f"{option} {text!r}: give finite numbers")
+        raise InputError(f"{option} {text!r}", hint="give finite numbers")
     return numbers
 
 
@@ -138,15 +140,15 @@ def _document(masks: Masks, segmenter: Segmenter) -> dict[str, Any]:
         "model": segmenter.manifest.model_id,
         "engine": None if segmenter.engine is None else str(segmenter.engine),
         "image_size": {"width": width, "height": height},
-        "best": int(masks.iou.argmax()),
+        "best": int(masks.predicted_iou.argmax()),
         "masks": describe(masks),
     }
 
 
-def _drawn(picture: np.ndarray, best: Masks, prompt: Prompt) -> np.ndarray:
+def _drawn(photo: np.ndarray, best: Masks, prompt: Prompt) -> np.ndarray:
     from sam_edge.streaming.sinks.overlay import draw_mask, draw_prompt
 
-    drawn = picture.copy()
+    drawn = photo.copy()
     draw_mask(drawn, best.binary[0])
     draw_prompt(drawn, prompt)
     return drawn
@@ -154,12 +156,12 @@ def _drawn(picture: np.ndarray, best: Masks, prompt: Prompt) -> np.ndarray:
 
 def _write_npz(path: Path, embedding: Embedding, masks: Masks) -> None:
     # Through an open file, because numpy adds .npz to names that lack it.
-    with atomic_path(path) as temporary, naming(path), temporary.open("wb") as file:
+    with atomic_path(path) as temporary, os_errors_as_output_error(path), temporary.open("wb") as file:
         np.savez_compressed(
             file,
             embedding=embedding.tensors["embedding"],
             logits=masks.logits,
-            iou=masks.iou,
+            iou=masks.predicted_iou,
             masks=masks.binary,
         )
 
@@ -170,7 +172,8 @@ def _table(document: dict[str, Any]) -> str:
         mark = "*" if index == document["best"] else " "
         box = ", ".join(str(side) for side in mask["bbox"])
         lines.append(
-            f"{index}{mark:<5}{mask['predicted_iou']:>7.3f}{mask['stability']:>8.3f}{mask['area']:>10}   {box}"
+            f"{index}{mark:<5}{mask['predicted_iou']:>7.3f}{mask['stability_score']:>8.3f}"
+            f"{mask['area']:>10}   {box}"
         )
     times = "  ".join(f"{stage} {ms:.1f} ms" for stage, ms in document["timings_ms"].items())
     return "\n".join([*lines, times])

@@ -1,4 +1,4 @@
-"""How far an engine's answers are from those of the reference, gathered over pictures and prompts."""
+"""How far an engine's answers are from those of the reference, gathered over images and prompts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sam_edge.segmenter import MASK_STRIDE
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ReferenceAnswer:
     """What the reference says to one prompt."""
 
     prompt: Prompt
@@ -24,7 +24,7 @@ class Answer:
     """As `Segmenter.decode` takes it."""
     logits: NDArray[np.float32]
     """(k, h, w), k = 1 or 3."""
-    iou: NDArray[np.float32]
+    predicted_iou: NDArray[np.float32]
     """(k,)"""
 
 
@@ -45,7 +45,7 @@ class _Group:
     def shift_px(self) -> float:
         if not np.isfinite(self.normal).all():
             return float("nan")
-        # A picture without slopes says nothing about shifts: the least-norm answer is no shift.
+        # An image without slopes says nothing about shifts: the least-norm answer is no shift.
         shift = np.linalg.lstsq(self.normal[:, :2], self.normal[:, 2], rcond=None)[0]
         return float(np.linalg.norm(shift)) * MASK_STRIDE
 
@@ -74,7 +74,7 @@ class Differences:
         group: Hashable,
         logits: NDArray[np.float32],
         iou: NDArray[np.float32],
-        expected: Answer,
+        expected: ReferenceAnswer,
         stride: int = 1,
     ) -> None:
         """Compare what was answered to one prompt.
@@ -84,9 +84,9 @@ class Differences:
             logits: every `stride`-th row and column, as the reference has them.
         """
         self._note("logits", logits, expected.logits)
-        _check_shape("predicted IoU", iou, expected.iou)
+        _check_shape("predicted IoU", iou, expected.predicted_iou)
         found = self._groups[group]
-        found.iou_errors += np.abs(iou - expected.iou).tolist()
+        found.iou_errors += np.abs(iou - expected.predicted_iou).tolist()
         shared, union = _overlap(logits, expected)
         found.shared += int(shared.sum())
         found.union += int(union.sum())
@@ -98,7 +98,7 @@ class Differences:
             off = (expected.logits - logits).astype(np.float64).ravel()
             found.normal += np.concatenate([slopes @ slopes.T, (slopes @ off)[:, None]], axis=1)
 
-    def own_frame(self, logits: NDArray[np.float32], expected: Answer) -> None:
+    def own_frame(self, logits: NDArray[np.float32], expected: ReferenceAnswer) -> None:
         """Compare the masks on a frame that the engine prepared itself."""
         self._frame_ious += mask_ious(logits, expected)
 
@@ -131,7 +131,7 @@ class Differences:
         self._most.setdefault(f"{name}_rms", []).append(rms)
 
 
-def mask_ious(logits: NDArray[np.float32], expected: Answer) -> list[float]:
+def mask_ious(logits: NDArray[np.float32], expected: ReferenceAnswer) -> list[float]:
     """Of every mask of an answer, (k, h, w)."""
     return _ious(*_overlap(logits, expected))
 
@@ -139,11 +139,14 @@ def mask_ious(logits: NDArray[np.float32], expected: Answer) -> list[float]:
 def _check_shape(name: str, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
     if ours.shape != theirs.shape:
         raise FidelityError(
-            f"the engine's {name} has shape {ours.shape}, the model's {theirs.shape}: export the model again"
+            f"the engine's {name} has shape {ours.shape}, the model's {theirs.shape}",
+            hint="export the model again",
         )
 
 
-def _overlap(logits: NDArray[np.float32], expected: Answer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _overlap(
+    logits: NDArray[np.float32], expected: ReferenceAnswer
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels (k,) that a mask shares with the reference's, and that either has."""
     ours, theirs = logits > THRESHOLD, expected.logits > THRESHOLD
     return (ours & theirs).sum((1, 2)), (ours | theirs).sum((1, 2))

@@ -1,7 +1,7 @@
 """Judging an engine's graphs and the way it prepares frames apart.
 
-Engines that make the encoder's input themselves (`FrameRuntime`) may be a grey level off, which is more than
-FP32 graphs may differ by. So the graphs are measured on pictures that the processor prepared; what the
+Engines that make the encoder's input themselves (`FrameSession`) may be a grey level off, which is more than
+FP32 graphs may differ by. So the graphs are measured on images that the processor prepared; what the
 engine's own way changes, in the embedding and in the user's masks, is measured beside it, with its own limits.
 """
 
@@ -18,24 +18,24 @@ from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import Embedding
-from sam_edge.sessions.backends import FrameRuntime, OpenRuntime, Runtime
+from sam_edge.sessions.backends import FrameSession, Session, SessionLoader
 from sam_edge.sessions.wrapper import Wrapped
 from sam_edge.tensors import Arrays
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """An opener whose engines are given pictures that the processor prepared."""
+    """An opener whose engines are given images that the processor prepared."""
 
-    opener: OpenRuntime
+    loader: SessionLoader
     rms: list[float] = field(default_factory=list)
     """Of every frame that an engine could have prepared itself: how much the embedding changes if it does,
     as a share of it."""
     own: list[Arrays] = field(default_factory=list)
     """What the encoder made of the last frame, as the engine prepared it."""
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
-        engine = self.opener(graph, threads)
+    def __call__(self, graph: Path, threads: int | None = None) -> Session:
+        engine = self.loader(graph, threads)
         return _Compared(engine, self) if hasattr(engine, "run_frame") else engine
 
     def own_embedding(self, embedding: Embedding) -> Embedding | None:
@@ -46,16 +46,16 @@ class Frames:
 class _Compared(Wrapped):
     """Prepares frames in both ways, and answers to the processor's."""
 
-    _engine: FrameRuntime
+    _engine: FrameSession
 
-    def __init__(self, engine: Runtime, frames: Frames) -> None:
+    def __init__(self, engine: Session, frames: Frames) -> None:
         super().__init__(engine)
         self._frames = frames
 
     def run_frame(
         self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
     ) -> Arrays:
-        # The first picture in every layout that a camera may have.
+        # The first image in every layout that a camera may have.
         others: tuple[Layout, ...] = ("bgr", "nv12") if not self._frames.rms else ()
         for other in others:
             if other != "nv12" or not (image.shape[0] % 2 or image.shape[1] % 2):
@@ -79,7 +79,7 @@ class _Compared(Wrapped):
 
 
 def laid_out(image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) RGB as a camera would give it; for NV12 H and W are even."""
+    """An image (H, W, 3) RGB as a camera would give it; for NV12 H and W are even."""
     if layout != "nv12":
         return np.ascontiguousarray(image if layout == "rgb" else image[..., ::-1])
     height, width, _ = image.shape

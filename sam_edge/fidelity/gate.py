@@ -1,6 +1,6 @@
 """The gate: does an engine compute what the model computes? Measured through the user's own path.
 
-Pictures and many prompts go through `Segmenter`, preprocessing and slots included, and everything that comes
+Images and many prompts go through `Segmenter`, preprocessing and slots included, and everything that comes
 back is compared: the embedding, the logits, the predicted IoU, the masks, and where the masks lie. Engines that
 prepare frames themselves are asked twice, see `frames`.
 """
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle.manifest import Engine, Precision
+from sam_edge.bundle.manifest import EngineSpec, Precision
 from sam_edge.errors import FidelityError
-from sam_edge.fidelity.differences import Answer, Differences
+from sam_edge.fidelity.differences import Differences, ReferenceAnswer
 from sam_edge.fidelity.frames import Frames
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding, Segmenter
 
 Steps = Callable[[], None]
-"""Called after every picture."""
+"""Called after every image."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Limits:
     mask_iou_p1: float
     """At least: the 1st percentile."""
     embedding_cosine: float
-    """At least, on the worst picture."""
+    """At least, on the worst image."""
     embedding_rms: float
     """At most, as a share of the reference's."""
     logits_rms: float
@@ -58,7 +58,7 @@ class Limits:
     whatever layout. It may be a grey level off; with another normalisation it is more."""
     frame_mask_iou: float = 0.99
     """At least: mean IoU of the masks on frames that the engine prepares itself. A grey level in a tenth of the
-    values, which is what rounding makes of an enlarged picture, costs nano 0.006."""
+    values, which is what rounding makes of an enlarged image, costs nano 0.006."""
 
 
 LIMITS: Mapping[Precision, Limits] = {
@@ -70,23 +70,23 @@ LEAST = frozenset({"mask_iou_mean", "mask_iou_group", "mask_iou_p1", "embedding_
 
 
 @dataclass(frozen=True, eq=False)
-class Expected:
-    """What the reference says about one picture (H, W, 3)."""
+class Reference:
+    """What the reference says about one image (H, W, 3)."""
 
     image: NDArray[np.uint8]
     embedding: NDArray[np.float32]
     """(c, h, w)"""
-    answers: Sequence[Answer]
+    answers: Sequence[ReferenceAnswer]
     logits_stride: int = 1
     """Answers hold only every so many-th row and column of the logits."""
     embedding_stride: int = 1
     """The embedding holds only every so many-th value, of all in one row."""
 
 
-def questions(
+def test_prompts(
     size_wh: tuple[int, int], mask_logits: NDArray[np.float32] | None, max_points: int
 ) -> list[tuple[Prompt, bool | None]]:
-    """Prompts of every kind, all over a picture of that size, with the number of masks that is asked for.
+    """Prompts of every kind, all over an image of that size, with the number of masks that is asked for.
 
     Args:
         mask_logits: (h, w), the model's own answer to another prompt; None if it takes no masks.
@@ -118,21 +118,21 @@ def questions(
     ]
 
 
-def first_question(size_wh: tuple[int, int]) -> Prompt:
+def first_prompt(size_wh: tuple[int, int]) -> Prompt:
     """The prompt whose answer is the mask that later prompts bring along."""
     return Prompt.points([(0.4 * size_wh[0], 0.4 * size_wh[1])])
 
 
 def ask(
     segmenter: Segmenter, images: Iterable[NDArray[np.uint8]], each: Steps = lambda: None
-) -> list[Expected]:
-    """What an engine that is trusted says about pictures."""
+) -> list[Reference]:
+    """What an engine that is trusted says about images."""
     return [_ask(segmenter, image, each) for image in images]
 
 
 def measure(
     segmenter: Segmenter,
-    expected: Sequence[Expected],
+    expected: Sequence[Reference],
     each: Steps = lambda: None,
     frames: Frames | None = None,
 ) -> dict[str, float]:
@@ -153,33 +153,35 @@ def measure(
         )
         stride = reference.logits_stride
         for answer in reference.answers:
-            group = segmenter.decoder_for(answer.prompt)[1], len(answer.iou)
+            group = segmenter.decoder_for(answer.prompt)[1], len(answer.predicted_iou)
             masks = segmenter.decode(embedding, answer.prompt, multimask=answer.multimask)
-            found.answer(group, masks.logits[:, ::stride, ::stride], masks.iou, answer, stride)
+            found.answer(group, masks.logits[:, ::stride, ::stride], masks.predicted_iou, answer, stride)
             if own is not None:
                 masks = segmenter.decode(own, answer.prompt, multimask=answer.multimask)
                 found.own_frame(masks.logits[:, ::stride, ::stride], answer)
         each()
     frame_rms = float(np.max(frames.rms)) if frames and frames.rms else 0.0
-    return found.numbers() | {"frame_rms": frame_rms, "pictures": float(len(expected))}
+    return found.numbers() | {"frame_rms": frame_rms, "images": float(len(expected))}
 
 
-def judge(found: Mapping[str, float], precision: Precision, limits: Limits | None = None) -> list[str]:
+def find_violations(
+    found: Mapping[str, float], precision: Precision, limits: Limits | None = None
+) -> list[str]:
     """What is beyond its limit (None: that of the precision), in words; nothing if the engine passes."""
     limits = limits or LIMITS[precision]
-    beyond = []
+    violations = []
     for name, limit in vars(limits).items():
         # `not` so that NaN fails as well.
         least = name in LEAST
         if not (found[name] >= limit if least else found[name] <= limit):
-            beyond.append(f"{name} {found[name]:.4g} {'<' if least else '>'} {limit:g}")
-    return beyond
+            violations.append(f"{name} {found[name]:.4g} {'<' if least else '>'} {limit:g}")
+    return violations
 
 
-def check(found: Mapping[str, float], engine: Engine) -> None:
+def check(found: Mapping[str, float], engine: EngineSpec) -> None:
     """Raise FidelityError if the engine does not pass."""
-    if beyond := judge(found, engine.precision):
-        raise FidelityError(f"{engine} differs from the model: {', '.join(beyond)}; nothing was written")
+    if violations := find_violations(found, engine.precision):
+        raise FidelityError(f"{engine} differs from the model: {', '.join(violations)}; nothing was written")
 
 
 def result(
@@ -193,23 +195,23 @@ def result(
     kept = {name: value for name, value in found.items() if np.isfinite(value)}
     return kept | {
         "against_onnx": float(against_onnx),
-        "passed": float(not judge(found, precision, limits)),
+        "passed": float(not find_violations(found, precision, limits)),
     }
 
 
-def _ask(segmenter: Segmenter, image: NDArray[np.uint8], each: Steps) -> Expected:
+def _ask(segmenter: Segmenter, image: NDArray[np.uint8], each: Steps) -> Reference:
     size_wh = (image.shape[1], image.shape[0])
     embedding = segmenter.encode(image)
-    first = segmenter.decode(embedding, first_question(size_wh), multimask=False)
+    first = segmenter.decode(embedding, first_prompt(size_wh), multimask=False)
     earlier = first.logits[0] if segmenter.takes_masks else None
     answers = []
-    for prompt, multimask in questions(size_wh, earlier, segmenter.max_points):
+    for prompt, multimask in test_prompts(size_wh, earlier, segmenter.max_points):
         masks = segmenter.decode(embedding, prompt, multimask=multimask)
-        answers.append(Answer(prompt, multimask, masks.logits, masks.iou))
+        answers.append(ReferenceAnswer(prompt, multimask, masks.logits, masks.predicted_iou))
     each()
-    return Expected(image, _embedding(embedding), answers)
+    return Reference(image, _embedding(embedding), answers)
 
 
 def _embedding(embedding: Embedding) -> NDArray[np.float32]:
-    picture: NDArray[np.float32] = np.asarray(embedding.tensors["embedding"])[0]
-    return picture
+    image: NDArray[np.float32] = np.asarray(embedding.tensors["embedding"])[0]
+    return image

@@ -1,7 +1,7 @@
-"""An exam that a model folder brings along: one picture, a few prompts, and what PyTorch answered at export.
+"""An exam that a model folder brings along: one image, a few prompts, and what PyTorch answered at export.
 
-Only the answers are stored, and of them only some values. Picture and prompts are made anew, by arithmetic of
-integers, so that they are the same on every machine; the picture has the encoder's size, so that nothing is
+Only the answers are stored, and of them only some values. Image and prompts are made anew, by arithmetic of
+integers, so that they are the same on every machine; the image has the encoder's size, so that nothing is
 resized. Whoever changes what is asked raises VERSION: answers to other questions are then left alone.
 """
 
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine, Precision
+from sam_edge.bundle.manifest import EngineSpec, Precision
 from sam_edge.errors import BundleError, FidelityError
-from sam_edge.fidelity.differences import Answer
+from sam_edge.fidelity.differences import ReferenceAnswer
 from sam_edge.fidelity.frames import Frames
-from sam_edge.fidelity.gate import LIMITS, Expected, Limits, judge, measure
+from sam_edge.fidelity.gate import LIMITS, Limits, Reference, find_violations, measure
 from sam_edge.geometry import InputSize
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import MASK_STRIDE, Segmenter
-from sam_edge.sessions.backends import OpenRuntime
+from sam_edge.sessions.backends import SessionLoader
 
 ANSWERS = "pytorch.npz"
 """The file in a model folder."""
@@ -35,7 +35,7 @@ VALUES = 2048
 """Of the embedding, about."""
 
 
-def exam_limits(precision: Precision) -> Limits:
+def self_test_limits(precision: Precision) -> Limits:
     """What an engine must keep in the exam; its masks have so few pixels that one weighs much.
 
     Logits and embedding are judged as elsewhere, and are what shows a wrong engine here.
@@ -47,10 +47,10 @@ def exam_limits(precision: Precision) -> Limits:
     )
 
 
-def exam_picture(size: InputSize) -> NDArray[np.uint8]:
+def self_test_image(size: InputSize) -> NDArray[np.uint8]:
     """Waves, with a disc and a block on them; (H, W, 3), as large as the encoder's input."""
     whole = (size.long_side, size.long_side * 3 // 4 // size.multiple * size.multiple)
-    width, height = (side // size.shrink for side in size.sides_wh or whole)
+    width, height = (side // size.encoder_stride for side in size.sides_wh or whole)
     y, x = np.mgrid[:height, :width]
     image = np.stack(
         [np.abs((right * x + down * y) % 510 - 255) for right, down in ((3, 1), (2, 5), (7, 3))], axis=-1
@@ -62,19 +62,21 @@ def exam_picture(size: InputSize) -> NDArray[np.uint8]:
     return image.astype(np.uint8)
 
 
-def exam_input_wh(size: InputSize) -> tuple[int, int]:
-    """What the encoder sees of the picture: (width, height)."""
-    height, width = exam_picture(size).shape[:2]
+def self_test_input_wh(size: InputSize) -> tuple[int, int]:
+    """What the encoder sees of the image: (width, height)."""
+    height, width = self_test_image(size).shape[:2]
     return size.view((width, height)).input_wh
 
 
-def exam_questions(size: InputSize, max_points: int, *, takes_masks: bool) -> list[tuple[Prompt, bool | None]]:
+def self_test_prompts(
+    size: InputSize, max_points: int, *, takes_masks: bool
+) -> list[tuple[Prompt, bool | None]]:
     """One prompt for every graph, with the number of masks that is asked for.
 
     Args:
         max_points: how many points the model takes beside a box.
     """
-    image = exam_picture(size)
+    image = self_test_image(size)
     height, width = image.shape[:2]
     point = (width * 2 // 5, height * 2 // 5)
     box = (width * 5 // 8, height * 5 // 8, width * 7 // 8, height * 7 // 8)
@@ -93,12 +95,12 @@ def exam_questions(size: InputSize, max_points: int, *, takes_masks: bool) -> li
     return asked
 
 
-def thin(expected: Expected) -> Expected:
+def thin(expected: Reference) -> Reference:
     """The same with no more values than an exam keeps."""
     stride = -(-max(expected.answers[0].logits.shape) // SIDE)
     # An odd step meets every column.
     step = expected.embedding.size // VALUES | 1
-    return Expected(
+    return Reference(
         expected.image,
         expected.embedding.ravel()[::step],
         [replace(answer, logits=answer.logits[:, ::stride, ::stride]) for answer in expected.answers],
@@ -107,7 +109,7 @@ def thin(expected: Expected) -> Expected:
     )
 
 
-def write_exam(expected: Expected, folder: Path) -> None:
+def write_self_test(expected: Reference, folder: Path) -> None:
     """Store the answers of `thin` in a model folder; the manifest lists them like any file."""
     arrays: dict[str, Any] = {
         "version": VERSION,
@@ -115,12 +117,12 @@ def write_exam(expected: Expected, folder: Path) -> None:
         "embedding": expected.embedding,
     }
     for index, answer in enumerate(expected.answers):
-        arrays |= {f"logits{index}": answer.logits, f"iou{index}": answer.iou}
+        arrays |= {f"logits{index}": answer.logits, f"iou{index}": answer.predicted_iou}
     np.savez_compressed(folder / ANSWERS, **arrays)
 
 
-def read_exam(bundle: Bundle, segmenter: Segmenter) -> Expected | None:
-    """What PyTorch said about the exam's picture; None where the folder does not know.
+def read_self_test(bundle: Bundle, segmenter: Segmenter) -> Reference | None:
+    """What PyTorch said about the exam's image; None where the folder does not know.
 
     Args:
         segmenter: any engine of the model.
@@ -132,33 +134,35 @@ def read_exam(bundle: Bundle, segmenter: Segmenter) -> Expected | None:
         return None
     path = bundle.file(ANSWERS)
     size = bundle.manifest.input_size
-    asked = exam_questions(size, segmenter.max_points, takes_masks=segmenter.takes_masks)
+    asked = self_test_prompts(size, segmenter.max_points, takes_masks=segmenter.takes_masks)
     try:
         with np.load(path, allow_pickle=False) as stored:
             if stored["version"] != VERSION:
                 return None
             answers = [
-                Answer(prompt, multimask, stored[f"logits{i}"], stored[f"iou{i}"])
+                ReferenceAnswer(prompt, multimask, stored[f"logits{i}"], stored[f"iou{i}"])
                 for i, (prompt, multimask) in enumerate(asked)
             ]
             stride, step = (int(number) for number in stored["strides"])
-            return Expected(exam_picture(size), stored["embedding"], answers, stride, step)
+            return Reference(self_test_image(size), stored["embedding"], answers, stride, step)
     except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
-        raise BundleError(f"{path} holds no answers of PyTorch ({error}); export the model again") from error
+        raise BundleError(
+            f"{path} holds no answers of PyTorch ({error})", path=path, hint="export the model again"
+        ) from error
 
 
-def sit_exam(bundle: Bundle, engine: Engine, opener: OpenRuntime) -> dict[str, float] | None:
+def run_self_test(bundle: Bundle, engine: EngineSpec, loader: SessionLoader) -> dict[str, float] | None:
     """Measure an engine in the exam; None where the folder has no answers.
 
     Raises:
         FidelityError: it does not pass.
     """
-    frames = Frames(opener)
+    frames = Frames(loader)
     with Segmenter(bundle, frames, engine=engine) as segmenter:
-        exam = read_exam(bundle, segmenter)
-        if exam is None:
+        self_test = read_self_test(bundle, segmenter)
+        if self_test is None:
             return None
-        found = measure(segmenter, [exam], frames=frames)
-    if beyond := judge(found, engine.precision, exam_limits(engine.precision)):
-        raise FidelityError(f"{engine} answers otherwise than PyTorch did at export: {', '.join(beyond)}")
+        found = measure(segmenter, [self_test], frames=frames)
+    if violations := find_violations(found, engine.precision, self_test_limits(engine.precision)):
+        raise FidelityError(f"{engine} answers otherwise than PyTorch did at export: {', '.join(violations)}")
     return found

@@ -23,7 +23,7 @@ def shortage(doing: str, text: str, free_mb: int | None, *, at_most: bool = Fals
     asked = asked_bytes(text)
     wanted = "how much was asked for is not told" if asked is None else f"{_size(asked)} were asked for"
     had = f", {'at most ' if at_most else ''}{_size(free_mb << 20)} are free" if free_mb is not None else ""
-    return EngineError(f"{doing}: {wanted}{had}; close other programs, or take a smaller model or input")
+    return EngineError(f"{doing}: {wanted}{had}", hint="close other programs, or take a smaller model or input")
 
 
 def asked_bytes(text: str) -> int | None:

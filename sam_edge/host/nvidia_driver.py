@@ -80,18 +80,18 @@ def free_memory_mb(open_library: OpenLibrary = ctypes.CDLL) -> int | None:
     return free.value >> 20
 
 
-def check_cuda_version(driver: Driver, wanted: str | None, library: str, cure: str | None = None) -> None:
+def check_cuda_version(driver: Driver, wanted: str | None, library: str, hint: str | None = None) -> None:
     """Raise EngineError where `library`, built for CUDA `wanted`, needs a newer driver than this one.
 
-    `cure` is for machines whose driver cannot be replaced; None names the driver to install.
+    `hint` is for machines whose driver cannot be replaced; None names the driver to install.
     """
     if not wanted:
         return
     major = int(wanted.partition(".")[0])
     if int(driver.cuda.partition(".")[0]) < major:
-        cure = cure or f"install driver {OLDEST_DRIVER.get(major, 'for that version')} or newer"
+        hint = hint or f"install driver {OLDEST_DRIVER.get(major, 'for that version')} or newer"
         raise EngineError(
-            f"{library} is built for CUDA {wanted}, the NVIDIA driver speaks {driver.cuda} at most: {cure}"
+            f"{library} is built for CUDA {wanted}, the NVIDIA driver speaks {driver.cuda} at most: {hint}"
         )
 
 
@@ -100,8 +100,8 @@ def _open(open_library: OpenLibrary) -> Any:
         return open_library(LIBRARY)
     except OSError as error:
         raise EngineError(
-            f"no NVIDIA GPU here, or no driver for it ({LIBRARY} is not found): "
-            "install the driver, or pass the devices into the container"
+            f"no NVIDIA GPU here, or no driver for it ({LIBRARY} is not found)",
+            hint="install the driver, or pass the devices into the container",
         ) from error
 
 

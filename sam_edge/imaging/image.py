@@ -1,4 +1,4 @@
-"""Pictures: reading, checking, and making them the encoder's input."""
+"""Images: reading, checking, and making them the encoder's input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sam_edge.imaging.resize import resize_antialias
 from sam_edge.storage.files import write_bytes
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused: they would take gigabytes, and no encoder sees their detail."""
+"""Larger images are refused: they would take gigabytes, and no encoder sees their detail."""
 Layout = Literal["rgb", "bgr", "nv12"]
 """How a frame's pixels lie in memory, uint8 always.
 
@@ -32,26 +32,28 @@ _SHAPE_OF: dict[Layout, str] = {"rgb": "(H, W, 3)", "bgr": "(H, W, 3)", "nv12": 
 def check_image(image: Any, name: str = "image", layout: Layout = "rgb") -> NDArray[np.uint8]:
     """The image if it is uint8 of that layout's shape, else InputError saying how to make it so."""
     if layout not in _SHAPE_OF:
-        raise InputError(f"unknown layout {layout!r} of {name}: choose one of {', '.join(get_args(Layout))}")
+        raise InputError(
+            f"unknown layout {layout!r} of {name}", hint=f"choose one of {', '.join(get_args(Layout))}"
+        )
     shape = _SHAPE_OF[layout]
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
-        raise InputError(f"{name} is a {kind}: give a numpy array {shape} uint8, {layout.upper()}")
+        raise InputError(f"{name} is a {kind}", hint=f"give a numpy array {shape} uint8, {layout.upper()}")
     if image.size == 0:
-        raise InputError(f"{name} has no pixels, its shape is {image.shape}: give {shape}")
+        raise InputError(f"{name} has no pixels, its shape is {image.shape}", hint=f"give {shape}")
     if image.dtype != np.uint8:
-        raise InputError(f"{name} has dtype {image.dtype}: scale it to 0..255 and convert it to uint8")
+        raise InputError(f"{name} has dtype {image.dtype}", hint="scale it to 0..255 and convert it to uint8")
     if layout == "nv12":
         if image.ndim != 2 or image.shape[0] % 3 or image.shape[1] % 2:
             raise InputError(f"{name} has shape {image.shape}: NV12 is {shape}, its height and width even")
         _check_pixels(*image_wh(image, layout), name)
         return image
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
-        raise InputError(f"{name} is grey: convert it with cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)")
+        raise InputError(f"{name} is grey", hint="convert it with cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)")
     if image.ndim == 3 and image.shape[2] == 4:
-        raise InputError(f"{name} has an alpha channel: drop it with image[..., :3]")
+        raise InputError(f"{name} has an alpha channel", hint="drop it with image[..., :3]")
     if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"{name} has shape {image.shape}: give (H, W, 3)")
+        raise InputError(f"{name} has shape {image.shape}", hint="give (H, W, 3)")
     _check_pixels(image.shape[1], image.shape[0], name)
     return image
 
@@ -76,84 +78,88 @@ def to_rgb(image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture file as (H, W, 3) uint8 RGB.
+    """Read an image file as (H, W, 3) uint8 RGB.
 
-    Grey pictures get three equal channels, alpha is dropped, 16 bits are scaled to 8, and the camera's
+    Grey images get three equal channels, alpha is dropped, 16 bits are scaled to 8, and the camera's
     orientation (EXIF) is applied.
 
     Raises:
-        InputError: no file, empty, not a picture, truncated, or more than MAX_PIXELS.
+        InputError: no file, empty, not an image, truncated, or more than MAX_PIXELS.
     """
     try:
         # Reading a pipe or a device might never end.
         if Path(path).exists() and not Path(path).is_file():
-            raise InputError(f"{path} is no file: give a picture (JPEG, PNG, WebP, BMP, TIFF)")
+            raise InputError(f"{path} is no file", path=path, hint="give an image (JPEG, PNG, WebP, BMP, TIFF)")
         data = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     if not data:
-        raise InputError(f"{path} is empty: give a picture (JPEG, PNG, WebP, BMP, TIFF)")
-    # The header is read first: a small file can declare a picture that fills the memory.
+        raise InputError(f"{path} is empty", path=path, hint="give an image (JPEG, PNG, WebP, BMP, TIFF)")
+    # The header is read first: a small file can declare an image that fills the memory.
     _check_pixels(*_declared_size(data), str(path))
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise InputError(f"{path} cannot be decoded: save it anew as JPEG or PNG") from error
+        raise InputError(f"{path} cannot be decoded", path=path, hint="save it anew as JPEG or PNG") from error
     if bgr is None:
-        raise InputError(f"{path} is not a picture, or cut off: give a JPEG, PNG, WebP, BMP or TIFF file")
+        raise InputError(
+            f"{path} is not an image, or cut off", path=path, hint="give a JPEG, PNG, WebP, BMP or TIFF file"
+        )
     _check_pixels(bgr.shape[1], bgr.shape[0], str(path))
     return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
-def check_picture_name(path: str | Path) -> None:
-    """Raise InputError unless OpenCV writes pictures of that name's suffix."""
+def check_image_name(path: str | Path) -> None:
+    """Raise InputError unless OpenCV writes images of that name's suffix."""
     if not Path(path).suffix or not cv2.haveImageWriter(str(path)):
-        raise InputError(f"cannot write {path} as a picture: end its name in .png or .jpg")
+        raise InputError(f"cannot write {path} as an image", path=path, hint="end its name in .png or .jpg")
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
-    """Write a picture, (H, W) grey or (H, W, 3) RGB, atomically; the suffix names the format.
+    """Write an image, (H, W) grey or (H, W, 3) RGB, atomically; the suffix names the format.
 
     Raises:
         InputError: OpenCV writes no format of that suffix.
         OutputError: the file cannot be written.
     """
-    check_picture_name(path)
+    check_image_name(path)
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     try:
         data = cv2.imencode(Path(path).suffix, pixels)[1]
     except cv2.error as error:
-        raise InputError(f"cannot write {path}: its format takes no such picture; end it in .png") from error
+        raise InputError(
+            f"cannot write {path}: its format takes no such image", path=path, hint="end it in .png"
+        ) from error
     write_bytes(path, data.tobytes())
 
 
 def encoder_input(image: NDArray[np.uint8], view: View, preprocess: Preprocess) -> NDArray[np.float32]:
     """Cut, resize, normalise and pad a frame (H, W, 3) uint8 RGB into (1, 3, h, w) float32.
 
-    h and w are the view's `picture_wh`.
+    h and w are the view's `encoder_wh`.
     """
-    return normalised(seen_pixels(image, view, preprocess), view, preprocess)
+    return normalize_and_pad(crop_and_resize(image, view, preprocess), view, preprocess)
 
 
-def normalised(
+def normalize_and_pad(
     pixels: NDArray[np.uint8] | NDArray[np.float32], view: View, preprocess: Preprocess
 ) -> NDArray[np.float32]:
-    """Normalise and pad what `seen_pixels` gives into (1, 3, h, w) float32."""
-    # One pass, picture to blob: (pixel - mean) / std as a multiply and an add.
+    """Normalise and pad what `crop_and_resize` gives into (1, 3, h, w) float32."""
+    # One pass, image to blob: (pixel - mean) / std as a multiply and an add.
     std = np.array(preprocess.std, np.float32)
     scaled = np.multiply(pixels, 1 / std, dtype=np.float32)
     scaled -= np.array(preprocess.mean, np.float32) / std
-    blob = np.zeros((1, 3, view.picture_wh[1], view.picture_wh[0]), np.float32)
-    blob[0, :, : view.seen_wh[1], : view.seen_wh[0]] = scaled.transpose(2, 0, 1)
+    blob = np.zeros((1, 3, view.encoder_wh[1], view.encoder_wh[0]), np.float32)
+    blob[0, :, : view.resized_wh[1], : view.resized_wh[0]] = scaled.transpose(2, 0, 1)
     return blob
 
 
-def seen_pixels(
+def crop_and_resize(
     image: NDArray[np.uint8], view: View, preprocess: Preprocess
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """The part of a frame (H, W, 3) that the encoder sees, at its size: (h, w, 3) RGB in 0..255."""
     x, y, width, height = view.window_xywh
-    window, size_wh = image[y : y + height, x : x + width], view.seen_wh
+    window, size_wh = image[y : y + height, x : x + width], view.resized_wh
     if preprocess.resize == "antialias":
         return resize_antialias(window, size_wh)
     if preprocess.resize == "bilinear":
@@ -168,7 +174,7 @@ def seen_pixels(
 
 
 def _declared_size(data: bytes) -> tuple[int, int]:
-    """Width and height that a picture's header declares; (-1, -1) if it is not understood."""
+    """Width and height that an image's header declares; (-1, -1) if it is not understood."""
     try:
         width, height = imagesize.get(BytesIO(data))
     except Exception:  # the parser meets hostile bytes, and OpenCV has the last word
@@ -178,4 +184,6 @@ def _declared_size(data: bytes) -> tuple[int, int]:
 
 def _check_pixels(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
-        raise InputError(f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,}: scale it down first")
+        raise InputError(
+            f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,}", hint="scale it down first"
+        )

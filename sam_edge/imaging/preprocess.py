@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes the encoder's input."""
+    """How an image becomes the encoder's input."""
 
     mean: tuple[float, float, float]
     """Subtracted from each channel (RGB, 0..255)."""

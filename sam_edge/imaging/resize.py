@@ -1,6 +1,6 @@
 """The antialiased bilinear resize that the SAM family was trained and evaluated with.
 
-SAM's reference resizes pictures with Pillow. OpenCV has no such filter (INTER_LINEAR aliases when it shrinks,
+SAM's reference resizes images with Pillow. OpenCV has no such filter (INTER_LINEAR aliases when it shrinks,
 INTER_AREA is a box), so Pillow's arithmetic is repeated here exactly: a triangle filter widened by the
 shrink factor, weights rounded to 22 fractional bits, one pass along x rounded to 8 bits, then one along y.
 Source of the algorithm: Pillow, src/libImaging/Resample.c.
@@ -19,7 +19,7 @@ _FRACTION_BITS = 22
 
 
 def resize_antialias(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize a uint8 picture (H, W, 3) to `size` = (width, height), equal to Pillow's BILINEAR."""
+    """Resize a uint8 image (H, W, 3) to `size` = (width, height), equal to Pillow's BILINEAR."""
     width, height = size
     if image.shape[1] != width:
         # Whole rows are weighed at once: columns are made rows for it, which OpenCV does fast.

@@ -61,24 +61,28 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         with Path(path).open("rb") as file:
             head = file.read(9)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read {path}: {error.strerror}", path=path) from error
     if not head:
-        raise CheckpointError(f"{path} is empty: download or copy the checkpoint again")
+        raise CheckpointError(f"{path} is empty", path=path, hint="download or copy the checkpoint again")
     if head.startswith((_ZIP, _PICKLE)):
         content = _read_torch(path)
     elif head[8:] == b"{":
         content = _read_safetensors(path)
     else:
-        raise CheckpointError(f"{path} is no checkpoint: give a PyTorch .pth or .pt, or a .safetensors file")
+        raise CheckpointError(
+            f"{path} is no checkpoint", path=path, hint="give a PyTorch .pth or .pt, or a .safetensors file"
+        )
     for key in NESTED_UNDER:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path} holds no weights: save model.state_dict() into it")
+        raise CheckpointError(f"{path} holds no weights", path=path, hint="save model.state_dict() into it")
     state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if len(state) < len(content):
         odd = [repr(name) for name in content if name not in state]
-        raise CheckpointError(f"{path} holds {_some(odd)} that are no tensors: save model.state_dict()")
+        raise CheckpointError(
+            f"{path} holds {_some(odd)} that are no tensors", path=path, hint="save model.state_dict()"
+        )
     return state
 
 
@@ -98,8 +102,11 @@ def guess_family(state: Mapping[str, Tensor], where: str) -> str:
     best = max(shared, key=lambda name: shared[name])
     if shared[best] <= 0.5:
         raise CheckpointError(
-            f"{where} is of no family known here ({', '.join(FAMILIES)}): "
-            f"the nearest, {best}, has {shared[best]:.0%} of names and shapes in common"
+            (
+                f"{where} is of no family known here ({', '.join(FAMILIES)}): the nearest, {best}, "
+                f"has {shared[best]:.0%} of names and shapes in common"
+            ),
+            path=where,
         )
     return best
 
@@ -111,7 +118,7 @@ def _check_no_other(state: Mapping[str, Tensor], path: str | Path, family: str) 
         found = guess_family(state, str(path))
     if found != family:
         raise CheckpointError(
-            f"{path} holds weights of {found}, not of {family}: check --family, or leave it out"
+            f"{path} holds weights of {found}, not of {family}: check --family, or leave it out", path=path
         )
 
 
@@ -153,12 +160,15 @@ def _read_torch(path: str | Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is a pickle that is not only weights, and its code is not run: "
-            "load it where you trust it and save model.state_dict()"
+            f"{path} is a pickle that is not only weights, and its code is not run",
+            path=path,
+            hint="load it where you trust it and save model.state_dict()",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is damaged, truncated or not saved by PyTorch: download or copy it again"
+            f"{path} is damaged, truncated or not saved by PyTorch",
+            path=path,
+            hint="download or copy it again",
         ) from error
 
 
@@ -166,7 +176,9 @@ def _read_safetensors(path: str | Path) -> Any:
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or truncated: download or copy it again") from error
+        raise CheckpointError(
+            f"{path} is damaged or truncated", path=path, hint="download or copy it again"
+        ) from error
 
 
 def _same_shape(given: Tensor, wanted: Tensor) -> bool:

@@ -38,7 +38,7 @@ class Exportable(Protocol):
         ...
 
     def encode(self, image: Tensor) -> Mapping[str, Tensor]:
-        """Picture (1, 3, H, W), normalised and padded, to named features, one of them `embedding`."""
+        """Image (1, 3, H, W), normalised and padded, to named features, one of them `embedding`."""
         ...
 
     def decode(

@@ -1,4 +1,4 @@
-"""The model families, one line each: how to build one, how it sees pictures, under which licence."""
+"""The model families, one line each: how to build one, how it sees images, under which licence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SAM_INPUT = InputSize(long_side=1024, multiple=16, square=True)
 SQUASHED_INPUT = InputSize(long_side=1024, multiple=1024, square=True, fit="squash")
 SQUASHED_PREPROCESS = replace(SAM_PREPROCESS, resize="bilinear")
 # EfficientViT-SAM-L measures prompts and masks in SAM's 1024 pixels and looks at 512.
-HALF_INPUT = InputSize(long_side=1024, multiple=64, square=True, shrink=2)
+HALF_INPUT = InputSize(long_side=1024, multiple=64, square=True, encoder_stride=2)
 # The larger ones look at all of it; either's coarsest map has a cell in 64 pixels.
 COARSE_INPUT = InputSize(long_side=1024, multiple=64, square=True)
 
@@ -72,7 +72,7 @@ def efficient_sam(dim: int, heads: int) -> Sam:
 def efficientvit_sam_l(stages: Sequence[Stage], neck_depth: int) -> Sam:
     """An EfficientViT-SAM whose encoder looks at half the size."""
     encoder = EfficientViT(stages, neck_depth=neck_depth, neck_expansion=1)
-    return Sam(encoder, PromptEncoder(), MaskDecoder(eps=EPS), HALF_INPUT.shrink)
+    return Sam(encoder, PromptEncoder(), MaskDecoder(eps=EPS), HALF_INPUT.encoder_stride)
 
 
 def efficientvit_sam_xl(stages: Sequence[Stage], neck_depth: int) -> Sam:
@@ -133,5 +133,5 @@ def find_family(name: str) -> Family:
         InputError: there is none; the message lists those there are.
     """
     if name not in FAMILIES:
-        raise InputError(f"unknown family {name!r}: choose one of {', '.join(FAMILIES)}")
+        raise InputError(f"unknown family {name!r}", hint=f"choose one of {', '.join(FAMILIES)}")
     return FAMILIES[name]

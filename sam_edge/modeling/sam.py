@@ -14,7 +14,7 @@ class Sam(nn.Module):
     `image_encoder(image)` turns (B, 3, H, W) into an embedding (B, 256, h, w), h = H * shrink / 16.
 
     Args:
-        shrink: how many times smaller than the input that prompts and masks are measured in the picture is
+        shrink: how many times smaller than the input that prompts and masks are measured in the image is
             that the image encoder takes.
     """
 
@@ -23,10 +23,10 @@ class Sam(nn.Module):
         image_encoder: nn.Module,
         prompt_encoder: Prompts,
         mask_decoder: Decoder,
-        shrink: int = 1,
+        encoder_stride: int = 1,
     ) -> None:
         super().__init__()
-        self.shrink = shrink
+        self.encoder_stride = encoder_stride
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder

@@ -36,7 +36,7 @@ class SamExport:
         return self.sam.prompt_encoder.takes_masks
 
     def graphs(self) -> list[GraphSource]:
-        image = {"image": torch.zeros(1, 3, *(side // self.sam.shrink for side in self.input_hw))}
+        image = {"image": torch.zeros(1, 3, *(side // self.sam.encoder_stride for side in self.input_hw))}
         prompts = self.sam.prompt_encoder
         embedding = torch.zeros(1, prompts.dim, *self.grid)
         with torch.no_grad():

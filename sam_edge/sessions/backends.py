@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.host.machine import Machine, this_machine
-from sam_edge.lazy import EXTRA_OF, load
+from sam_edge.lazy import EXTRA_OF, import_object
 from sam_edge.sessions import scores
-from sam_edge.sessions.install import cure, hindrance
+from sam_edge.sessions.install import install_hint, unavailable_reason
 
 if TYPE_CHECKING:
     # The doctor comes this way, also where numpy is what is broken.
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from sam_edge.imaging.preprocess import Preprocess
     from sam_edge.tensors import Arrays, TensorSpec
 
-READ_BY_HOST = frozenset({"logits", "iou"})
+HOST_OUTPUTS = frozenset({"logits", "iou"})
 """Outputs that are numpy arrays on every device; all others only feed other graphs and may stay on it."""
 
 
-class Runtime(Protocol):
+class Session(Protocol):
     """A graph, loaded and ready to compute."""
 
     @property
@@ -59,7 +59,7 @@ class Runtime(Protocol):
         ...
 
 
-class FrameRuntime(Runtime, Protocol):
+class FrameSession(Session, Protocol):
     """An engine that makes an encoder's input itself, on its device or as a part of its graph."""
 
     def run_frame(
@@ -73,14 +73,14 @@ class FrameRuntime(Runtime, Protocol):
         ...
 
 
-class OpenRuntime(Protocol):
+class SessionLoader(Protocol):
     """Loads a graph file into an engine that uses at most `threads` cores (None: all of them)."""
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Runtime: ...
+    def __call__(self, graph: Path, threads: int | None = None) -> Session: ...
 
 
 @dataclass(frozen=True)
-class Entry:
+class Backend:
     """A runtime that can be chosen."""
 
     where: str
@@ -108,17 +108,17 @@ class Entry:
     """Whether what it needs beside its library is installed; told by files alone."""
 
 
-RUNTIMES: Mapping[str, Entry] = {
-    "onnxruntime": Entry(
-        "sam_edge.runtimes.onnxruntime.session:OnnxRuntime",
+BACKENDS: Mapping[str, Backend] = {
+    "onnxruntime": Backend(
+        "sam_edge.runtimes.onnxruntime.session:OnnxRuntimeSession",
         "onnxruntime",
         scores.onnxruntime,
         ("cpu", "cuda", "tensorrt"),
         default="sam_edge.runtimes.onnxruntime.providers:default_device",
         probe="sam_edge.runtimes.onnxruntime.providers:usable_devices",
     ),
-    "openvino": Entry(
-        "sam_edge.runtimes.openvino.session:OpenVinoRuntime",
+    "openvino": Backend(
+        "sam_edge.runtimes.openvino.session:OpenVinoSession",
         "openvino",
         scores.openvino,
         ("CPU", "GPU", "NPU", "AUTO"),
@@ -126,8 +126,8 @@ RUNTIMES: Mapping[str, Entry] = {
         default="sam_edge.runtimes.openvino.model:default_device",
         probe="sam_edge.runtimes.openvino.model:usable_devices",
     ),
-    "tensorrt": Entry(
-        "sam_edge.runtimes.tensorrt.session:TensorRtRuntime",
+    "tensorrt": Backend(
+        "sam_edge.runtimes.tensorrt.session:TensorRtSession",
         "tensorrt",
         scores.tensorrt,
         ("cuda",),
@@ -138,13 +138,13 @@ RUNTIMES: Mapping[str, Entry] = {
         complete=scores.has_cuda_binding,
     ),
     # Right, but so slow that nobody should get it unasked.
-    "reference": Entry(
-        "sam_edge.runtimes.reference:ReferenceRuntime", "onnx", scores.anywhere, on_request=True
+    "reference": Backend(
+        "sam_edge.runtimes.reference:ReferenceSession", "onnx", scores.anywhere, on_request=True
     ),
 }
 
 
-def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
+def find_loader(name: str | None = None) -> tuple[str, SessionLoader]:
     """The runtime called NAME or NAME:DEVICE, or the best one this machine has.
 
     Returns:
@@ -158,27 +158,29 @@ def find_runtime(name: str | None = None) -> tuple[str, OpenRuntime]:
     """
     machine = this_machine()
     name, device = split_name(best_runtime(machine) if name is None else name)
-    entry = RUNTIMES[name]
-    hindered = hindrance(entry.library, machine)
-    if hindered:
-        raise EngineError(f"{name} cannot run here: {hindered}; sam-edge doctor shows what can")
+    entry = BACKENDS[name]
+    reason = unavailable_reason(entry.library, machine)
+    if reason:
+        raise EngineError(f"{name} cannot run here: {reason}; sam-edge doctor shows what can")
     if find_spec(entry.library) is None:
-        raise MissingExtraError(entry.library, EXTRA_OF[entry.library], system=cure(entry.library, machine))
+        raise MissingExtraError(
+            entry.library, EXTRA_OF[entry.library], hint=install_hint(entry.library, machine)
+        )
     try:
-        opener: Callable[..., Runtime] = load(entry.where)
+        loader: Callable[..., Session] = import_object(entry.where)
     except MissingExtraError:
         raise
     except (ImportError, OSError) as error:
         line = " ".join(str(error).split())
         raise EngineError(
-            f"{entry.library} is installed but cannot be loaded ({line}): "
-            f"install it anew, or choose another --runtime (sam-edge doctor shows them)"
+            f"{entry.library} is installed but cannot be loaded ({line})",
+            hint="install it anew, or choose another --runtime (sam-edge doctor shows them)",
         ) from error
     if not entry.devices:
-        return name, opener
+        return name, loader
     if device is None:
-        device = load(entry.default)(machine) if entry.default else entry.devices[0]
-    return f"{name}:{device}", partial(opener, device=device)
+        device = import_object(entry.default)(machine) if entry.default else entry.devices[0]
+    return f"{name}:{device}", partial(loader, device=device)
 
 
 def check_graphs(name: str, graphs: Iterable[Path]) -> None:
@@ -187,15 +189,15 @@ def check_graphs(name: str, graphs: Iterable[Path]) -> None:
     Raises:
         PlanError: one has no plan here that may be used.
     """
-    check, device = find_entry(name).check, split_name(name)[1]
+    check, device = find_backend(name).check, split_name(name)[1]
     if check is not None:
         for graph in graphs:
-            load(check)(graph, device)
+            import_object(check)(graph, device)
 
 
-def find_entry(name: str) -> Entry:
+def find_backend(name: str) -> Backend:
     """The table's entry of NAME or NAME:DEVICE; raises as `split_name`."""
-    return RUNTIMES[split_name(name)[0]]
+    return BACKENDS[split_name(name)[0]]
 
 
 def split_name(text: str) -> tuple[str, str | None]:
@@ -207,18 +209,18 @@ def split_name(text: str) -> tuple[str, str | None]:
         InputError: unknown name or device; the known ones are listed.
     """
     name, colon, device = text.partition(":")
-    if name not in RUNTIMES:
-        raise InputError(f"unknown runtime {name!r}: choose one of {', '.join(RUNTIMES)}")
+    if name not in BACKENDS:
+        raise InputError(f"unknown runtime {name!r}", hint=f"choose one of {', '.join(BACKENDS)}")
     if not colon:
         return name, None
-    known = RUNTIMES[name].devices
+    known = BACKENDS[name].devices
     if not known:
-        raise InputError(f"runtime {name} has no devices to choose from: say --runtime {name}")
+        raise InputError(f"runtime {name} has no devices to choose from", hint=f"say --runtime {name}")
     kind, dot, number = device.partition(".")
     spelled = {item.lower(): item for item in known}.get(kind.lower())
-    if spelled is None or (dot and not (number.isdecimal() and spelled in RUNTIMES[name].numbered)):
+    if spelled is None or (dot and not (number.isdecimal() and spelled in BACKENDS[name].numbered)):
         choices = ", ".join(f"{name}:{item}" for item in known)
-        raise InputError(f"runtime {name} has no device {device!r}: choose one of {choices}")
+        raise InputError(f"runtime {name} has no device {device!r}", hint=f"choose one of {choices}")
     return name, f"{spelled}{dot}{number}"
 
 
@@ -226,8 +228,8 @@ def best_runtime(machine: Machine) -> str:
     """Name of the installed runtime with the best score; the first of the table where none is installed."""
     usable = {
         name: entry.score(machine)
-        for name, entry in RUNTIMES.items()
+        for name, entry in BACKENDS.items()
         if not entry.on_request and find_spec(entry.library) and entry.complete()
     }
     best = max(usable, key=lambda name: usable[name], default=None)
-    return best if best and usable[best] else next(iter(RUNTIMES))
+    return best if best and usable[best] else next(iter(BACKENDS))

@@ -17,9 +17,9 @@ from typing import Any
 from sam_edge.errors import SamEdgeError
 from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import Machine
-from sam_edge.lazy import load
-from sam_edge.sessions.backends import RUNTIMES, Entry, best_runtime
-from sam_edge.sessions.install import cure, hindrance, system_advice
+from sam_edge.lazy import import_object
+from sam_edge.sessions.backends import BACKENDS, Backend, best_runtime
+from sam_edge.sessions.install import install_hint, system_advice, unavailable_reason
 from sam_edge.storage.cache import cache_folder
 
 PACKAGES = {
@@ -59,7 +59,7 @@ JETPACKS = {
 
 
 @dataclass(frozen=True)
-class RuntimeReport:
+class BackendReport:
     """One runtime on this machine."""
 
     name: str
@@ -87,7 +87,7 @@ class Report:
     """The driver in words, or why it cannot be used."""
     versions: Mapping[str, str]
     """Library -> version, of those that are here."""
-    runtimes: tuple[RuntimeReport, ...]
+    runtimes: tuple[BackendReport, ...]
     advice: tuple[str, ...]
     """Drivers that would add a device."""
     cache: str
@@ -109,7 +109,7 @@ def examine(machine: Machine) -> Report:
         jetpack=jetpack(machine.l4t),
         cuda=_cuda(machine),
         versions=_versions(),
-        runtimes=tuple(_runtime(name, entry, machine) for name, entry in RUNTIMES.items()),
+        runtimes=tuple(_runtime(name, entry, machine) for name, entry in BACKENDS.items()),
         advice=tuple(system_advice(machine)),
         cache=str(folder),
         cache_bytes=_size(folder),
@@ -130,21 +130,21 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _runtime(name: str, entry: Entry, machine: Machine) -> RuntimeReport:
+def _runtime(name: str, entry: Backend, machine: Machine) -> BackendReport:
     score = entry.score(machine)
     installed = _is_installed(entry.library)
     devices: tuple[str, ...] = ()
     problems: dict[str, str] = {}
-    hindered = hindrance(entry.library, machine)
-    if hindered:
-        problems[name] = hindered
+    reason = unavailable_reason(entry.library, machine)
+    if reason:
+        problems[name] = reason
     elif not installed:
-        problems[name] = f"not installed: {cure(entry.library, machine)}"
+        problems[name] = f"not installed: {install_hint(entry.library, machine)}"
     else:
         answers = _ask(name, entry)
         devices = tuple(device for device, problem in answers.items() if problem is None)
         problems = {device: problem for device, problem in answers.items() if problem is not None}
-    return RuntimeReport(
+    return BackendReport(
         name=name,
         library=entry.library,
         version=_version(entry.library) if installed else None,
@@ -156,13 +156,13 @@ def _runtime(name: str, entry: Entry, machine: Machine) -> RuntimeReport:
     )
 
 
-def _ask(name: str, entry: Entry) -> dict[str, str | None]:
+def _ask(name: str, entry: Backend) -> dict[str, str | None]:
     """What the runtime can be called with (NAME or NAME:DEVICE) -> None, or why it does not work."""
     try:
-        load(entry.where)
+        import_object(entry.where)
         if entry.probe is None:
             return {name: None}
-        probe: Callable[[], Mapping[str, str | None]] = load(entry.probe)
+        probe: Callable[[], Mapping[str, str | None]] = import_object(entry.probe)
         return {f"{name}:{device}": problem for device, problem in probe().items()}
     except Exception as error:  # a broken library may raise anything
         return {name: f"installed but broken: {in_one_line(error)}"}
@@ -199,7 +199,7 @@ def _version(name: str) -> str | None:
     if module is None or not _is_installed(module):
         return packaged
     try:
-        own = str(load(f"{module}:__version__"))
+        own = str(import_object(f"{module}:__version__"))
     except Exception as error:  # a broken library may raise anything
         return f"{packaged or ''} broken ({in_one_line(error)})".lstrip()
     return packaged or own

@@ -16,7 +16,7 @@ JETPACK_6 = 36
 JETPACK_6_CUDA = "pip install 'cuda-python==12.6.*'"
 
 
-def cure(library: str, machine: Machine) -> str:
+def install_hint(library: str, machine: Machine) -> str:
     """The command that brings `library`, an engine's Python package or its CUDA binding, to this machine."""
     is_jetpack_6 = machine.l4t is not None and machine.l4t[0] == JETPACK_6
     if library == "cuda" and is_jetpack_6:
@@ -26,7 +26,7 @@ def cure(library: str, machine: Machine) -> str:
     return f"pip install 'sam-edge[{EXTRA_OF[library]}]'"
 
 
-def hindrance(library: str, machine: Machine) -> str | None:
+def unavailable_reason(library: str, machine: Machine) -> str | None:
     """Why `library`, though it may be installed, has nothing to compute on here; None if it has."""
     if library != "tensorrt":
         return None

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sam_edge.bundle.manifest import Manifest
-from sam_edge.lazy import load
-from sam_edge.sessions.backends import OpenRuntime, Runtime, find_runtime, split_name
+from sam_edge.lazy import import_object
+from sam_edge.sessions.backends import Session, SessionLoader, find_loader, split_name
 
 Say = Callable[[str], None]
 """Told what begins now."""
@@ -23,7 +23,7 @@ BUILT_BEFORE: Mapping[str, str] = {"tensorrt": "sam_edge.runtimes.tensorrt.prepa
 """Runtime -> "module:class" of the opener for it, which takes (opener, manifest, say, device)."""
 
 
-class Trial(OpenRuntime, Protocol):
+class Trial(SessionLoader, Protocol):
     """Opens graphs that are made to be tried. What is built for them goes when the trial ends."""
 
     def keep(self, graphs: Iterable[Path]) -> None:
@@ -31,7 +31,7 @@ class Trial(OpenRuntime, Protocol):
         ...
 
 
-class Opener(OpenRuntime, Protocol):
+class GraphLoader(SessionLoader, Protocol):
     """Opens the graphs of a model. What has to be built for them is kept on this machine."""
 
     def trial(self, most: int | None = None) -> AbstractContextManager[Trial]:
@@ -43,10 +43,10 @@ class Opener(OpenRuntime, Protocol):
 class Plain:
     """Opens graphs in a runtime that takes them as they are."""
 
-    opener: OpenRuntime
+    loader: SessionLoader
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Runtime:
-        return self.opener(graph, threads)
+    def __call__(self, graph: Path, threads: int | None = None) -> Session:
+        return self.loader(graph, threads)
 
     @contextmanager
     def trial(self, most: int | None = None) -> Iterator[Trial]:
@@ -56,7 +56,7 @@ class Plain:
         """Nothing was built."""
 
 
-def find_opener(runtime: str, manifest: Manifest, say: Say = lambda step: None) -> Opener:
+def find_graph_loader(runtime: str, manifest: Manifest, say: Say = lambda step: None) -> GraphLoader:
     """What opens the graphs of a model in the runtime NAME[:DEVICE].
 
     Args:
@@ -67,9 +67,9 @@ def find_opener(runtime: str, manifest: Manifest, say: Say = lambda step: None) 
         MissingExtraError: its library is not installed.
         EngineError: its library cannot be loaded; it has to build, and no device is here to build on.
     """
-    opener = find_runtime(runtime)[1]
+    loader = find_loader(runtime)[1]
     name, device = split_name(runtime)
     if name not in BUILT_BEFORE:
-        return Plain(opener)
-    built: Callable[[OpenRuntime, Manifest, Say, str | None], Opener] = load(BUILT_BEFORE[name])
-    return built(opener, manifest, say, device)
+        return Plain(loader)
+    built: Callable[[SessionLoader, Manifest, Say, str | None], GraphLoader] = import_object(BUILT_BEFORE[name])
+    return built(loader, manifest, say, device)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sam_edge.sessions.backends import Runtime
+from sam_edge.sessions.backends import Session
 from sam_edge.tensors import Arrays
 
 
 class Wrapped:
     """Passes everything on to another engine, which is closed with it."""
 
-    def __init__(self, engine: Runtime) -> None:
+    def __init__(self, engine: Session) -> None:
         self._engine = engine
         self.inputs = engine.inputs
         self.outputs = engine.outputs
@@ -21,4 +21,4 @@ class Wrapped:
         self._engine.close()
 
 
-_: type[Runtime] = Wrapped
+_: type[Session] = Wrapped

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sam_edge.errors import OutputError
-from sam_edge.storage.files import naming, write_bytes
+from sam_edge.storage.files import os_errors_as_output_error, write_bytes
 
 FOLDER_VARIABLE = "SAM_EDGE_CACHE"
 """Environment variable that names another cache folder."""
@@ -60,7 +60,7 @@ class BlobCache:
         if len(blob) > self._max_bytes:
             return
         with suppress(OutputError):
-            with naming(self.folder):
+            with os_errors_as_output_error(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_bytes(self.path(key), hashlib.sha256(blob).digest() + blob)
             self._prune()

@@ -31,7 +31,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     temporary = _make_temporary(final, str(target))
     try:
         yield temporary
-        with naming(target):
+        with os_errors_as_output_error(target):
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             if final.exists():
@@ -42,18 +42,20 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(target: str | Path) -> Iterator[None]:
+def os_errors_as_output_error(target: str | Path) -> Iterator[None]:
     """Turn the operating system's refusal to write `target` into an OutputError that names it."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {target}: {reason}; choose a place you may write to") from error
+        raise OutputError(
+            f"cannot write {target}: {reason}", path=target, hint="choose a place you may write to"
+        ) from error
 
 
 def write_bytes(target: str | Path, data: bytes) -> None:
     """Write `data` to `target` atomically."""
-    with atomic_path(target) as temporary, naming(target):
+    with atomic_path(target) as temporary, os_errors_as_output_error(target):
         temporary.write_bytes(data)
 
 
@@ -67,7 +69,7 @@ def locked(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
         OutputError: the file cannot be made. It stays, as does its folder, made for its owner alone.
         BlockingIOError: another process has the lock, and `waiting` is None.
     """
-    with naming(path.parent):
+    with os_errors_as_output_error(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = path.open("w")
     with file:
@@ -95,9 +97,9 @@ def check_outputs(sources: Sequence[str | Path | None], outputs: Sequence[str | 
     inputs = {os.path.realpath(source) for source in sources if source is not None}
     for name, path in zip(names, paths, strict=True):
         if path in inputs:
-            raise InputError(f"output {name} is an input: choose another name")
+            raise InputError(f"output {name} is an input", hint="choose another name")
         if paths.count(path) > 1:
-            raise InputError(f"output {name} is given twice: choose another name")
+            raise InputError(f"output {name} is given twice", hint="choose another name")
     for name, path in zip(names, paths, strict=True):
         if path != STANDARD_OUTPUT:
             _try(Path(path), name)
@@ -125,7 +127,7 @@ def _try(final: Path, name: str) -> None:
 
 def _make_temporary(final: Path, name: str) -> Path:
     """An empty file beside `final`; `name` is what the user calls it."""
-    with naming(name or "''"):
+    with os_errors_as_output_error(name or "''"):
         if not name:
             raise OSError(0, "the name is empty")
         if final.exists() and not final.is_file():

@@ -20,7 +20,7 @@ MAX_NUMBER = 1e20
 MAX_STEP_S = 1.0
 """No eye tracker is slower; a larger step means milliseconds or nanoseconds."""
 MAX_PART = 5.0
-"""Nobody looks five pictures aside half of the time."""
+"""Nobody looks five images aside half of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class GazeSample:
     t_ns: int
     """Time since the first sample of the recording."""
     x_norm: float
-    """Across the scene picture, 0 at its left, 1 at its right edge; may leave that range."""
+    """Across the scene image, 0 at its left, 1 at its right edge; may leave that range."""
     y_norm: float
-    """Down the scene picture, 0 at its top, 1 at its bottom edge; may leave that range."""
+    """Down the scene image, 0 at its top, 1 at its bottom edge; may leave that range."""
     confidence: float = 1.0
     """0 (a blink, or the eye was not found) to 1."""
 
@@ -57,12 +57,14 @@ def read_gaze_csv(path: str | Path, *, repair: bool = False) -> list[GazeSample]
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             lines, table = _read_rows(csv.reader(file), path)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV file: give one with the columns {', '.join(COLUMNS)}") from error
+        raise InputError(
+            f"{path} is no CSV file", path=path, hint=f"give one with the columns {', '.join(COLUMNS)}"
+        ) from error
     table = _mended(table) if repair else _checked(table, lines, path)
     if not len(table):
-        raise InputError(f"{path} has no row with a time: give t_s in seconds")
+        raise InputError(f"{path} has no row with a time", path=path, hint="give t_s in seconds")
     _check_units(table, path)
     start = table[0, 0]
     return [GazeSample(round((t - start) * 1e9), x, y, c) for t, x, y, c in table.tolist()]
@@ -74,7 +76,9 @@ def _read_rows(reader: Any, path: str | Path) -> tuple[array[int], NDArray[np.fl
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise InputError(
-            f"{path} has no column {', '.join(missing)}: give {', '.join(COLUMNS)} and, if known, confidence"
+            f"{path} has no column {', '.join(missing)}",
+            path=path,
+            hint=f"give {', '.join(COLUMNS)} and, if known, confidence",
         )
     columns = [header.index(name) for name in COLUMNS]
     confidence = header.index("confidence") if "confidence" in header else None
@@ -86,7 +90,9 @@ def _read_rows(reader: Any, path: str | Path) -> tuple[array[int], NDArray[np.fl
             values.extend(_number(row, column) for column in columns)
             values.append(1.0 if confidence is None else _number(row, confidence))
     if not lines:
-        raise InputError(f"{path} holds no gaze samples: give a header line and one line a sample")
+        raise InputError(
+            f"{path} holds no gaze samples", path=path, hint="give a header line and one line a sample"
+        )
     return lines, np.array(values).reshape(-1, 4)
 
 
@@ -104,19 +110,23 @@ def _check_units(table: NDArray[np.float64], path: str | Path) -> None:
     times, points, confidence = table[:, 0], table[:, 1:3], table[:, 3]
     if len(times) > 1 and np.median(np.diff(times)) > MAX_STEP_S:
         raise InputError(
-            f"{path}: half of the samples are more than {MAX_STEP_S:g} s apart; give t_s in seconds"
+            f"{path}: half of the samples are more than {MAX_STEP_S:g} s apart",
+            path=path,
+            hint="give t_s in seconds",
         )
     if np.median(np.abs(points)) > MAX_PART:
-        raise InputError(f"{path}: x_norm and y_norm look like pixels; divide them by the picture's size")
+        raise InputError(
+            f"{path}: x_norm and y_norm look like pixels; divide them by the image's size", path=path
+        )
     if confidence.min() < 0 or confidence.max() > 1:
-        raise InputError(f"{path}: a confidence is outside 0 to 1; scale it")
+        raise InputError(f"{path}: a confidence is outside 0 to 1", path=path, hint="scale it")
 
 
 def _checked(table: NDArray[np.float64], lines: array[int], path: str | Path) -> NDArray[np.float64]:
     """The table, if it has no holes and its times rise."""
 
     def refuse(row: int, why: str, mended: str) -> NoReturn:
-        raise InputError(f"{path} line {lines[row]}: {why}, or add --gaze-repair to {mended}")
+        raise InputError(f"{path} line {lines[row]}: {why}, or add --gaze-repair to {mended}", path=path)
 
     rows, columns = np.nonzero(np.isnan(table))
     if len(rows):

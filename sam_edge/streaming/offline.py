@@ -21,17 +21,17 @@ from sam_edge.segmenter import Embedding, Segmenter
 from sam_edge.streaming.gaze import GazeSample
 from sam_edge.streaming.sources.source import Frame
 
-MAX_LOOKS = 16
+MAX_RESULTS = 16
 """Masks of large frames are large: only so many are kept at a time, however long a frame stands."""
 DEFAULT_INTERVAL_NS = 33_333_333
 """How long the only frame of a source is looked at."""
 
-Status = Literal["mask", "closed", "outside"]
-"""`mask`: the sample was answered. `closed`: a blink or lost eye. `outside`: it looks past the picture."""
+Status = Literal["mask", "no_gaze", "outside"]
+"""`mask`: the sample was answered. `no_gaze`: a blink or lost eye. `outside`: it looks past the image."""
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class GazeResult:
     """One gaze sample and what it looks at."""
 
     gaze: GazeSample
@@ -47,24 +47,24 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class FrameResult:
     """A frame and what was looked at on it. A frame that stands long comes in several steps."""
 
     frame: Frame
     encode_ms: float
-    looks: tuple[Look, ...]
-    """At most MAX_LOOKS, in the order of time."""
+    results: tuple[GazeResult, ...]
+    """At most MAX_RESULTS, in the order of time."""
     last: bool
     """Whether this is the frame's last step."""
 
 
-def follow(
+def run_offline(
     segmenter: Segmenter,
     frames: Iterable[Frame],
     gaze: Iterable[GazeSample],
     *,
     min_confidence: float = 0.6,
-) -> Iterator[Step]:
+) -> Iterator[FrameResult]:
     """Join frames and gaze by time; samples before the first frame are left out.
 
     Args:
@@ -77,25 +77,27 @@ def follow(
         InputError: there is no such confidence.
     """
     if not 0 <= min_confidence <= 1:
-        raise InputError(f"the least confidence is {min_confidence}: give 0 to 1")
+        raise InputError(f"the least confidence is {min_confidence}", hint="give 0 to 1")
     samples = iter(gaze)
     sample = next(samples, None)
     for frame, end_ns in _with_ends(frames):
         start = perf_counter_ns()
         embedding = segmenter.encode(frame.image, capture_ns=frame.capture_ns)
         encode_ms = _since_ms(start)
-        looks: list[Look] = []
+        results: list[GazeResult] = []
         while sample is not None and sample.t_ns < end_ns:
-            if len(looks) == MAX_LOOKS:
-                yield Step(frame, encode_ms, tuple(looks), last=False)
-                looks = []
+            if len(results) == MAX_RESULTS:
+                yield FrameResult(frame, encode_ms, tuple(results), last=False)
+                results = []
             if sample.t_ns >= frame.capture_ns:
-                looks.append(_look(segmenter, embedding, sample, min_confidence))
+                results.append(_answer(segmenter, embedding, sample, min_confidence))
             sample = next(samples, None)
-        yield Step(frame, encode_ms, tuple(looks), last=True)
+        yield FrameResult(frame, encode_ms, tuple(results), last=True)
 
 
-def _look(segmenter: Segmenter, embedding: Embedding, sample: GazeSample, min_confidence: float) -> Look:
+def _answer(
+    segmenter: Segmenter, embedding: Embedding, sample: GazeSample, min_confidence: float
+) -> GazeResult:
     x_px, y_px = sample.to_px(embedding.view.frame_wh)
     status = _status(sample, min_confidence)
     masks, decode_ms = None, 0.0
@@ -106,12 +108,12 @@ def _look(segmenter: Segmenter, embedding: Embedding, sample: GazeSample, min_co
         _ = masks.binary
         decode_ms = _since_ms(start)
     age_ms = (sample.t_ns - embedding.capture_ns) / 1e6
-    return Look(sample, x_px, y_px, status, age_ms, decode_ms, masks)
+    return GazeResult(sample, x_px, y_px, status, age_ms, decode_ms, masks)
 
 
 def _status(sample: GazeSample, min_confidence: float) -> Status:
     if sample.confidence < min_confidence:
-        return "closed"
+        return "no_gaze"
     return "mask" if 0 <= sample.x_norm <= 1 and 0 <= sample.y_norm <= 1 else "outside"
 
 

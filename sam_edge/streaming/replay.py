@@ -16,7 +16,7 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.storage.files import STANDARD_OUTPUT
 from sam_edge.streaming.gaze import GazeSample
 from sam_edge.streaming.latency import Summary, summarize
-from sam_edge.streaming.offline import Step, follow
+from sam_edge.streaming.offline import FrameResult, run_offline
 from sam_edge.streaming.sinks.sink import FullDiskError, Sink, find_sink
 from sam_edge.streaming.sources.source import FrameSource
 
@@ -38,7 +38,7 @@ class Report:
     latency_ms: Summary
 
 
-def record(
+def replay(
     segmenter: Segmenter,
     source: FrameSource,
     gaze: Sequence[GazeSample],
@@ -46,7 +46,7 @@ def record(
     *,
     min_confidence: float = 0.6,
     stop: Event | None = None,
-    each: Callable[[Step], None] = lambda step: None,
+    each: Callable[[FrameResult], None] = lambda frame_result: None,
 ) -> Report:
     """Follow the gaze through the source and write every output, whole, also when the run ends midway.
 
@@ -72,10 +72,10 @@ def record(
         stack.callback(source.close)
         sinks = [stack.enter_context(find_sink(name)(name, source.frame_wh, source.fps)) for name in outputs]
         wanted = takewhile(lambda frame: not stop.is_set(), source)
-        for step in follow(segmenter, wanted, gaze, min_confidence=min_confidence):
+        for frame_result in run_offline(segmenter, wanted, gaze, min_confidence=min_confidence):
             start = perf_counter_ns()
             try:
-                sinks = [sink for sink in sinks if _write(sink, step)]
+                sinks = [sink for sink in sinks if _write(sink, frame_result)]
             except FullDiskError as error:
                 full = error
                 break
@@ -83,14 +83,18 @@ def record(
                 # Nobody reads what was asked for.
                 stop.set()
             write_ms += (perf_counter_ns() - start) / 1e6
-            if step.last:
+            if frame_result.last:
                 stages["write"].append(write_ms)
-                stages["encode"].append(step.encode_ms)
+                stages["encode"].append(frame_result.encode_ms)
                 write_ms = 0.0
-            answered = [look.decode_ms for look in step.looks if look.masks]
+            answered = [result.decode_ms for result in frame_result.results if result.masks]
             stages["decode"] += answered
-            frames, samples, masks = frames + step.last, samples + len(step.looks), masks + len(answered)
-            each(step)
+            frames, samples, masks = (
+                frames + frame_result.last,
+                samples + len(frame_result.results),
+                masks + len(answered),
+            )
+            each(frame_result)
     if full is not None:
         kept = ", ".join(name for name in outputs if name != STANDARD_OUTPUT)
         raise OutputError(f"{full}; the first {frames} frames are kept in {kept}") from full
@@ -98,10 +102,10 @@ def record(
     return Report(frames, samples, masks, stop.is_set(), source.length, unused, summarize(stages))
 
 
-def _write(sink: Sink, step: Step) -> bool:
+def _write(sink: Sink, frame_result: FrameResult) -> bool:
     """Whether the sink still has a reader."""
     try:
-        sink.write(step)
+        sink.write(frame_result)
     except BrokenPipeError:
         return False
     return True

@@ -41,7 +41,7 @@ KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One object. `look` is a picture, or a ball that is drawn anew as it rolls."""
+    """One object. `look` is an image, or a ball that is drawn anew as it rolls."""
 
     label: int
     name: str
@@ -138,5 +138,5 @@ def _lantern(rng: np.random.Generator, label: int, focal_px: float) -> Item:
 
 
 def _scale(focal_px: float, z_cm: float) -> float:
-    """Sprite pixels per centimetre: a little finer than the picture shows the object."""
+    """Sprite pixels per centimetre: a little finer than the image shows the object."""
     return 1.1 * focal_px / z_cm

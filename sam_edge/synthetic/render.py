@@ -78,7 +78,7 @@ def draw(world: World, t_s: float, size: tuple[int, int], hidden: Collection[int
 
 
 def expose(image: Image, marks: Sensor, blur_px: tuple[float, float], cut: tuple[int, int]) -> Image:
-    """What the sensor makes of a sharp picture: smear along (x, y) pixels of motion, vignette, noise."""
+    """What the sensor makes of a sharp image: smear along (x, y) pixels of motion, vignette, noise."""
     if max(abs(blur_px[0]), abs(blur_px[1])) > 1.0:
         image = np.asarray(cv2.filter2D(image, -1, _smear(blur_px)), np.uint8)
     image = np.asarray(cv2.multiply(image, marks.vignette, scale=1 / 255), np.uint8)
@@ -94,7 +94,7 @@ def noise_cut(seed: int, index: int) -> tuple[int, int]:
 
 
 def smear_px(world: World, t_s: float, size: tuple[int, int]) -> tuple[float, float]:
-    """How far the middle of the picture moves while the shutter is open, in (x, y) pixels."""
+    """How far the middle of the image moves while the shutter is open, in (x, y) pixels."""
     middle = np.array([[(size[0] - 1) / 2, (size[1] - 1) / 2]], np.float64)
     before = apply(world.frame_to_plane(t_s - _SHUTTER_S / 2), middle)
     to_frame = np.linalg.inv(world.frame_to_plane(t_s + _SHUTTER_S / 2))
@@ -107,9 +107,9 @@ def _far_to_near(world: World, t_s: float, hidden: Collection[int]) -> list[tupl
     return sorted(things, key=lambda thing: -thing[1].z_cm)
 
 
-def _warped(picture: Image, warp: Matrix, size: tuple[int, int]) -> tuple[Image, slice, slice] | None:
-    """The part of the frame that a picture covers after `warp`, or None when it is out of view."""
-    height, width = picture.shape[:2]
+def _warped(canvas: Image, warp: Matrix, size: tuple[int, int]) -> tuple[Image, slice, slice] | None:
+    """The part of the frame that an image covers after `warp`, or None when it is out of view."""
+    height, width = canvas.shape[:2]
     corners = np.asarray([(-1, -1), (width, -1), (width, height), (-1, height)], np.float64)
     seen = apply(warp, corners)
     left, top = (max(0, int(v)) for v in np.floor(seen.min(axis=0)))
@@ -118,7 +118,7 @@ def _warped(picture: Image, warp: Matrix, size: tuple[int, int]) -> tuple[Image,
     if right <= left or bottom <= top:
         return None
     shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
-    patch = cv2.warpPerspective(picture, shift @ warp, (right - left, bottom - top))
+    patch = cv2.warpPerspective(canvas, shift @ warp, (right - left, bottom - top))
     return np.asarray(patch, np.uint8), slice(top, bottom), slice(left, right)
 
 

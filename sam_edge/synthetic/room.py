@@ -1,6 +1,6 @@
-"""What does not move: wall, table top and the clutter of a desk, painted once on one large picture.
+"""What does not move: wall, table top and the clutter of a desk, painted once on one large image.
 
-The picture is the image plane of a camera that looks straight ahead from the wearer's eye: the column
+The image is the image plane of a camera that looks straight ahead from the wearer's eye: the column
 `centre_x_px` is straight ahead, the row `horizon_px` the height of the eye, the focal length `focal_px`.
 A camera that only turns sees this plane through a homography, exactly.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.synthetic.objects import textures
-from sam_edge.synthetic.objects.textures import Picture
+from sam_edge.synthetic.objects.textures import Image
 
 EYE_CM = 36.0
 WALL_CM = 112.0
@@ -22,7 +22,7 @@ WALL_CM = 112.0
 
 @dataclass(frozen=True)
 class Plane:
-    """Size and geometry of the picture of the room."""
+    """Size and geometry of the image of the room."""
 
     width: int
     height: int
@@ -40,7 +40,7 @@ def paint_room(rng: np.random.Generator, plane: Plane) -> NDArray[np.uint8]:
     """(height, width, 3) uint8 RGB."""
     pitch = plane.focal_px / WALL_CM * rng.uniform(5, 9)
     room = textures.wallpaper(rng, (plane.height, plane.width), pitch)
-    _hang_pictures(rng, plane, room)
+    _hang_images(rng, plane, room)
     _put_shelf(rng, plane, room)
     _lamp_glow(rng, plane, room)
     _lay_table(rng, plane, room)
@@ -49,7 +49,7 @@ def paint_room(rng: np.random.Generator, plane: Plane) -> NDArray[np.uint8]:
     return textures.as_bytes(softened)
 
 
-def _lay_table(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
+def _lay_table(rng: np.random.Generator, plane: Plane, room: Image) -> None:
     near_cm, half_cm = 26.0, 170.0
     depth_cm = WALL_CM - near_cm
     rows = int(np.clip(1.75 * plane.focal_px, 240, 1600))
@@ -81,12 +81,12 @@ def _lay_table(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
     room[edge:] = seen
 
 
-def _table_things(rng: np.random.Generator, top: Picture, px_per_cm: float) -> None:
+def _table_things(rng: np.random.Generator, top: Image, px_per_cm: float) -> None:
     """A desk mat, a keyboard and sheets of paper, in the table's own plane."""
     middle = top.shape[1] / 2
     shift = rng.uniform(-14, 14)
 
-    def rectangle(x_cm: float, z_cm: float, wide_cm: float, deep_cm: float) -> Picture:
+    def rectangle(x_cm: float, z_cm: float, wide_cm: float, deep_cm: float) -> Image:
         left = int(middle + (x_cm - wide_cm / 2) * px_per_cm)
         upper = int((WALL_CM - z_cm - deep_cm / 2) * px_per_cm)
         return top[max(0, upper) : upper + int(deep_cm * px_per_cm), left : left + int(wide_cm * px_per_cm)]
@@ -112,7 +112,7 @@ def _table_things(rng: np.random.Generator, top: Picture, px_per_cm: float) -> N
         top[:] = textures.mix(top, cv2.warpAffine(page, turn, size), amount)
 
 
-def _keyboard(rng: np.random.Generator, board: Picture, px_per_cm: float) -> None:
+def _keyboard(rng: np.random.Generator, board: Image, px_per_cm: float) -> None:
     light = rng.uniform() < 0.5
     board[:] = (0.75, 0.75, 0.76) if light else (0.13, 0.13, 0.14)
     key = (0.92, 0.92, 0.91) if light else (0.24, 0.24, 0.26)
@@ -126,7 +126,7 @@ def _keyboard(rng: np.random.Generator, board: Picture, px_per_cm: float) -> Non
             x += wide
 
 
-def _put_monitor(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
+def _put_monitor(rng: np.random.Generator, plane: Plane, room: Image) -> None:
     if rng.uniform() < 0.25:
         return
     x_cm, z_cm = rng.uniform(-16, 16), 98.0
@@ -145,7 +145,7 @@ def _put_monitor(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
     _place(room, screen, corners)
 
 
-def _screen(rng: np.random.Generator) -> Picture:
+def _screen(rng: np.random.Generator) -> Image:
     """An editor with a side bar, a status bar and coloured words, 400 x 700."""
     screen = textures.flat((400, 700), textures.colour(rng, 0.3, 0.16))
     screen[:, :110] *= 0.75
@@ -163,7 +163,7 @@ def _screen(rng: np.random.Generator) -> Picture:
     return textures.clipped(screen + glare)
 
 
-def _hang_pictures(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
+def _hang_images(rng: np.random.Generator, plane: Plane, room: Image) -> None:
     places: list[tuple[float, float, float, float]] = []
     x_cm = -150.0
     while x_cm < 150:
@@ -184,7 +184,7 @@ def _hang_pictures(rng: np.random.Generator, plane: Plane, room: Picture) -> Non
         _place(room, art, [plane.project(x, y, WALL_CM) for x, y in inner])
 
 
-def _put_shelf(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
+def _put_shelf(rng: np.random.Generator, plane: Plane, room: Image) -> None:
     """A board on the wall with a row of standing books."""
     side = float(rng.choice([-1, 1]))
     left, long, y_cm = side * rng.uniform(48, 66) - 28, 56.0, rng.uniform(27, 34)
@@ -211,7 +211,7 @@ def _put_shelf(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
     _place(room, board, corners)
 
 
-def _lamp_glow(rng: np.random.Generator, plane: Plane, room: Picture) -> None:
+def _lamp_glow(rng: np.random.Generator, plane: Plane, room: Image) -> None:
     """Warm light from the upper left that fades over the wall."""
     y, x = np.mgrid[0 : plane.height, 0 : plane.width].astype(np.float32) / np.float32(plane.focal_px)
     x0 = plane.centre_x_px / plane.focal_px - rng.uniform(0.2, 0.7)
@@ -229,7 +229,7 @@ def _box(x_cm: float, y_cm: float, wide: float, tall: float) -> list[tuple[float
 
 
 def _fill(
-    picture: Picture,
+    canvas: Image,
     plane: Plane,
     outline_cm: list[tuple[float, float]],
     z_cm: float,
@@ -237,12 +237,12 @@ def _fill(
 ) -> None:
     points = np.asarray([plane.project(x, y, z_cm) for x, y in outline_cm])
     values = np.broadcast_to(np.asarray(tone, np.float64), (3,)).tolist()
-    cv2.fillPoly(picture, [np.round(points * 16).astype(np.int32)], values, lineType=cv2.LINE_8, shift=4)
+    cv2.fillPoly(canvas, [np.round(points * 16).astype(np.int32)], values, lineType=cv2.LINE_8, shift=4)
 
 
-def _place(room: Picture, picture: Picture, corners_px: list[tuple[float, float]]) -> None:
-    """Warp a picture onto a quad given from its upper left corner, clockwise."""
-    height, width = picture.shape[:2]
+def _place(room: Image, canvas: Image, corners_px: list[tuple[float, float]]) -> None:
+    """Warp an image onto a quad given from its upper left corner, clockwise."""
+    height, width = canvas.shape[:2]
     flat = np.asarray([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     corners = np.asarray(corners_px, np.float32)
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
@@ -253,7 +253,7 @@ def _place(room: Picture, picture: Picture, corners_px: list[tuple[float, float]
     warp = cv2.getPerspectiveTransform(flat, corners - low.astype(np.float32))
     size = (part.shape[1], part.shape[0])
     shrink = max(1.0, width / max(1.0, float(np.ptp(corners[:, 0]))))
-    smooth = cv2.GaussianBlur(picture, (0, 0), 0.5 * shrink)
+    smooth = cv2.GaussianBlur(canvas, (0, 0), 0.5 * shrink)
     seen = cv2.warpPerspective(smooth, warp, size, borderMode=cv2.BORDER_REPLICATE)
     mask = np.zeros(part.shape[:2], np.float32)
     points = np.round((corners - low.astype(np.float32)) * 16).astype(np.int32)

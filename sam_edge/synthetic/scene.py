@@ -21,7 +21,7 @@ MAX_OBJECTS = 16
 
 @dataclass(frozen=True, eq=False)
 class SceneFrame:
-    """One picture with its truth.
+    """One image with its truth.
 
     image: (H, W, 3) uint8 RGB. labels: (H, W) uint8, 0 the background, else the object that covers more
     than half of the pixel and lies in front. capture_ns: time since the scene began.
@@ -55,26 +55,29 @@ class Scene:
 
     def __post_init__(self) -> None:
         if not _is_whole(self.seed, 0, 2**63 - 1):
-            raise InputError(f"scene seed {self.seed!r}: give a whole number from 0")
+            raise InputError(f"scene seed {self.seed!r}", hint="give a whole number from 0")
         for side, name in ((self.width, "width"), (self.height, "height")):
             if not _is_whole(side, MIN_SIDE, MAX_SIDE):
-                raise InputError(f"scene {name} {side!r}: give whole pixels from {MIN_SIDE} to {MAX_SIDE}")
+                raise InputError(
+                    f"scene {name} {side!r}", hint=f"give whole pixels from {MIN_SIDE} to {MAX_SIDE}"
+                )
         if self.width > 4 * self.height or self.height > 2 * self.width:
-            raise InputError(f"scene of {self.width}x{self.height}: give an aspect between 1:2 and 4:1")
+            raise InputError(f"scene of {self.width}x{self.height}", hint="give an aspect between 1:2 and 4:1")
         for value, name, low, high in (
             (self.fps, "fps", 1.0, 1000.0),
             (self.duration_s, "duration_s", 0.001, 3600.0),
             (self.fov_deg, "fov_deg", 30.0, 100.0),
         ):
             if not _is_number(value) or not low <= value <= high:
-                raise InputError(f"scene {name} {value!r}: give a number from {low:g} to {high:g}")
+                raise InputError(f"scene {name} {value!r}", hint=f"give a number from {low:g} to {high:g}")
         if self.fps * self.duration_s > MAX_FRAMES:
             raise InputError(
                 f"scene of {self.duration_s:g} s at {self.fps:g} fps: shorten it to at most {MAX_FRAMES} frames"
             )
         if self.object_count is not None and not _is_whole(self.object_count, 1, MAX_OBJECTS):
             raise InputError(
-                f"scene object_count {self.object_count!r}: give a whole number from 1 to {MAX_OBJECTS}"
+                f"scene object_count {self.object_count!r}",
+                hint=f"give a whole number from 1 to {MAX_OBJECTS}",
             )
 
     @property
@@ -89,7 +92,7 @@ class Scene:
 
     @property
     def px_per_degree(self) -> float:
-        """Pixels one degree of visual angle takes in the middle of the picture."""
+        """Pixels one degree of visual angle takes in the middle of the image."""
         return math.radians(self.focal_px)
 
     @property
@@ -125,7 +128,7 @@ class Scene:
         )
 
     def labels(self, index: int) -> NDArray[np.uint8]:
-        """`frame(index).labels` without the picture, several times faster."""
+        """`frame(index).labels` without the image, several times faster."""
         return draw_labels(self.world, self._time_s(index), (self.width, self.height))
 
     def frames(self) -> Iterator[SceneFrame]:

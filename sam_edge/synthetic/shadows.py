@@ -63,7 +63,7 @@ def wall_shadow(sprite: Sprite, wall_cm: float) -> Shadow:
 
 
 def _fading(dark: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """As bytes, and 0 on the rim, so that the picture of a shadow never ends in a step."""
+    """As bytes, and 0 on the rim, so that the image of a shadow never ends in a step."""
     height, width = dark.shape
     rim = np.minimum(np.arange(width), np.arange(width)[::-1]) / (0.06 * width + 1)
     side = np.minimum(np.arange(height), np.arange(height)[::-1]) / (0.06 * height + 1)

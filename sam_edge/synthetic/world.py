@@ -23,7 +23,7 @@ LOOK_DOWN_DEG = 17.0
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """The room's plane and picture, the objects, and the head's motion.
+    """The room's plane and image, the objects, and the head's motion.
 
     All homographies are (3, 3) float64 and map (x, y, 1) with pixel centres at whole numbers, as OpenCV does.
     """
@@ -35,7 +35,7 @@ class World:
     camera: Matrix
 
     def frame_to_plane(self, t_s: float) -> Matrix:
-        """From a pixel of the picture taken at `t_s` to the room's plane."""
+        """From a pixel of the image taken at `t_s` to the room's plane."""
         return _frame_to_plane(self.motion, self.camera, self.plane, t_s)
 
     def sprite_to_plane(self, item: Item, sprite: Sprite, place: Place) -> Matrix:
@@ -47,7 +47,7 @@ class World:
         return _placed(x, y, scale, place.tilt_rad, sprite.anchor_px)
 
     def shadow_to_plane(self, shadow: Shadow, place: Place) -> Matrix:
-        """From a pixel of a shadow's picture to the room's plane."""
+        """From a pixel of a shadow's image to the room's plane."""
         z_cm = place.z_cm if shadow.z_cm is None else shadow.z_cm
         x, y = self.plane.project(place.x_cm + shadow.offset_cm[0], place.y_cm + shadow.offset_cm[1], z_cm)
         scale = self.plane.focal_px / z_cm / shadow.px_per_cm
@@ -55,7 +55,7 @@ class World:
 
 
 def sprite_of(item: Item, place: Place) -> Sprite:
-    """The picture of an object at a place."""
+    """The image of an object at a place."""
     return item.look.sprite(place.spin) if isinstance(item.look, Ball) else item.look
 
 

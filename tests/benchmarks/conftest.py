@@ -1,4 +1,4 @@
-"""A small labelled set, two pictures with a disc and a box on each; and a yardstick that is read quickly."""
+"""A small labelled set, two images with a disc and a box on each; and a yardstick that is read quickly."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def labelled_set(tmp_path: Path) -> Path:
     for name in ("00000", "00001"):
         for kind in ("images", "labels"):
             (root / kind / "val").mkdir(parents=True, exist_ok=True)
-        picture = cv2.merge([labels() * 100] * 3)
-        cv2.imwrite(str(root / "images" / "val" / f"{name}.png"), picture)
+        image = cv2.merge([labels() * 100] * 3)
+        cv2.imwrite(str(root / "images" / "val" / f"{name}.png"), image)
         cv2.imwrite(str(root / "labels" / "val" / f"{name}.png"), labels())
     about = {"00000": {"objects": [{"id": DISC, "category": "disc"}, {"id": BOX, "category": "box"}]}}
     (root / "annotations.json").write_text(json.dumps(about))

@@ -108,7 +108,7 @@ from sam_edge.sessions import backends, scores
 from sam_edge.cli import main
 from sam_edge.streaming.sources import video as video_source
 
-backends.RUNTIMES = {"disc": backends.Entry("tests.disc_model:DiscRuntime", "numpy", scores.anywhere)}
+backends.BACKENDS = {"disc": backends.Backend("tests.disc_model:DiscSession", "numpy", scores.anywhere)}
 every = video_source.VideoSource.__iter__
 
 def waits(self):

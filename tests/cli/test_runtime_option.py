@@ -40,9 +40,9 @@ def test_what_is_not_here_is_one_line(
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
     real = driver.probe
     monkeypatch.setattr(driver, "probe", lambda: real(FakeDriver(start=100)))
-    picture, mask = tmp_path / "grey.png", tmp_path / "mask.png"
-    cv2.imwrite(str(picture), np.full((32, 48, 3), 128, np.uint8))
-    assert main(["segment", str(picture), "--point", "9,9", "--runtime", runtime, "--out", str(mask)]) == 2
+    image, mask = tmp_path / "grey.png", tmp_path / "mask.png"
+    cv2.imwrite(str(image), np.full((32, 48, 3), 128, np.uint8))
+    assert main(["segment", str(image), "--point", "9,9", "--runtime", runtime, "--out", str(mask)]) == 2
     answer = capsys.readouterr()
     assert answer.out == ""
     assert answer.err.count("\n") == 1

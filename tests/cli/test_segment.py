@@ -22,15 +22,15 @@ MODEL = ("--model", "../disc")
 
 
 @pytest.fixture
-def picture(sam_edge: SamEdge) -> str:
+def image(sam_edge: SamEdge) -> str:
     pixels = np.random.default_rng(0).integers(0, 256, (120, 200, 3), dtype=np.uint8)
     cv2.imwrite("cup.png", pixels)
     return "cup.png"
 
 
-def test_json_npz_mask_and_overlay_agree(sam_edge: SamEdge, picture: str) -> None:
+def test_json_npz_mask_and_overlay_agree(sam_edge: SamEdge, image: str) -> None:
     answer = sam_edge(
-        "segment", picture, "--point", "100,60", "--point", "5,5,0", "--multimask", *MODEL,
+        "segment", image, "--point", "100,60", "--point", "5,5,0", "--multimask", *MODEL,
         "--json", "-", "--npz", "cup.npz", "--out", "mask.png", "--overlay", "seen.jpg",
     )  # fmt: skip
     assert (answer.code, answer.err) == (0, "disc on disc fp32: not verified here; run sam-edge verify\n")
@@ -43,7 +43,7 @@ def test_json_npz_mask_and_overlay_agree(sam_edge: SamEdge, picture: str) -> Non
         assert arrays["masks"].shape == (3, 120, 200)
         for words, plane in zip(document["masks"], arrays["masks"], strict=True):
             np.testing.assert_array_equal(coco.decode(words["rle"]).astype(bool), plane)
-            assert set(words) == {"rle", "bbox", "area", "predicted_iou", "stability"}
+            assert set(words) == {"rle", "bbox", "area", "predicted_iou", "stability_score"}
         best = arrays["masks"][document["best"]]
     np.testing.assert_array_equal(cv2.imread("mask.png", cv2.IMREAD_UNCHANGED), best * np.uint8(255))
     seen = cv2.imread("seen.jpg")
@@ -51,8 +51,8 @@ def test_json_npz_mask_and_overlay_agree(sam_edge: SamEdge, picture: str) -> Non
     assert seen.shape == (120, 200, 3)
 
 
-def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, picture: str) -> None:
-    answer = sam_edge("segment", picture, "--box", "50,30,150,90", *MODEL, "--json", "cup.json")
+def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, image: str) -> None:
+    answer = sam_edge("segment", image, "--box", "50,30,150,90", *MODEL, "--json", "cup.json")
     assert answer.code == 0
     assert len(json.loads(Path("cup.json").read_text())["masks"]) == 3
     assert "IoU" in answer.out
@@ -68,13 +68,13 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, picture: st
         (("--point", "1,2,3"), "--point '1,2,3': after X,Y comes 1 (on the object) or 0"),
         (("--point", "nan,3"), "--point 'nan,3': give finite numbers"),
         (("--box", "nan,1,2,3"), "--box 'nan,1,2,3': give finite numbers"),
-        (("--point", "1000,5", "--out", "newdir/a/m.png"), "outside the picture"),
-        (("--point", "200.5,3"), "outside the picture, which is 200 x 120"),
+        (("--point", "1000,5", "--out", "newdir/a/m.png"), "outside the image"),
+        (("--point", "200.5,3"), "outside the image, which is 200 x 120"),
         (("--box", "1,2,3"), "--box '1,2,3' is not of the form"),
         (("--box", "9,9,3,3"), "empty"),
         (("--point", "1,1", "--out", "cup.png"), "output cup.png is an input"),
         (("--point", "1,1", "--json", "a", "--npz", "./a"), "given twice"),
-        (("--point", "1,1", "--out", "m.png", "--overlay", "m.xyz"), "cannot write m.xyz as a picture"),
+        (("--point", "1,1", "--out", "m.png", "--overlay", "m.xyz"), "cannot write m.xyz as an image"),
         (("--point", "1,1", "--out", "m.png", "--json", "."), "cannot write .: it is a folder"),
         (("--point", "1,1", "--json", ""), "the name is empty"),
         (("--box", "1,1,1e10,1e10"), "reaches far beyond"),
@@ -87,18 +87,18 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, picture: st
         ((*("--point", "1,1") * 6,), "takes 4 points and a box at most"),
     ],
 )
-def test_bad_arguments(sam_edge: SamEdge, picture: str, arguments: tuple[str, ...], message: str) -> None:
-    answer = sam_edge("segment", picture, *MODEL, *arguments)
+def test_bad_arguments(sam_edge: SamEdge, image: str, arguments: tuple[str, ...], message: str) -> None:
+    answer = sam_edge("segment", image, *MODEL, *arguments)
     assert answer.code == 2
     assert answer.out == ""
     assert answer.err.startswith("error: ")
     assert answer.err.count("\n") == 1
     assert message in answer.err
-    assert [file.name for file in Path().iterdir()] == [picture]
+    assert [file.name for file in Path().iterdir()] == [image]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp"])
-def test_truncated_pictures_are_one_line_too(tmp_path: Path, suffix: str) -> None:
+def test_truncated_images_are_one_line_too(tmp_path: Path, suffix: str) -> None:
     # In a process of its own, because OpenCV takes its orders on what to print when it is loaded.
     noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
     whole = cv2.imencode(suffix, noise)[1].tobytes()
@@ -110,8 +110,8 @@ def test_truncated_pictures_are_one_line_too(tmp_path: Path, suffix: str) -> Non
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", None])
-def test_bad_pictures(sam_edge: SamEdge, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_bad_images(sam_edge: SamEdge, content: bytes | None) -> None:
     if content is not None:
         Path("bad.png").write_bytes(content)
     answer = sam_edge("segment", "bad.png", "--point", "1,1", *MODEL)
@@ -121,17 +121,17 @@ def test_bad_pictures(sam_edge: SamEdge, content: bytes | None) -> None:
 
 
 @pytest.mark.parametrize(("option", "name"), [("--npz", "a.npz"), ("--overlay", "a.png")])
-def test_a_full_disk_names_the_file(sam_edge: SamEdge, picture: str, option: str, name: str) -> None:
+def test_a_full_disk_names_the_file(sam_edge: SamEdge, image: str, option: str, name: str) -> None:
     with little_room(2000):
-        answer = sam_edge("segment", picture, "--point", "1,1", *MODEL, option, name)
+        answer = sam_edge("segment", image, "--point", "1,1", *MODEL, option, name)
     assert answer.code == 2
     assert f"error: cannot write {name}: File too large" in answer.err
-    assert [file.name for file in Path().iterdir()] == [picture]
+    assert [file.name for file in Path().iterdir()] == [image]
 
 
-def test_edited_model(sam_edge: SamEdge, picture: str) -> None:
+def test_edited_model(sam_edge: SamEdge, image: str) -> None:
     Path("../disc/encoder.onnx").write_bytes(b"edited")
-    answer = sam_edge("segment", picture, "--point", "1,1", *MODEL)
+    answer = sam_edge("segment", image, "--point", "1,1", *MODEL)
     assert answer.code == 2
     assert "encoder.onnx was edited or damaged" in answer.err
 

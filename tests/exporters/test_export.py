@@ -14,17 +14,17 @@ import safetensors.torch
 import torch
 
 from sam_edge.bundle.folder import Bundle, find_bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import CheckpointError, FidelityError, OutputError
 from sam_edge.exporters import engines, onnx_graph
 from sam_edge.exporters import export as export_module
-from sam_edge.exporters.engines import Halved
+from sam_edge.exporters.engines import Fp16Model
 from sam_edge.exporters.export import ExportSettings, export
 from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.onnx_graph import describe_graph, write_graph
 from sam_edge.exporters.reference import references
 from sam_edge.fidelity.gate import LIMITS
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.nano.model import build_nano
@@ -64,8 +64,8 @@ def test_answers_are_pytorchs(tiny_bundle: Path) -> None:
         for answer in expected.answers:
             masks = segmenter.decode(embedding, answer.prompt, multimask=answer.multimask)
             assert np.abs(masks.logits - answer.logits).max() < 1e-4
-            assert np.abs(masks.iou - answer.iou).max() < 1e-4
-    asked = {(len(answer.iou), answer.prompt.tokens > 2) for answer in expected.answers}
+            assert np.abs(masks.predicted_iou - answer.predicted_iou).max() < 1e-4
+    asked = {(len(answer.predicted_iou), answer.prompt.tokens > 2) for answer in expected.answers}
     assert asked == {(1, False), (3, False), (1, True), (3, True)}
 
 
@@ -110,15 +110,15 @@ def test_half_precision_for_every_target(
 ) -> None:
     (tmp_path / "photos").mkdir()
     for index in range(4):
-        write_image(tmp_path / "photos" / f"{index}.png", picture((96 + 32 * index, 96)))
+        write_image(tmp_path / "photos" / f"{index}.png", textured_image((96 + 32 * index, 96)))
     settings = ExportSettings(
         targets=("onnxruntime", "tensorrt"), precisions=("fp32", "fp16"), images=tmp_path / "photos", limit=2
     )
     ranged: list[int] = []
 
-    def find_halves(bundle: Bundle, images: Sequence[np.ndarray]) -> Halved:
+    def find_halves(bundle: Bundle, images: Sequence[np.ndarray]) -> Fp16Model:
         ranged.extend(image.shape[1] for image in images)
-        halved: Halved = engines.find_halves(bundle, images)
+        halved: Fp16Model = engines.find_halves(bundle, images)
         return halved
 
     monkeypatch.setattr(export_module, "find_halves", find_halves)
@@ -130,7 +130,7 @@ def test_half_precision_for_every_target(
     monkeypatch.setattr(export_module, "check_engine", lambda bundle, engine: [f"{engine} has been seen"])
     folder = export(tiny_checkpoint, tmp_path / "half", settings=settings, warn=linted.append)
     assert linted == ["tensorrt fp32 has been seen", "tensorrt fp16 has been seen"]
-    # The ranges are found on pictures that the engines are not checked with: 96 and 160 wide.
+    # The ranges are found on images that the engines are not checked with: 96 and 160 wide.
     assert ranged == [128, 192]
     manifest = find_bundle(folder).manifest
     assert set(manifest.engines) == {"onnxruntime-fp16", "tensorrt-fp16"}
@@ -141,7 +141,7 @@ def test_half_precision_for_every_target(
         found = manifest.fidelity[name]
         assert found["passed"] == 1
         assert found["mask_iou_mean"] >= 0.995
-        assert found["pictures"] == 2
+        assert found["images"] == 2
     assert manifest.fidelity["emulation-fp16"]["embedding_max"] > 1e-5
     assert {file.name for file in folder.iterdir()} == {"manifest.json", *manifest.files}
     for graph in manifest.graphs:
@@ -150,9 +150,9 @@ def test_half_precision_for_every_target(
         assert describe_graph(half).outputs == manifest.graphs[graph].outputs
         assert half.stat().st_size < (folder / f"{graph}.onnx").stat().st_size
     with load(folder, runtime="onnxruntime") as segmenter:
-        assert segmenter.engine == Engine("onnxruntime:cpu", "fp16")
+        assert segmenter.engine == EngineSpec("onnxruntime:cpu", "fp16")
     with load(folder, runtime="onnxruntime", precision="fp32") as segmenter:
-        assert segmenter.engine == Engine("onnxruntime:cpu")
+        assert segmenter.engine == EngineSpec("onnxruntime:cpu")
 
 
 def test_a_folder_of_something_else_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_nano_keeps_height_and_width_free(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) < 10_000_000
     with load(folder, runtime="onnxruntime") as segmenter:
         for width, height in ((640, 360), (300, 400), (512, 512)):
-            image = picture((width, height))
+            image = textured_image((width, height))
             embedding = segmenter.encode(image)
             masks = segmenter.decode(embedding, Prompt.points([(width / 2, height / 2)]))
             assert masks.logits.shape[1:] == tuple(side // 4 for side in embedding.view.input_wh[::-1])

@@ -56,7 +56,7 @@ def test_nanos_graphs_become_static() -> None:
 
 
 @pytest.mark.parametrize(
-    ("input_wh", "cure"),
+    ("input_wh", "hint"),
     [
         ((1000, 576), "multiples of 16: take 992x576"),
         ((1024, 570), "multiples of 16: take 1024x576"),
@@ -65,8 +65,8 @@ def test_nanos_graphs_become_static() -> None:
         ((3, 0), "multiples of 16: take 16x16"),
     ],
 )
-def test_a_bad_size_is_refused_with_a_good_one(input_wh: tuple[int, int], cure: str) -> None:
-    with pytest.raises(InputError, match=f"--input {input_wh[0]}x{input_wh[1]}.* {cure}"):
+def test_a_bad_size_is_refused_with_a_good_one(input_wh: tuple[int, int], hint: str) -> None:
+    with pytest.raises(InputError, match=f"--input {input_wh[0]}x{input_wh[1]}.* {hint}"):
         fixed_input("sam", SQUARE, input_wh)
 
 
@@ -76,8 +76,8 @@ def test_every_cure_is_a_cure(width: int, height: int, multiple: int) -> None:
     try:
         size = fixed_input("sam", own, (width, height))
     except InputError as error:
-        cure = str(error).rpartition(" ")[2].split("x")
-        size = fixed_input("sam", own, (int(cure[0]), int(cure[1])))
+        hint = str(error).rpartition(" ")[2].split("x")
+        size = fixed_input("sam", own, (int(hint[0]), int(hint[1])))
     assert size.sides_wh is not None
     assert all(0 < side <= 1024 and side % multiple == 0 for side in size.sides_wh)
 
@@ -87,7 +87,7 @@ def test_no_padding_no_rectangle() -> None:
         fixed_input("efficient_sam_ti", InputSize(1024, 16, square=True, fit="squash"), (1024, 576))
 
 
-def test_prompts_lie_in_the_picture() -> None:
+def test_prompts_lie_in_the_image() -> None:
     for seed in range(20):
         asked = prompts((160, 90), seed)
         view = SQUARE.view((160, 90))
@@ -102,11 +102,11 @@ def test_scenes_are_of_the_inputs_shape() -> None:
 
 
 def test_the_cost_is_measured_in_masks_and_work() -> None:
-    pictures = [np.random.default_rng(0).integers(0, 256, (80, SIDE_PX, 3), dtype=np.uint8)]
+    images = [np.random.default_rng(0).integers(0, 256, (80, SIDE_PX, 3), dtype=np.uint8)]
     chosen = shaped("tiny", TINY, (SIDE_PX, 80))
     model = as_exportable(tiny_sam(), chosen)
     assert next(iter(model.graphs())).inputs["image"].shape == (1, 3, 80, SIDE_PX)
-    cost = measure_cost(model, TINY, chosen, pictures)
+    cost = measure_cost(model, TINY, chosen, images)
     assert cost["prompts"] == len(prompts((SIDE_PX, 80), 0))
     assert 0.3 < cost["square_mask_iou_p1"] <= cost["square_mask_iou_mean"] < 1.0
     share = cost["encoder_gflop"] / cost["square_encoder_gflop"]
@@ -115,9 +115,9 @@ def test_the_cost_is_measured_in_masks_and_work() -> None:
 
 
 def test_the_same_input_costs_nothing() -> None:
-    pictures = [np.random.default_rng(0).integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)]
+    images = [np.random.default_rng(0).integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)]
     same = replace(TINY, input_size=InputSize(SIDE_PX, 16, square=False, fixed_wh=(SIDE_PX, SIDE_PX)))
-    cost = measure_cost(SamExport(tiny_sam()), TINY, same, pictures)
+    cost = measure_cost(SamExport(tiny_sam()), TINY, same, images)
     assert cost["square_mask_iou_mean"] == cost["square_mask_iou_p1"] == 1.0
     assert cost["encoder_gflop"] == cost["square_encoder_gflop"] > 0
 
@@ -170,7 +170,7 @@ def test_every_encoder_takes_rectangles_or_says_why_not(name: str) -> None:
     for width, height in ((1024, 576), (1024, 1024), smallest):
         view = shaped(name, own, (width, height)).input_size.view((1280, 720))
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            embedding = encoder(torch.empty(1, 3, *view.picture_wh[::-1], device="meta"))
+            embedding = encoder(torch.empty(1, 3, *view.encoder_wh[::-1], device="meta"))
         assert embedding.shape == (1, 256, height // 16, width // 16)
         flops.append(counter.get_total_flops())
     # 9/16 of the tokens, and less still where attention sees them all; padded windows take some of it back.

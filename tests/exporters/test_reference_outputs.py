@@ -9,7 +9,7 @@ EfficientSAM, whose every token attends to all 4096, is 1e-5 away from float64 i
 far as EfficientViT-SAM, and gets twice the tolerance.
 RepViT's SqueezeExcite multiplies channels by the sigmoid of sums of 1e3 to 1e5, where one more digit of a mean
 is a thousandth of a gate. PyTorch in float32 is 7e-5 away from float64 in EdgeSAM's embedding, onnxruntime
-4e-5, and 2e-7 on the picture make 4e-5; float64 is 0.06 in single logits away from the reference. Trained
+4e-5, and 2e-7 on the image make 4e-5; float64 is 0.06 in single logits away from the reference. Trained
 gates are not so steep. These two get twice and three times the tolerance (twice is enough with AVX2 and with
 AVX-512), and the export's own gate, which is meant for trained weights, is as much wider for them as PyTorch
 and onnxruntime differ: up to 0.07 in logits and 0.005 in mask IoU for EdgeSAM, 0.01 and 0.002 for RepViT-SAM.
@@ -84,7 +84,7 @@ def case(
     checkpoint = folder / "weights.pth"
     torch.save(_weights(shared / "fixtures", family), checkpoint)
     with np.load(shared / "fixtures" / f"{family}.npz") as file:
-        # Each file holds one picture, and its size begins every name.
+        # Each file holds one image, and its size begins every name.
         expected = {name.partition("/")[2]: file[name] for name in file.files}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(gate.LIMITS, "fp32", replace(gate.LIMITS["fp32"], **WIDER.get(family, {})))
@@ -146,7 +146,7 @@ def _check(masks: Masks, case: Case, where: str) -> None:
         difference = np.abs(masks.frame_logits[:, ::4, ::4] - quarter)
     assert np.quantile(difference, 0.95) < case.tolerance, where
     assert difference.max() < 6 * case.tolerance, where
-    assert np.abs(masks.iou - expected[f"{where}/iou"]).max() < 0.6 * case.tolerance, where
+    assert np.abs(masks.predicted_iou - expected[f"{where}/iou"]).max() < 0.6 * case.tolerance, where
     width, height = masks.view.frame_wh
     bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)
     assert bits.shape[1:] == (height, width), where

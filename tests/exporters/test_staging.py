@@ -10,20 +10,20 @@ import onnx
 import pytest
 
 from sam_edge.bundle.folder import MANIFEST, Bundle, find_bundle
-from sam_edge.bundle.manifest import Engine, dump
+from sam_edge.bundle.manifest import EngineSpec, dump
 from sam_edge.cli import main
 from sam_edge.errors import BundleError
 from sam_edge.exporters.engines import find_halves, with_engine
 from sam_edge.exporters.half.precision import save
-from sam_edge.exporters.staging import take_over, workplace
+from sam_edge.exporters.staging import commit, staging_folder
 from sam_edge.exporters.verify import store
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
-from sam_edge.sessions.backends import RUNTIMES
+from sam_edge.sessions.backends import BACKENDS
 from sam_edge.storage.files import sha256
 from tests.toy_model import toy_bundle, with_answers
 
-HALF = Engine("onnxruntime:cpu", "fp16")
+HALF = EngineSpec("onnxruntime:cpu", "fp16")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def toy(tmp_path: Path) -> Iterator[Bundle]:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     (tmp_path / "photos").mkdir()
-    write_image(tmp_path / "photos" / "a.png", picture((160, 120)))
+    write_image(tmp_path / "photos" / "a.png", textured_image((160, 120)))
     return tmp_path / "photos"
 
 
@@ -58,7 +58,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "reference"])
 def test_weights_beside_the_graphs_are_found(toy: Bundle, photos: Path, runtime: str) -> None:
-    pytest.importorskip(RUNTIMES[runtime].library)
+    pytest.importorskip(BACKENDS[runtime].library)
     path = with_answers(toy).path / "decoder.onnx"
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, size_threshold=500, location="decoder.onnx.data")
@@ -70,7 +70,7 @@ def test_weights_beside_the_graphs_are_found(toy: Bundle, photos: Path, runtime:
 
 def test_the_workplace_has_files_of_its_own_names(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (toy.path / "decoder.onnx").read_bytes()
-    with workplace(toy) as work:
+    with staging_folder(toy) as work:
         assert not any(path.is_symlink() for path in work.path.iterdir())
         save(onnx.load(toy.path / "encoder.onnx"), work.path / "decoder.onnx")
     assert (toy.path / "decoder.onnx").read_bytes() == before
@@ -79,7 +79,7 @@ def test_the_workplace_has_files_of_its_own_names(toy: Bundle, monkeypatch: pyte
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr("os.link", refuse)
-    with workplace(toy) as work:
+    with staging_folder(toy) as work:
         assert (work.path / "decoder.onnx").read_bytes() == before
 
 
@@ -110,11 +110,11 @@ def test_a_graph_of_another_shape_is_named(
     sealed(toy)
     line = error(capsys, str(toy.path), "--images", str(photos), "--runtime", "onnxruntime")
     assert line.startswith(f"error: {path} is not the graph that {MANIFEST} describes: in onnxruntime:cpu fp32")
-    assert "point_coords is (1, 7, 2) instead of (1, 6, 2); export the model again" in line
+    assert "point_coords is (1, 7, 2) instead of (1, 6, 2): export the model again" in line
 
 
 def test_what_was_made_comes_into_the_folder_that_stays(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    halved = find_halves(toy, [picture((160, 120))])
+    halved = find_halves(toy, [textured_image((160, 120))])
     made = with_engine(toy, HALF, halved.write(HALF, toy.path))
     stale = toy.path / "decoder.onnxruntime.fp16.onnx.data"
     stale.write_bytes(b"weights of before")
@@ -124,11 +124,11 @@ def test_what_was_made_comes_into_the_folder_that_stays(toy: Bundle, monkeypatch
     monkeypatch.chdir(toy.path)
     folder = toy.path.stat().st_ino
     raised = {name: frozenset(halved.order()[name]) for name in halved.islands}
-    with workplace(Bundle(Path("."), bundle.manifest)) as work:
-        mended = with_engine(work, HALF, replace(halved, islands=raised).write(HALF, work.path))
+    with staging_folder(Bundle(Path("."), bundle.manifest)) as work:
+        repaired = with_engine(work, HALF, replace(halved, islands=raised).write(HALF, work.path))
         found = {HALF.key: {"passed": 1.0}}
-        mended = Bundle(mended.path, replace(mended.manifest, fidelity=found))
-        taken = take_over(Bundle(Path("."), bundle.manifest), mended, [HALF])
+        repaired = Bundle(repaired.path, replace(repaired.manifest, fidelity=found))
+        taken = commit(Bundle(Path("."), bundle.manifest), repaired, [HALF])
         expected = (work.path / "decoder.onnxruntime.fp16.onnx").read_bytes()
     assert toy.path.stat().st_ino == folder
     assert find_bundle(".").manifest == taken.manifest
@@ -139,17 +139,17 @@ def test_what_was_made_comes_into_the_folder_that_stays(toy: Bundle, monkeypatch
 
 
 def test_a_reader_in_between_finds_a_sound_model(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    halved = find_halves(toy, [picture((160, 120))])
+    halved = find_halves(toy, [textured_image((160, 120))])
     bundle = with_engine(toy, HALF, halved.write(HALF, toy.path))
     store(bundle)
 
     def stop(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
-    with workplace(bundle) as work:
+    with staging_folder(bundle) as work:
         monkeypatch.setattr("shutil.copyfile", stop)
         with pytest.raises(KeyboardInterrupt):
-            take_over(bundle, work, [HALF])
+            commit(bundle, work, [HALF])
     left = find_bundle(toy.path)
     assert not left.manifest.engines
     for name in left.manifest.graphs:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine, Precision
+from sam_edge.bundle.manifest import EngineSpec, Precision
 from sam_edge.errors import FidelityError
 from sam_edge.fidelity import gate
-from sam_edge.fidelity.gate import Expected
+from sam_edge.fidelity.gate import Reference
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import OpenRuntime, Runtime
+from sam_edge.sessions.backends import Session, SessionLoader
 from sam_edge.sessions.wrapper import Wrapped
 from sam_edge.tensors import Arrays
 
@@ -23,7 +23,7 @@ Change = Callable[[dict[str, np.ndarray]], None]
 class Broken(Wrapped):
     """An engine whose feeds and answers are spoilt on the way."""
 
-    def __init__(self, engine: Runtime, spoil_feeds: Change, spoil_answers: Change) -> None:
+    def __init__(self, engine: Session, spoil_feeds: Change, spoil_answers: Change) -> None:
         super().__init__(engine)
         self._spoil_feeds, self._spoil_answers = spoil_feeds, spoil_answers
 
@@ -40,14 +40,14 @@ def nothing(arrays: dict[str, np.ndarray]) -> None:
 
 
 def judged(
-    bundle: Bundle, opener: OpenRuntime, expected: Sequence[Expected], precision: Precision = "fp16"
+    bundle: Bundle, loader: SessionLoader, expected: Sequence[Reference], precision: Precision = "fp16"
 ) -> list[str]:
     """What the limits, by default fp16's, the wider ones, say against an engine."""
-    with Segmenter(bundle, opener) as segmenter:
+    with Segmenter(bundle, loader) as segmenter:
         found = gate.measure(segmenter, expected)
-    beyond: list[str] = gate.judge(found, precision)
-    if beyond:
+    violations: list[str] = gate.find_violations(found, precision)
+    if violations:
         with pytest.raises(FidelityError, match="differs from the model"):
-            gate.check(found, Engine("broken", precision))
+            gate.check(found, EngineSpec("broken", precision))
         assert gate.result(found, precision, against_onnx=True)["passed"] == 0
-    return beyond
+    return violations

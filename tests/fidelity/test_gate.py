@@ -14,9 +14,9 @@ from onnx import numpy_helper
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.fidelity import gate
-from sam_edge.fidelity.gate import Expected
+from sam_edge.fidelity.gate import Reference
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import OpenRuntime, Runtime
+from sam_edge.sessions.backends import Session, SessionLoader
 from tests.fidelity.broken import Broken, Change, judged, nothing
 
 
@@ -59,7 +59,7 @@ def transposed(feeds: dict[str, np.ndarray]) -> None:
 
 
 def square_coordinates(feeds: dict[str, np.ndarray]) -> None:
-    """The aspect ratio of the picture that was traced (issue 10)."""
+    """The aspect ratio of the image that was traced (issue 10)."""
     if "point_coords" in feeds:
         feeds["point_coords"] = feeds["point_coords"] * np.array([1, 4 / 3], np.float32)
 
@@ -81,7 +81,7 @@ def earlier_mask_ignored(feeds: dict[str, np.ndarray]) -> None:
         feeds["has_mask"] = np.zeros_like(feeds["has_mask"])
 
 
-def first_picture_for_ever() -> Change:
+def first_image_for_ever() -> Change:
     """An embedding that is not renewed: stale memory of another run (issue 26: right on the CPU only)."""
     kept: dict[str, np.ndarray] = {}
 
@@ -93,13 +93,13 @@ def first_picture_for_ever() -> Change:
     return change
 
 
-def test_the_engine_itself_passes(nano: Bundle, opener: OpenRuntime, expected: list[Expected]) -> None:
-    assert judged(nano, opener, expected) == []
-    with Segmenter(nano, opener) as segmenter:
+def test_the_engine_itself_passes(nano: Bundle, loader: SessionLoader, expected: list[Reference]) -> None:
+    assert judged(nano, loader, expected) == []
+    with Segmenter(nano, loader) as segmenter:
         found = gate.measure(segmenter, expected)
-    assert gate.judge(found, "fp32") == []
+    assert gate.find_violations(found, "fp32") == []
     assert found["mask_iou_mean"] == found["mask_iou_p1"] == 1.0
-    assert found["pictures"] == 2
+    assert found["images"] == 2
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,20 @@ def test_the_engine_itself_passes(nano: Bundle, opener: OpenRuntime, expected: l
         pytest.param(labels_ignored, nothing, id="labels ignored"),
         pytest.param(boxes_ignored, nothing, id="boxes ignored"),
         pytest.param(earlier_mask_ignored, nothing, id="earlier mask ignored"),
-        pytest.param(nothing, first_picture_for_ever(), id="stale embedding"),
+        pytest.param(nothing, first_image_for_ever(), id="stale embedding"),
     ],
 )
 def test_broken_engines_are_refused(
-    feeds: Change, answers: Change, nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+    feeds: Change, answers: Change, nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
-    def broken(graph: Path, threads: int | None = None) -> Runtime:
-        return Broken(opener(graph, threads), feeds, answers)
+    def broken(graph: Path, threads: int | None = None) -> Session:
+        return Broken(loader(graph, threads), feeds, answers)
 
     assert judged(nano, broken, expected)
 
 
 def test_a_stale_graph_is_refused(
-    nano: Bundle, opener: OpenRuntime, expected: list[Expected], tmp_path: Path
+    nano: Bundle, loader: SessionLoader, expected: list[Reference], tmp_path: Path
 ) -> None:
     """Weights of another training run behind the same inputs and outputs (issues 4, 11)."""
     model = onnx.load(nano.graph("decoder"))
@@ -137,18 +137,18 @@ def test_a_stale_graph_is_refused(
     tensor.CopyFrom(numpy_helper.from_array(value * value.dtype.type(1.1), tensor.name))
     onnx.save(model, tmp_path / "decoder.onnx")
 
-    def stale(graph: Path, threads: int | None = None) -> Runtime:
-        return opener(tmp_path / "decoder.onnx" if graph.stem == "decoder" else graph, threads)
+    def stale(graph: Path, threads: int | None = None) -> Session:
+        return loader(tmp_path / "decoder.onnx" if graph.stem == "decoder" else graph, threads)
 
     assert judged(nano, stale, expected)
 
 
-def test_the_shift_is_named(nano: Bundle, opener: OpenRuntime, expected: list[Expected]) -> None:
-    def moved(graph: Path, threads: int | None = None) -> Runtime:
-        return Broken(opener(graph, threads), nothing, shifted)
+def test_the_shift_is_named(nano: Bundle, loader: SessionLoader, expected: list[Reference]) -> None:
+    def moved(graph: Path, threads: int | None = None) -> Session:
+        return Broken(loader(graph, threads), nothing, shifted)
 
     with Segmenter(nano, moved) as segmenter:
         found = gate.measure(segmenter, expected[:1])
     assert 0.4 < found["shift_px"] < 0.6
     # Masks alone would have let it through.
-    assert any(line.startswith("shift_px") for line in gate.judge(found, "fp16"))
+    assert any(line.startswith("shift_px") for line in gate.find_violations(found, "fp16"))

@@ -11,21 +11,21 @@ import pytest
 from sam_edge.bundle.folder import Bundle
 from sam_edge.fidelity import gate
 from sam_edge.fidelity.frames import Frames, laid_out
-from sam_edge.fidelity.gate import Expected
+from sam_edge.fidelity.gate import Reference
 from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import OpenRuntime, Runtime
+from sam_edge.sessions.backends import Session, SessionLoader
 from sam_edge.sessions.wrapper import Wrapped
 from sam_edge.tensors import Arrays
 from tests.imaging import layouts
 
 
 class Preparing(Wrapped):
-    """An engine that prepares frames itself, from a picture that differs."""
+    """An engine that prepares frames itself, from an image that differs."""
 
-    def __init__(self, engine: Runtime, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, engine: Session, change: Callable[[np.ndarray], np.ndarray]) -> None:
         super().__init__(engine)
         self._change = change
 
@@ -36,12 +36,12 @@ class Preparing(Wrapped):
 
 
 def prepared(
-    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> dict[str, float]:
     """What is measured of an engine that prepares frames so."""
 
-    def preparing(graph: Path, threads: int | None = None) -> Runtime:
-        return Preparing(opener(graph, threads), change)
+    def preparing(graph: Path, threads: int | None = None) -> Session:
+        return Preparing(loader(graph, threads), change)
 
     frames = Frames(preparing)
     with Segmenter(nano, frames) as segmenter:
@@ -50,12 +50,12 @@ def prepared(
 
 
 def test_a_grey_level_more_or_less_is_no_fault_of_the_graphs(
-    nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+    nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
-    found = prepared(lambda image: image ^ np.uint8(1), nano, opener, expected)
-    beyond = gate.judge(found, "fp32")
-    # Every value of the picture is off here, which the masks show; rounding moves few.
-    assert [line.split()[0] for line in beyond] in ([], ["frame_mask_iou"])
+    found = prepared(lambda image: image ^ np.uint8(1), nano, loader, expected)
+    violations = gate.find_violations(found, "fp32")
+    # Every value of the image is off here, which the masks show; rounding moves few.
+    assert [line.split()[0] for line in violations] in ([], ["frame_mask_iou"])
     assert found["embedding_rms"] == 0 < found["frame_rms"] < gate.LIMITS["fp32"].frame_rms
     assert found["mask_iou_mean"] == 1.0 > found["frame_mask_iou"]
 
@@ -71,14 +71,14 @@ def test_a_grey_level_more_or_less_is_no_fault_of_the_graphs(
     ],
 )
 def test_frames_prepared_wrongly_are_refused(
-    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+    change: Callable[[np.ndarray], np.ndarray], nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
-    beyond = gate.judge(prepared(change, nano, opener, expected), "fp16")
-    assert {line.split()[0] for line in beyond} == {"frame_rms", "frame_mask_iou"}
+    violations = gate.find_violations(prepared(change, nano, loader, expected), "fp16")
+    assert {line.split()[0] for line in violations} == {"frame_rms", "frame_mask_iou"}
 
 
 def test_what_goes_wrong_only_when_a_size_comes_again_is_refused(
-    nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+    nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
     sizes: set[tuple[int, ...]] = set()
 
@@ -87,13 +87,13 @@ def test_what_goes_wrong_only_when_a_size_comes_again_is_refused(
         sizes.add(image.shape)
         return image[..., ::-1] if seen else image
 
-    beyond = gate.judge(prepared(change, nano, opener, expected), "fp32")
-    assert {line.split()[0] for line in beyond} == {"frame_rms", "frame_mask_iou"}
+    violations = gate.find_violations(prepared(change, nano, loader, expected), "fp32")
+    assert {line.split()[0] for line in violations} == {"frame_rms", "frame_mask_iou"}
 
 
 @pytest.mark.parametrize("wrong", ["bgr", "nv12"])
 def test_a_layout_that_is_taken_for_another_is_refused(
-    wrong: Layout, nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+    wrong: Layout, nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
     class Mistaken(Wrapped):
         def run_frame(
@@ -104,28 +104,28 @@ def test_a_layout_that_is_taken_for_another_is_refused(
                 {"image": encoder_input(rgb[..., ::-1] if layout == wrong else rgb, view, preprocess)}
             )
 
-    frames = Frames(lambda graph, threads=None: Mistaken(opener(graph, threads)))
+    frames = Frames(lambda graph, threads=None: Mistaken(loader(graph, threads)))
     with Segmenter(nano, frames) as segmenter:
         found: Mapping[str, float] = gate.measure(segmenter, expected, frames=frames)
-    assert [line.split()[0] for line in gate.judge(found, "fp16")] == ["frame_rms"]
+    assert [line.split()[0] for line in gate.find_violations(found, "fp16")] == ["frame_rms"]
 
 
 @pytest.mark.parametrize("layout", ["rgb", "bgr", "nv12"])
-def test_pictures_are_laid_out_as_cameras_do(layout: Layout) -> None:
+def test_images_are_laid_out_as_cameras_do(layout: Layout) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8)
     np.testing.assert_array_equal(laid_out(image, layout), layouts.laid_out(image, layout)[0])
 
 
-def test_odd_pictures_have_no_nv12(nano: Bundle, opener: OpenRuntime) -> None:
-    frames = Frames(lambda graph, threads=None: Preparing(opener(graph, threads), lambda image: image))
+def test_odd_images_have_no_nv12(nano: Bundle, loader: SessionLoader) -> None:
+    frames = Frames(lambda graph, threads=None: Preparing(loader(graph, threads), lambda image: image))
     with Segmenter(nano, frames) as segmenter:
         segmenter.encode(np.zeros((65, 96, 3), np.uint8))
         segmenter.encode(np.zeros((64, 96, 3), np.uint8))
     assert len(frames.rms) == 3
 
 
-def test_engines_that_prepare_no_frames_are_left_as_they_are(opener: OpenRuntime, nano: Bundle) -> None:
-    frames = Frames(opener)
+def test_engines_that_prepare_no_frames_are_left_as_they_are(loader: SessionLoader, nano: Bundle) -> None:
+    frames = Frames(loader)
     engine = frames(nano.graph("encoder"))
     assert not hasattr(engine, "run_frame")
     assert frames.rms == []

@@ -10,9 +10,9 @@ import pytest
 from sam_edge.bundle.folder import Bundle
 from sam_edge.errors import FidelityError
 from sam_edge.fidelity import gate
-from sam_edge.fidelity.gate import Expected
+from sam_edge.fidelity.gate import Reference
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import OpenRuntime, Runtime
+from sam_edge.sessions.backends import Session, SessionLoader
 from tests.fidelity.broken import Broken, Change, judged, nothing
 
 
@@ -46,11 +46,11 @@ def last_token_dropped(feeds: dict[str, np.ndarray]) -> None:
         labels[0, used[-1]] = -2
 
 
-def spoilt(opener: OpenRuntime, name: str, feeds: Change, answers: Change) -> OpenRuntime:
+def spoilt(loader: SessionLoader, name: str, feeds: Change, answers: Change) -> SessionLoader:
     """An opener whose graphs of that name are spoilt."""
 
-    def opened(graph: Path, threads: int | None = None) -> Runtime:
-        engine = opener(graph, threads)
+    def opened(graph: Path, threads: int | None = None) -> Session:
+        engine = loader(graph, threads)
         return Broken(engine, feeds, answers) if graph.stem == name else engine
 
     return opened
@@ -58,7 +58,7 @@ def spoilt(opener: OpenRuntime, name: str, feeds: Change, answers: Change) -> Op
 
 @pytest.mark.parametrize("graph", ["decoder", "decoder_many"])
 @pytest.mark.parametrize(
-    ("feeds", "answers", "beyond"),
+    ("feeds", "answers", "violations"),
     [
         (nothing, permuted_iou, "iou_error"),
         (nothing, first_iou_of_another, "iou_error"),
@@ -72,23 +72,23 @@ def test_one_wrong_graph_of_several_is_refused(
     graph: str,
     feeds: Change,
     answers: Change,
-    beyond: str,
+    violations: str,
     nano: Bundle,
-    opener: OpenRuntime,
-    expected: list[Expected],
+    loader: SessionLoader,
+    expected: list[Reference],
 ) -> None:
-    said = judged(nano, spoilt(opener, graph, feeds, answers), expected)
-    assert beyond in [line.split()[0] for line in said]
+    said = judged(nano, spoilt(loader, graph, feeds, answers), expected)
+    assert violations in [line.split()[0] for line in said]
 
 
 def test_answers_of_another_shape_are_refused_in_words(
-    nano: Bundle, opener: OpenRuntime, expected: list[Expected]
+    nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
     def cropped(answers: dict[str, np.ndarray]) -> None:
         answers["logits"] = answers["logits"][..., 1:]
 
     with (
-        Segmenter(nano, spoilt(opener, "decoder", nothing, cropped)) as segmenter,
+        Segmenter(nano, spoilt(loader, "decoder", nothing, cropped)) as segmenter,
         pytest.raises(FidelityError, match=r"the engine's logits has shape .*, the model's"),
     ):
         gate.measure(segmenter, expected[:1])

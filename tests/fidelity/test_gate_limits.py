@@ -6,7 +6,7 @@ import pytest
 
 from sam_edge.bundle.manifest import PRECISIONS, Precision
 from sam_edge.fidelity import gate
-from sam_edge.fidelity.self_test import exam_limits
+from sam_edge.fidelity.self_test import self_test_limits
 
 LIMITS = {
     "fp32": {
@@ -44,7 +44,7 @@ def test_what_is_promised_is_what_is_judged() -> None:
 
 def test_the_exam_judges_the_few_pixels_of_its_masks_less_and_all_else_alike() -> None:
     masks = ("mask_iou_mean", "mask_iou_group", "mask_iou_p1", "frame_mask_iou")
-    found = {precision: vars(exam_limits(precision)) for precision in PRECISIONS}
+    found = {precision: vars(self_test_limits(precision)) for precision in PRECISIONS}
     assert {precision: [limits[name] for name in masks] for precision, limits in found.items()} == {
         "fp32": [0.995, 0.99, 0.9, 0.99],
         "fp16": [0.98, 0.97, 0.7, 0.97],
@@ -59,17 +59,17 @@ def test_the_exam_judges_the_few_pixels_of_its_masks_less_and_all_else_alike() -
 @pytest.mark.parametrize("name", LIMITS["fp32"])
 def test_each_limit_is_judged_by_itself(name: str, precision: Precision) -> None:
     limits = LIMITS[precision]
-    assert gate.judge(limits, precision) == []
+    assert gate.find_violations(limits, precision) == []
     outside = limits[name] - 1e-6 if name in LEAST else limits[name] * 1.001
-    (line,) = gate.judge({**limits, name: outside}, precision)
+    (line,) = gate.find_violations({**limits, name: outside}, precision)
     assert line.startswith(f"{name} ")
 
 
 def test_nan_is_no_pass() -> None:
     limits = {**vars(gate.LIMITS["fp16"])}
-    assert gate.judge(limits, "fp16") == []
+    assert gate.find_violations(limits, "fp16") == []
     for name in limits:
-        assert gate.judge({**limits, name: float("nan")}, "fp16")
+        assert gate.find_violations({**limits, name: float("nan")}, "fp16")
         kept = gate.result({**limits, name: float("nan")}, "fp16", against_onnx=False)
         assert name not in kept
         assert kept["passed"] == 0

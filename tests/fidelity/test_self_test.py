@@ -15,9 +15,9 @@ from sam_edge.bundle.folder import MANIFEST, Bundle, find_bundle
 from sam_edge.bundle.manifest import dump
 from sam_edge.cli import main
 from sam_edge.errors import BundleError
-from sam_edge.fidelity.self_test import ANSWERS, exam_picture, read_exam
+from sam_edge.fidelity.self_test import ANSWERS, read_self_test, self_test_image
 from sam_edge.geometry import InputSize
-from sam_edge.runtimes.onnxruntime.session import OnnxRuntime
+from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
 from sam_edge.segmenter import Segmenter, load
 from sam_edge.storage.files import sha256
 from sam_edge.tensors import Arrays
@@ -34,15 +34,15 @@ def model(tiny_bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def rolled(monkeypatch: pytest.MonkeyPatch) -> None:
     """An onnxruntime whose masks lie a few pixels beside the objects."""
-    right = OnnxRuntime.run
+    right = OnnxRuntimeSession.run
 
-    def run(self: OnnxRuntime, feeds: Arrays) -> Arrays:
+    def run(self: OnnxRuntimeSession, feeds: Arrays) -> Arrays:
         answers = dict(right(self, feeds))
         if "logits" in answers:
             answers["logits"] = np.roll(answers["logits"], 3, -1)
         return answers
 
-    monkeypatch.setattr(OnnxRuntime, "run", run)
+    monkeypatch.setattr(OnnxRuntimeSession, "run", run)
 
 
 def reseal(folder: Path, **files: str) -> Bundle:
@@ -65,7 +65,7 @@ def test_the_trusted_runtime_is_held_against_pytorch(model: Path, capsys: pytest
     verdict = found[f"{ENGINE} fp32"]
     assert (code, verdict["against"], verdict["note"]) == (0, "PyTorch", None)
     kept = find_bundle(model).manifest.fidelity[f"{ENGINE}-fp32"]
-    assert (kept["against_onnx"], kept["passed"], kept["pictures"]) == (0, 1, 1)
+    assert (kept["against_onnx"], kept["passed"], kept["images"]) == (0, 1, 1)
     # Another machine's float32, and not the same bits.
     assert kept["logits_rms"] < 1e-4
 
@@ -78,7 +78,7 @@ def test_a_wrong_trusted_runtime_fails_and_judges_nobody(
     assert code == 1
     verdict = found[f"{ENGINE} fp32"]
     assert not verdict["passed"]
-    assert "logits_rms" in str(verdict["beyond"])
+    assert "logits_rms" in str(verdict["violations"])
     assert "install another onnxruntime" in str(verdict["note"])
     code, found = answer(capsys, str(model), "--runtime", "reference")
     assert (code, found["reference fp32"]["against"]) == (0, "PyTorch")
@@ -130,7 +130,7 @@ class TestCheckpoint:
     ) -> None:
         code, found = answer(capsys, str(model), "--runtime", ENGINE, "--checkpoint", str(tiny_checkpoint))
         assert code == 1
-        assert "mask_iou_mean" in str(found[f"{ENGINE} fp32"]["beyond"])
+        assert "mask_iou_mean" in str(found[f"{ENGINE} fp32"]["violations"])
 
     def test_a_folder_that_resizes_otherwise_fails(
         self, model: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
@@ -159,10 +159,10 @@ def test_answers_that_are_none_are_named(model: Path) -> None:
     with load(model, runtime=ENGINE) as segmenter:
         (model / ANSWERS).write_bytes(b"no archive")
         with pytest.raises(BundleError, match=rf"{ANSWERS} was edited or damaged"):
-            read_exam(find_bundle(model), segmenter)
+            read_self_test(find_bundle(model), segmenter)
         bundle = reseal(model, **{ANSWERS: sha256(model / ANSWERS)})
         with pytest.raises(BundleError, match=rf"{ANSWERS} holds no answers of PyTorch"):
-            read_exam(bundle, segmenter)
+            read_self_test(bundle, segmenter)
 
 
 def test_answers_to_other_questions_are_left_alone(model: Path) -> None:
@@ -170,7 +170,7 @@ def test_answers_to_other_questions_are_left_alone(model: Path) -> None:
     bundle = reseal(model, **{ANSWERS: sha256(model / ANSWERS)})
     with load(model, runtime=ENGINE) as segmenter:
         assert isinstance(segmenter, Segmenter)
-        assert read_exam(bundle, segmenter) is None
+        assert read_self_test(bundle, segmenter) is None
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_answers_to_other_questions_are_left_alone(model: Path) -> None:
         InputSize(512, 32, square=False),
         InputSize(1024, 64, square=True),
         InputSize(1024, 64, square=True, fit="squash"),
-        InputSize(1024, 64, square=True, shrink=2),
+        InputSize(1024, 64, square=True, encoder_stride=2),
         InputSize(640, 32, square=False, fixed_wh=(640, 352)),
     ],
 )
-def test_the_picture_is_not_resized(size: InputSize) -> None:
-    image = exam_picture(size)
+def test_the_image_is_not_resized(size: InputSize) -> None:
+    image = self_test_image(size)
     view = size.view((image.shape[1], image.shape[0]))
-    assert view.seen_wh == view.picture_wh == (image.shape[1], image.shape[0])
+    assert view.resized_wh == view.encoder_wh == (image.shape[1], image.shape[0])
     assert image.min() < 20
     assert image.max() > 235

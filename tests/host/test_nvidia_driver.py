@@ -24,11 +24,11 @@ def test_free_memory_or_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "cure"),
+    ("code", "hint"),
     [(100, "CUDA_VISIBLE_DEVICES"), (803, "restart"), (804, "newer driver"), (777, "error 777")],
 )
-def test_a_driver_that_does_not_start_says_why(code: int, cure: str) -> None:
-    with pytest.raises(EngineError, match=cure) as caught:
+def test_a_driver_that_does_not_start_says_why(code: int, hint: str) -> None:
+    with pytest.raises(EngineError, match=hint) as caught:
         probe(FakeDriver(start=code))
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Frames as cameras deliver them, made from RGB pictures."""
+"""Frames as cameras deliver them, made from RGB images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sam_edge.imaging.image import Layout
 
 
 def laid_out(rgb: NDArray[np.uint8], layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A picture (H, W, 3) in a layout, and what of its colours is left in RGB."""
+    """An image (H, W, 3) in a layout, and what of its colours is left in RGB."""
     if layout == "nv12":
         frame = to_nv12(rgb)
         return frame, np.asarray(cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_NV12), np.uint8)

@@ -1,4 +1,4 @@
-"""Pictures of every kind are read, refused with a cure, and normalised."""
+"""Images of every kind are read, refused with a cure, and normalised."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_grey_alpha_and_16_bits_become_rgb(tmp_path: Path, pixels: np.ndarray) -
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"not a picture", "is not a picture, or cut off"),
-        (b"\x89PNG\r\n\x1a\n", "is not a picture, or cut off"),
+        (b"not an image", "is not an image, or cut off"),
+        (b"\x89PNG\r\n\x1a\n", "is not an image, or cut off"),
     ],
 )
-def test_what_is_no_picture(tmp_path: Path, content: bytes, message: str) -> None:
+def test_what_is_no_image(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_image(tmp_path / "a.png")
@@ -76,7 +76,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         read_image(tmp_path / "pipe.png")
 
 
-def test_a_picture_that_declares_a_huge_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_image_that_declares_a_huge_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     side = (60_000).to_bytes(4, "big")
     head = b"IHDR" + side + side + b"\x08\x02\x00\x00\x00"
     chunk = (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
@@ -100,7 +100,7 @@ def test_a_picture_that_declares_a_huge_size_is_refused_before_it_is_decoded(tmp
         (np.broadcast_to(np.uint8(0), (20_000, 20_000, 3)), "more than"),
     ],
 )
-def test_arrays_that_are_no_picture(image: object, message: str) -> None:
+def test_arrays_that_are_no_image(image: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_image(image)
 
@@ -146,15 +146,15 @@ def test_bilinear_is_torchs_interpolate_of_floats() -> None:
     np.testing.assert_allclose(blob, ((resized - mean) / std).numpy(), atol=1e-4)
 
 
-def test_a_shrunk_picture_is_what_a_smaller_input_would_hold() -> None:
+def test_a_shrunk_image_is_what_a_smaller_input_would_hold() -> None:
     image = np.random.default_rng(4).integers(0, 256, (333, 640, 3), dtype=np.uint8)
-    half = encoder_input(image, InputSize(128, 64, True, shrink=2).view((640, 333)), PREPROCESS)
+    half = encoder_input(image, InputSize(128, 64, True, encoder_stride=2).view((640, 333)), PREPROCESS)
     small = encoder_input(image, InputSize(64, 64, True).view((640, 333)), PREPROCESS)
     assert half.shape == (1, 3, 64, 64)
     np.testing.assert_array_equal(half, small)
 
 
-def test_a_small_picture_is_enlarged_without_blocks() -> None:
+def test_a_small_image_is_enlarged_without_blocks() -> None:
     ramp = np.repeat(np.linspace(0, 255, 8).round().astype(np.uint8)[None], 8, axis=0)
     preprocess = replace(PREPROCESS, resize="area")
     blob = encoder_input(np.dstack([ramp] * 3), InputSize(64, 32, False).view((8, 8)), preprocess)

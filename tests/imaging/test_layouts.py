@@ -22,9 +22,9 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 def disc(colour: tuple[int, int, int] = (220, 40, 30)) -> NDArray[np.uint8]:
     """A disc of that colour on a green ground, 160 x 128."""
-    picture = np.full((128, 160, 3), (30, 110, 60), np.uint8)
-    cv2.circle(picture, (80, 64), 30, colour, -1)
-    return picture
+    image = np.full((128, 160, 3), (30, 110, 60), np.uint8)
+    cv2.circle(image, (80, 64), 30, colour, -1)
+    return image
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino", "reference"])

@@ -17,7 +17,7 @@ from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraEr
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.sessions.backends import RUNTIMES, OpenRuntime, Runtime, find_runtime
+from sam_edge.sessions.backends import BACKENDS, Session, SessionLoader, find_loader
 from sam_edge.tensors import TensorSpec
 from tests.imaging.layouts import laid_out
 from tests.runtimes.tensorrt.graphs import write_encoder
@@ -30,13 +30,13 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(params=[*RUNTIMES, *VARIANTS])
-def opener(request: pytest.FixtureRequest) -> OpenRuntime:
+@pytest.fixture(params=[*BACKENDS, *VARIANTS])
+def loader(request: pytest.FixtureRequest) -> SessionLoader:
     try:
         if request.param in VARIANTS:
-            opener: Callable[..., Runtime] = find_runtime("onnxruntime:cpu")[1]
-            return partial(opener, **VARIANTS[request.param])
-        return find_runtime(request.param)[1]
+            loader: Callable[..., Session] = find_loader("onnxruntime:cpu")[1]
+            return partial(loader, **VARIANTS[request.param])
+        return find_loader(request.param)[1]
     except (MissingExtraError, EngineError) as error:
         # Every runtime keeps the contract where its library can be had; the message names the extra.
         pytest.skip(str(error))
@@ -77,28 +77,28 @@ def feeds(width: int = 5) -> dict[str, np.ndarray]:
     return {"a": a, "b": a + 1}
 
 
-def test_names_shapes_and_types_are_the_graphs(opener: OpenRuntime, tmp_path: Path) -> None:
-    engine = opener(sums(tmp_path, 5))
+def test_names_shapes_and_types_are_the_graphs(loader: SessionLoader, tmp_path: Path) -> None:
+    engine = loader(sums(tmp_path, 5))
     assert engine.inputs == (TensorSpec("a", (2, 5)), TensorSpec("b", (2, 5)))
     assert engine.outputs == (TensorSpec("total", (2, 5)), TensorSpec("doubled", (2, 5)))
 
 
-def test_free_dimensions_have_names(opener: OpenRuntime, free_graph: Path) -> None:
+def test_free_dimensions_have_names(loader: SessionLoader, free_graph: Path) -> None:
     # Not every engine remembers which names they have in the graph.
-    shapes = [spec.shape for spec in opener(free_graph).inputs]
+    shapes = [spec.shape for spec in loader(free_graph).inputs]
     assert [(rows, type(columns)) for rows, columns in shapes] == [(2, str), (2, str)]
 
 
-def test_computes_every_output(opener: OpenRuntime, graph: Path) -> None:
+def test_computes_every_output(loader: SessionLoader, graph: Path) -> None:
     given = feeds(5)
-    got = opener(graph, threads=1).run(given)
+    got = loader(graph, threads=1).run(given)
     np.testing.assert_allclose(got["total"], given["a"] + given["b"])
     np.testing.assert_allclose(got["doubled"], 2 * given["a"])
     assert got["total"].dtype == np.float32
 
 
-def test_results_outlive_the_next_run_and_the_engine(opener: OpenRuntime, graph: Path) -> None:
-    engine = opener(graph)
+def test_results_outlive_the_next_run_and_the_engine(loader: SessionLoader, graph: Path) -> None:
+    engine = loader(graph)
     first = engine.run(feeds())["total"]
     kept = np.array(first)
     second = engine.run({name: value * 7 for name, value in feeds().items()})["total"]
@@ -108,32 +108,32 @@ def test_results_outlive_the_next_run_and_the_engine(opener: OpenRuntime, graph:
     np.testing.assert_array_equal(second, 7 * kept)
 
 
-def test_answers_are_the_next_questions(opener: OpenRuntime, graph: Path) -> None:
-    engine = opener(graph)
+def test_answers_are_the_next_questions(loader: SessionLoader, graph: Path) -> None:
+    engine = loader(graph)
     given = feeds()
     first = engine.run(given)
     second = engine.run({"a": first["total"], "b": first["doubled"]})
     np.testing.assert_array_equal(second["total"], 3 * given["a"] + given["b"])
 
 
-def test_feeds_stay_as_they_are(opener: OpenRuntime, graph: Path) -> None:
+def test_feeds_stay_as_they_are(loader: SessionLoader, graph: Path) -> None:
     given = feeds()
     for value in given.values():
         value.flags.writeable = False
-    opener(graph).run(given)
+    loader(graph).run(given)
     np.testing.assert_array_equal(given["a"], feeds()["a"])
     np.testing.assert_array_equal(given["b"], feeds()["b"])
 
 
-def test_feeds_may_lie_anyhow_in_memory(opener: OpenRuntime, graph: Path) -> None:
+def test_feeds_may_lie_anyhow_in_memory(loader: SessionLoader, graph: Path) -> None:
     given = feeds()
     scattered = {name: np.repeat(value, 2, axis=1)[:, ::2] for name, value in given.items()}
     scattered["b"] = np.asfortranarray(scattered["b"])
-    np.testing.assert_array_equal(opener(graph).run(scattered)["total"], given["a"] + given["b"])
+    np.testing.assert_array_equal(loader(graph).run(scattered)["total"], given["a"] + given["b"])
 
 
-def test_threads_may_run_it_at_once(opener: OpenRuntime, graph: Path) -> None:
-    engine = opener(graph)
+def test_threads_may_run_it_at_once(loader: SessionLoader, graph: Path) -> None:
+    engine = loader(graph)
 
     def total(number: int) -> np.ndarray:
         return engine.run({name: value + number for name, value in feeds().items()})["total"]
@@ -144,20 +144,20 @@ def test_threads_may_run_it_at_once(opener: OpenRuntime, graph: Path) -> None:
         np.testing.assert_array_equal(answer, sum(feeds().values()) + 2 * number)
 
 
-def test_the_free_dimension_may_change_between_runs(opener: OpenRuntime, free_graph: Path) -> None:
-    engine = opener(free_graph)
+def test_the_free_dimension_may_change_between_runs(loader: SessionLoader, free_graph: Path) -> None:
+    engine = loader(free_graph)
     for width in (2, 9, 9, 9, 2, 2, 9):
         np.testing.assert_array_equal(engine.run(feeds(width))["total"], sum(feeds(width).values()))
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2,), (1, 2, 5)])
-def test_wrong_shape_names_the_input(opener: OpenRuntime, graph: Path, shape: tuple[int, ...]) -> None:
+def test_wrong_shape_names_the_input(loader: SessionLoader, graph: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"\ba\b"):
-        opener(graph).run({"a": np.zeros(shape, np.float32), "b": np.zeros(shape, np.float32)})
+        loader(graph).run({"a": np.zeros(shape, np.float32), "b": np.zeros(shape, np.float32)})
 
 
-def test_shapes_that_do_not_meet_are_refused(opener: OpenRuntime, free_graph: Path) -> None:
-    engine = opener(free_graph)
+def test_shapes_that_do_not_meet_are_refused(loader: SessionLoader, free_graph: Path) -> None:
+    engine = loader(free_graph)
     uneven = {"a": np.zeros((2, 4), np.float32), "b": np.zeros((2, 3), np.float32)}
     for _ in range(3):
         with pytest.raises(SamEdgeError):
@@ -166,27 +166,27 @@ def test_shapes_that_do_not_meet_are_refused(opener: OpenRuntime, free_graph: Pa
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int32, np.uint8])
-def test_wrong_type_names_the_input(opener: OpenRuntime, graph: Path, dtype: type) -> None:
+def test_wrong_type_names_the_input(loader: SessionLoader, graph: Path, dtype: type) -> None:
     with pytest.raises(InputError, match=r"\ba\b"):
-        opener(graph).run({name: value.astype(dtype) for name, value in feeds().items()})
+        loader(graph).run({name: value.astype(dtype) for name, value in feeds().items()})
 
 
 @pytest.mark.parametrize("names", ["a", "ac"])
-def test_missing_input_is_named(opener: OpenRuntime, graph: Path, names: str) -> None:
+def test_missing_input_is_named(loader: SessionLoader, graph: Path, names: str) -> None:
     with pytest.raises(InputError, match=r"\bb\b"):
-        opener(graph).run(dict.fromkeys(names, np.zeros((2, 5), np.float32)))
+        loader(graph).run(dict.fromkeys(names, np.zeros((2, 5), np.float32)))
 
 
-def test_a_closed_engine_says_so(opener: OpenRuntime, graph: Path) -> None:
-    engine = opener(graph)
+def test_a_closed_engine_says_so(loader: SessionLoader, graph: Path) -> None:
+    engine = loader(graph)
     engine.run(feeds())
     engine.close()
     with pytest.raises(InputError, match="was closed: open"):
         engine.run(feeds())
 
 
-def test_closing_again_does_nothing(opener: OpenRuntime, graph: Path) -> None:
-    used, unused = opener(graph), opener(graph)
+def test_closing_again_does_nothing(loader: SessionLoader, graph: Path) -> None:
+    used, unused = loader(graph), loader(graph)
     used.run(feeds())
     for engine in (used, unused, used, unused):
         engine.close()
@@ -194,55 +194,55 @@ def test_closing_again_does_nothing(opener: OpenRuntime, graph: Path) -> None:
         used.run(feeds())
 
 
-def test_damaged_graph_is_a_bundle_error_naming_the_file(opener: OpenRuntime, graph: Path) -> None:
+def test_damaged_graph_is_a_bundle_error_naming_the_file(loader: SessionLoader, graph: Path) -> None:
     data = graph.read_bytes()
     graph.write_bytes(data[: len(data) // 2])
     with pytest.raises(BundleError, match=r"sums\.onnx"):
-        opener(graph)
+        loader(graph)
 
 
-def test_missing_graph_is_a_bundle_error_naming_the_file(opener: OpenRuntime, tmp_path: Path) -> None:
+def test_missing_graph_is_a_bundle_error_naming_the_file(loader: SessionLoader, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"none\.onnx"):
-        opener(tmp_path / "none.onnx")
+        loader(tmp_path / "none.onnx")
 
 
-def test_unknown_operation_is_named(opener: OpenRuntime, tmp_path: Path) -> None:
+def test_unknown_operation_is_named(loader: SessionLoader, tmp_path: Path) -> None:
     a, b = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 5]) for name in "ab")
     node = helper.make_node("Frobnicate", ["a"], ["b"], name="b", domain="com.example")
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.example", 1)]
     model = helper.make_model(helper.make_graph([node], "odd", [a], [b]), opset_imports=opsets, ir_version=10)
     onnx.save(model, tmp_path / "odd.onnx")
     with pytest.raises(BundleError, match="Frobnicate"):
-        opener(tmp_path / "odd.onnx")
+        loader(tmp_path / "odd.onnx")
 
 
-def test_no_graph_is_a_bundle_error_naming_the_file(opener: OpenRuntime, tmp_path: Path) -> None:
+def test_no_graph_is_a_bundle_error_naming_the_file(loader: SessionLoader, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"this is no graph")
     with pytest.raises(BundleError, match=r"bad\.onnx"):
-        opener(tmp_path / "bad.onnx")
+        loader(tmp_path / "bad.onnx")
 
 
 def test_unknown_runtime_lists_the_known() -> None:
     with pytest.raises(InputError, match="onnxruntime"):
-        find_runtime("tpu")
+        find_loader("tpu")
 
 
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sam_edge.sessions.backends.find_spec", lambda library: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sam-edge\[cpu\]'"):
-        find_runtime()
+        find_loader()
 
 
-def test_the_callers_arithmetic_stays_as_it_was(opener: OpenRuntime, graph: Path) -> None:
+def test_the_callers_arithmetic_stays_as_it_was(loader: SessionLoader, graph: Path) -> None:
     tiny = np.float32(1e-40)
-    opener(graph, threads=1).run(feeds())
+    loader(graph, threads=1).run(feeds())
     # An engine that flushes denormals to zero would do so in the calling thread too.
     assert tiny * np.float32(0.5) > 0
 
 
 @pytest.mark.parametrize("layout", get_args(Layout))
-def test_frames_come_in_any_layout(opener: OpenRuntime, tmp_path: Path, layout: Layout) -> None:
-    engine = opener(write_encoder(tmp_path))
+def test_frames_come_in_any_layout(loader: SessionLoader, tmp_path: Path, layout: Layout) -> None:
+    engine = loader(write_encoder(tmp_path))
     if not hasattr(engine, "run_frame"):
         pytest.skip("this engine prepares no frames itself: sam_edge.segmenter does")
     preprocess = Preprocess((120.0, 110.0, 100.0), (50.0, 60.0, 70.0), "antialias")

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from sam_edge.runtimes.reference import ReferenceRuntime
+from sam_edge.runtimes.reference import ReferenceSession
 
 
 def test_a_saturated_sigmoid_is_no_warning(tmp_path: Path) -> None:
@@ -17,5 +17,5 @@ def test_a_saturated_sigmoid_is_no_warning(tmp_path: Path) -> None:
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.save(model, tmp_path / "gate.onnx")
     # Warnings are errors here: with one there would be no answer.
-    got = ReferenceRuntime(tmp_path / "gate.onnx").run({"a": np.array([-1000, 0, 2, 1000], np.float32)})["b"]
+    got = ReferenceSession(tmp_path / "gate.onnx").run({"a": np.array([-1000, 0, 2, 1000], np.float32)})["b"]
     np.testing.assert_allclose(got, [0, 0.5, 1 / (1 + np.exp(-2)), 1], rtol=1e-6)

@@ -17,12 +17,12 @@ from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.host.machine import Machine
 from sam_edge.sessions import backends as runtime
 from sam_edge.sessions import scores
-from sam_edge.sessions.backends import RUNTIMES, Entry, best_runtime, find_runtime, split_name
+from sam_edge.sessions.backends import BACKENDS, Backend, best_runtime, find_loader, split_name
 from tests.host.machines import bare_arm, jetson
 
 
-def entry(score: int, *devices: str, library: str = "numpy", on_request: bool = False) -> Entry:
-    return Entry("tests.disc_model:DiscRuntime", library, lambda _: score, devices, on_request=on_request)
+def entry(score: int, *devices: str, library: str = "numpy", on_request: bool = False) -> Backend:
+    return Backend("tests.disc_model:DiscSession", library, lambda _: score, devices, on_request=on_request)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_best_score_wins_of_those_installed(machine: Machine, monkeypatch: p
         "best_but_half_of_it_is_missing": replace(entry(98), complete=lambda: False),
         "not_here": entry(0),
     }
-    monkeypatch.setattr(runtime, "RUNTIMES", table)
+    monkeypatch.setattr(runtime, "BACKENDS", table)
     assert best_runtime(machine) == "good"
 
 
@@ -54,7 +54,7 @@ def test_tensorrt_without_a_cuda_binding_is_not_chosen(tmp_path: Path, monkeypat
 
 
 def test_nothing_usable_names_the_first_of_the_table(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "RUNTIMES", {"first": entry(9, library="no_such_library"), "second": entry(0)})
+    monkeypatch.setattr(runtime, "BACKENDS", {"first": entry(9, library="no_such_library"), "second": entry(0)})
     assert best_runtime(machine) == "first"
 
 
@@ -65,8 +65,10 @@ def test_a_device_is_bound_to_the_opener(monkeypatch: pytest.MonkeyPatch) -> Non
 
     chosen = replace(entry(1, "cpu", "GPU"), numbered=("GPU",), default="any:choice")
     first = replace(chosen, default=None)
-    monkeypatch.setattr(runtime, "RUNTIMES", {"multi": chosen, "first": first})
-    monkeypatch.setattr(runtime, "load", lambda where: (lambda machine: "GPU") if "choice" in where else Opened)
+    monkeypatch.setattr(runtime, "BACKENDS", {"multi": chosen, "first": first})
+    monkeypatch.setattr(
+        runtime, "import_object", lambda where: (lambda machine: "GPU") if "choice" in where else Opened
+    )
     for name, device in (
         ("multi", "GPU"),
         ("first", "cpu"),
@@ -74,9 +76,9 @@ def test_a_device_is_bound_to_the_opener(monkeypatch: pytest.MonkeyPatch) -> Non
         ("multi:gpu", "GPU"),
         ("multi:gpu.1", "GPU.1"),
     ):
-        found, opener = find_runtime(name)
+        found, loader = find_loader(name)
         assert found == f"{name.partition(':')[0]}:{device}"
-        opened: Any = opener(Path("graph.onnx"), 3)
+        opened: Any = loader(Path("graph.onnx"), 3)
         assert (opened.device, opened.threads) == (device, 3)
 
 
@@ -96,7 +98,7 @@ def test_a_device_is_bound_to_the_opener(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_wrong_names_list_the_right_ones(name: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        find_runtime(name)
+        find_loader(name)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -108,26 +110,26 @@ def test_any_text_is_a_name_or_an_input_error(text: str) -> None:
             name, device = split_name(wanted)
         except InputError:
             continue
-        assert name in RUNTIMES
-        assert device is None or device.partition(".")[0] in RUNTIMES[name].devices
+        assert name in BACKENDS
+        assert device is None or device.partition(".")[0] in BACKENDS[name].devices
 
 
 def test_a_broken_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(where: str) -> object:
         raise ImportError("libprotobuf.so.99: cannot open\nshared object file")
 
-    monkeypatch.setattr(runtime, "load", broken)
+    monkeypatch.setattr(runtime, "import_object", broken)
     with pytest.raises(EngineError, match=r"installed but cannot be loaded \(libprotobuf.*file\)") as caught:
-        find_runtime("onnxruntime")
+        find_loader("onnxruntime")
     assert "\n" not in str(caught.value)
 
 
 def test_on_jetson_a_missing_tensorrt_comes_from_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "this_machine", lambda: jetson(tmp_path))
     monkeypatch.setattr(runtime, "find_spec", lambda library: None)
-    monkeypatch.setattr(runtime, "RUNTIMES", {"tensorrt": entry(100, library="tensorrt")})
+    monkeypatch.setattr(runtime, "BACKENDS", {"tensorrt": entry(100, library="tensorrt")})
     with pytest.raises(MissingExtraError, match="sudo apt install python3-libnvinfer"):
-        find_runtime("tensorrt")
+        find_loader("tensorrt")
 
 
 def test_choosing_imports_no_engine() -> None:

@@ -9,25 +9,25 @@ from pathlib import Path
 import pytest
 
 from sam_edge.bundle.folder import ASSETS, find_bundle, write_bundle
-from sam_edge.bundle.manifest import Engine, dump, parse
+from sam_edge.bundle.manifest import EngineSpec, dump, parse
 from sam_edge.errors import BundleError
 from tests.disc_model import disc_bundle, disc_manifest
 
-HALF = Engine("openvino:GPU", "fp16")
+HALF = EngineSpec("openvino:GPU", "fp16")
 
 
 def test_devices_share_graphs_and_not_fidelity() -> None:
     assert HALF.key == "openvino:GPU-fp16"
-    assert HALF.graphs_key == Engine("openvino", "fp16").graphs_key == "openvino-fp16"
+    assert HALF.graphs_key == EngineSpec("openvino", "fp16").graphs_key == "openvino-fp16"
     assert str(HALF) == "openvino:GPU fp16"
 
 
 @pytest.mark.parametrize("key", ["openvino-fp32", "openvino", "openvino:CPU-fp32"])
 def test_what_the_processor_was_measured_to_be_says_nothing_of_a_gpu(key: str) -> None:
     manifest = replace(disc_manifest(), fidelity={key: {"mask_iou_mean": 1.0}})
-    assert manifest.measured(Engine("openvino:CPU")) == {"mask_iou_mean": 1.0}
+    assert manifest.measured(EngineSpec("openvino:CPU")) == {"mask_iou_mean": 1.0}
     for other in ("openvino:GPU", "openvino:AUTO", "onnxruntime:cpu"):
-        assert manifest.measured(Engine(other)) is None
+        assert manifest.measured(EngineSpec(other)) is None
 
 
 def test_engines_survive_the_manifest() -> None:
@@ -70,7 +70,7 @@ def test_an_engine_opens_its_graphs_and_the_sources_else(tmp_path: Path) -> None
     bundle = write_bundle(bundle.path, manifest, contents)
     assert bundle.graph("encoder", HALF).read_bytes() == b"half"
     assert bundle.graph("decoder", HALF) == bundle.graph("decoder")
-    assert bundle.graph("encoder", Engine("tensorrt", "fp16")) == bundle.graph("encoder")
+    assert bundle.graph("encoder", EngineSpec("tensorrt", "fp16")) == bundle.graph("encoder")
     (bundle.path / "encoder.openvino.fp16.onnx").write_bytes(b"more")
     with pytest.raises(BundleError, match=r"encoder\.openvino\.fp16\.onnx was edited"):
         bundle.graph("encoder", HALF)

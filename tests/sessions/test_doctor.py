@@ -16,7 +16,7 @@ from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import Machine
 from sam_edge.sessions import backends as runtime
 from sam_edge.sessions import doctor, scores
-from sam_edge.sessions.backends import Entry
+from sam_edge.sessions.backends import Backend
 from sam_edge.sessions.doctor import Report, examine
 from tests.host.machines import MACHINES, FakeDriver, jetson, npu_laptop, nvidia_desktop
 
@@ -29,28 +29,28 @@ def breaks() -> dict[str, str | None]:
     raise RuntimeError("the plugin\nis damaged")
 
 
-DISC = "tests.disc_model:DiscRuntime"
+DISC = "tests.disc_model:DiscSession"
 TABLE = {
-    "sound": Entry(DISC, "numpy", lambda _: 20, ("cpu", "cuda"), probe="tests.sessions.test_doctor:works"),
-    "plain": Entry(DISC, "numpy", lambda _: 5),
-    "broken": Entry(DISC, "numpy", lambda _: 10, probe="tests.sessions.test_doctor:breaks"),
-    "gone": Entry("tests.no_such_module:X", "numpy", lambda _: 1),
-    "openvino": Entry(DISC, "openvino", scores.openvino),
-    "tensorrt": Entry(DISC, "tensorrt", scores.tensorrt),
+    "sound": Backend(DISC, "numpy", lambda _: 20, ("cpu", "cuda"), probe="tests.sessions.test_doctor:works"),
+    "plain": Backend(DISC, "numpy", lambda _: 5),
+    "broken": Backend(DISC, "numpy", lambda _: 10, probe="tests.sessions.test_doctor:breaks"),
+    "gone": Backend("tests.no_such_module:X", "numpy", lambda _: 1),
+    "openvino": Backend(DISC, "openvino", scores.openvino),
+    "tensorrt": Backend(DISC, "tensorrt", scores.tensorrt),
 }
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(runtime, "RUNTIMES", TABLE)
-    monkeypatch.setattr(doctor, "RUNTIMES", TABLE)
+    monkeypatch.setattr(runtime, "BACKENDS", TABLE)
+    monkeypatch.setattr(doctor, "BACKENDS", TABLE)
     for module in (doctor, runtime):
         monkeypatch.setattr(module, "find_spec", lambda library: library == "numpy" or None)
     monkeypatch.setattr(driver, "_open", lambda open_library: FakeDriver())
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
 
 
-def by_name(report: Report) -> dict[str, doctor.RuntimeReport]:
+def by_name(report: Report) -> dict[str, doctor.BackendReport]:
     return {found.name: found for found in report.runtimes}
 
 
@@ -121,7 +121,7 @@ def test_a_version_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch) 
         raise OSError("libnvinfer.so.10: cannot open shared object file")
 
     monkeypatch.setattr(doctor, "find_spec", lambda library: True)
-    monkeypatch.setattr(doctor, "load", broken)
+    monkeypatch.setattr(doctor, "import_object", broken)
     assert "libnvinfer.so.10" in (doctor._version("tensorrt") or "")
 
 

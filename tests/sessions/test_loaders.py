@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import BundleError, EngineError
 from sam_edge.exporters.engines import measure_engine, most_graphs
-from sam_edge.exporters.half.bisect import Islands, raise_culprits
-from sam_edge.fidelity.gate import ask, judge
-from sam_edge.fidelity.images import picture
-from sam_edge.lazy import load
+from sam_edge.exporters.half.bisect import Islands, bisect_fp32_nodes
+from sam_edge.fidelity.gate import ask, find_violations
+from sam_edge.fidelity.images import textured_image
+from sam_edge.lazy import import_object
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
-from sam_edge.runtimes.tensorrt.plans import build_job, plan_jobs, timing_key
+from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timing_key
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions import loaders as openers
-from sam_edge.sessions.backends import OpenRuntime, find_runtime
-from sam_edge.sessions.loaders import BUILT_BEFORE, Opener, find_opener
+from sam_edge.sessions.backends import SessionLoader, find_loader
+from sam_edge.sessions.loaders import BUILT_BEFORE, GraphLoader, find_graph_loader
 from sam_edge.storage.cache import BlobCache
 from tests.runtimes.tensorrt.fake_builder import LEARNT
 from tests.runtimes.tensorrt.simulated_device import Device
@@ -37,7 +37,7 @@ SQUARE = {"image": np.ones((1, 3, 512, 512), np.float32)}
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
     device = Device(tmp_path / "cache")
-    monkeypatch.setattr(tensorrt_open, "find_workshop", device.workshop)
+    monkeypatch.setattr(tensorrt_open, "find_build_environment", device.environment)
     return device
 
 
@@ -52,9 +52,9 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def opener(device: Device, toy: Bundle, said: list[str]) -> Opener:
-    opener: Opener = tensorrt_open.PlanOpener(device.open, toy.manifest, said.append)
-    return opener
+def loader(device: Device, toy: Bundle, said: list[str]) -> GraphLoader:
+    loader: GraphLoader = tensorrt_open.PlanOpener(device.open, toy.manifest, said.append)
+    return loader
 
 
 def variant(graph: Path, folder: Path, weight: float) -> Path:
@@ -68,9 +68,9 @@ def variant(graph: Path, folder: Path, weight: float) -> Path:
     return path
 
 
-def answer(opener: OpenRuntime, graph: Path) -> float:
-    """Mean of what an encoder makes of a white picture."""
-    engine = opener(graph)
+def answer(loader: SessionLoader, graph: Path) -> float:
+    """Mean of what an encoder makes of a white image."""
+    engine = loader(graph)
     try:
         return float(np.mean(np.asarray(engine.run(SQUARE)["embedding"])))
     finally:
@@ -79,69 +79,71 @@ def answer(opener: OpenRuntime, graph: Path) -> float:
 
 @pytest.mark.parametrize("where", BUILT_BEFORE.values())
 def test_every_entry_imports(where: str) -> None:
-    assert callable(load(where))
+    assert callable(import_object(where))
 
 
-def test_a_plan_is_built_once_and_kept(opener: Opener, device: Device, toy: Bundle, said: list[str]) -> None:
+def test_a_plan_is_built_once_and_kept(
+    loader: GraphLoader, device: Device, toy: Bundle, said: list[str]
+) -> None:
     for _ in range(2):
-        assert answer(opener, toy.graph("encoder")) == pytest.approx(0.6)
-    opener(toy.graph("decoder")).close()
+        assert answer(loader, toy.graph("encoder")) == pytest.approx(0.6)
+    loader(toy.graph("decoder")).close()
     assert device.built == ["encoder.onnx", "decoder.onnx"]
     assert said[-1] == "building decoder (plan 2 of 2)"
     assert device.names() == [".blob", "decoder", "encoder"]
     # The same that `sam-edge build` would have made.
-    for job in plan_jobs(toy, Engine("tensorrt"), BuilderSettings()):
-        assert build_job(device.workshop(), job, lambda step, done: None).why == ""
+    for request in plan_requests(toy, EngineSpec("tensorrt"), BuilderSettings()):
+        assert build_request(device.environment(), request, lambda step, done: None).why == ""
 
 
-def test_a_plan_with_other_settings_is_good(opener: Opener, device: Device, toy: Bundle) -> None:
-    job = plan_jobs(toy, Engine("tensorrt"), BuilderSettings(workspace_mb=64))[0]
-    build_job(device.workshop(), job, lambda step, done: None)
-    answer(opener, toy.graph("encoder"))
+def test_a_plan_with_other_settings_is_good(loader: GraphLoader, device: Device, toy: Bundle) -> None:
+    request = plan_requests(toy, EngineSpec("tensorrt"), BuilderSettings(workspace_mb=64))[0]
+    build_request(device.environment(), request, lambda step, done: None)
+    answer(loader, toy.graph("encoder"))
     assert len(device.built) == 1
 
 
-def test_a_damaged_plan_is_built_anew(opener: Opener, device: Device, toy: Bundle) -> None:
-    answer(opener, toy.graph("encoder"))
+def test_a_damaged_plan_is_built_anew(loader: GraphLoader, device: Device, toy: Bundle) -> None:
+    answer(loader, toy.graph("encoder"))
     (plan,) = device.folder.glob("*.plan")
     plan.write_bytes(plan.read_bytes()[:-1])
-    assert answer(opener, toy.graph("encoder")) == pytest.approx(0.6)
+    assert answer(loader, toy.graph("encoder")) == pytest.approx(0.6)
     assert len(device.built) == 2
 
 
 def test_what_is_tried_does_not_stay(
-    opener: Opener, device: Device, toy: Bundle, tmp_path: Path, said: list[str]
+    loader: GraphLoader, device: Device, toy: Bundle, tmp_path: Path, said: list[str]
 ) -> None:
-    with opener.trial(9) as trial:
+    with loader.trial(9) as trial:
         for weight in (2, 3, 2):
             assert answer(trial, variant(toy.graph("encoder"), tmp_path, weight)) == pytest.approx(0.6 * weight)
         assert said[-1] == "building encoder (plan 2 of at most 9)"
     assert len(device.built) == 2
     assert device.names() == [".blob"]
     # What was learnt in it makes the next build quick.
-    assert BlobCache(device.folder).read(timing_key(device.workshop().device)) == LEARNT
+    assert BlobCache(device.folder).read(timing_key(device.environment().device)) == LEARNT
     assert device.builder.config.given_timing == LEARNT
 
 
-def test_what_is_accepted_stays(opener: Opener, device: Device, toy: Bundle, tmp_path: Path) -> None:
+def test_what_is_accepted_stays(loader: GraphLoader, device: Device, toy: Bundle, tmp_path: Path) -> None:
     own = toy.graph("decoder")
-    opener(own).close()
-    with opener.trial() as trial:
+    loader(own).close()
+    with loader.trial() as trial:
         trial(own).close()
         answer(trial, variant(toy.graph("encoder"), tmp_path, 3))
         accepted = variant(toy.graph("encoder"), tmp_path, 2)
         answer(trial, accepted)
         trial.keep([accepted, own])
     assert device.names() == [".blob", "decoder", "encoder.tensorrt.fp16"]
-    assert answer(opener, accepted) == pytest.approx(1.2)
+    assert answer(loader, accepted) == pytest.approx(1.2)
     assert len(device.built) == 3
 
 
 def test_few_plans_of_what_is_tried_lie_about(
-    opener: Opener, toy: Bundle, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+    loader: GraphLoader, toy: Bundle, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorrt_open, "KEPT_TRIALS", 2)
-    with opener.trial(9) as trial:
+    with loader.trial(9) as trial:
         for weight in (1, 2, 1, 3, 1, 2):
             assert answer(trial, variant(toy.graph("encoder"), tmp_path, weight)) == pytest.approx(0.6 * weight)
     built = [line for line in said if line.startswith("building")]
@@ -150,28 +152,28 @@ def test_few_plans_of_what_is_tried_lie_about(
     assert built[-1] == "building encoder (plan 2 of at most 9)"
 
 
-def test_files_of_no_graph_are_refused(opener: Opener, tmp_path: Path) -> None:
+def test_files_of_no_graph_are_refused(loader: GraphLoader, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(b"graph")
     with pytest.raises(BundleError, match=r"other\.onnx is made from no graph of toy"):
-        opener(tmp_path / "other.onnx")
+        loader(tmp_path / "other.onnx")
 
 
-def test_a_builder_that_fails_leaves_nothing(opener: Opener, device: Device, toy: Bundle) -> None:
+def test_a_builder_that_fails_leaves_nothing(loader: GraphLoader, device: Device, toy: Bundle) -> None:
     device.builder.builds = False
-    with pytest.raises(EngineError, match=r"cannot build .*encoder\.onnx"), opener.trial() as trial:
+    with pytest.raises(EngineError, match=r"cannot build .*encoder\.onnx"), loader.trial() as trial:
         trial(toy.graph("encoder"))
     with pytest.raises(EngineError, match=r"cannot build .*encoder\.onnx"):
-        opener(toy.graph("encoder"))
+        loader(toy.graph("encoder"))
     assert device.names() == []
 
 
 def test_engines_are_measured_where_there_was_no_plan(
     device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_edge.sessions.loaders.find_runtime", lambda name: (name, device.open))
-    with Segmenter(toy, find_runtime("onnxruntime:cpu")[1]) as segmenter:
-        expected = ask(segmenter, [picture((160, 120))])
-    assert judge(measure_engine(toy, Engine("tensorrt"), expected), "fp32") == []
+    monkeypatch.setattr("sam_edge.sessions.loaders.find_loader", lambda name: (name, device.open))
+    with Segmenter(toy, find_loader("onnxruntime:cpu")[1]) as segmenter:
+        expected = ask(segmenter, [textured_image((160, 120))])
+    assert find_violations(measure_engine(toy, EngineSpec("tensorrt"), expected), "fp32") == []
     assert device.names() == [".blob", "decoder", "encoder"]
 
 
@@ -179,17 +181,17 @@ def test_plans_are_built_for_the_gpu_that_is_named(
     device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(openers, "find_runtime", lambda name: ("tensorrt", device.open))
-    monkeypatch.setattr(tensorrt_open, "find_workshop", lambda machine, name: asked.append(name))
+    monkeypatch.setattr(openers, "find_loader", lambda name: ("tensorrt", device.open))
+    monkeypatch.setattr(tensorrt_open, "find_build_environment", lambda machine, name: asked.append(name))
     for runtime in ("tensorrt", "tensorrt:cuda", "tensorrt:cuda.1"):
-        find_opener(runtime, toy.manifest)
+        find_graph_loader(runtime, toy.manifest)
     assert asked == [None, "cuda", "cuda.1"]
 
 
 def test_other_runtimes_open_graphs_as_they_are(toy: Bundle) -> None:
-    opener = find_opener("onnxruntime:cpu", toy.manifest)
-    with opener.trial(3) as trial:
-        assert answer(trial, toy.graph("encoder")) == answer(opener, toy.graph("encoder"))
+    loader = find_graph_loader("onnxruntime:cpu", toy.manifest)
+    with loader.trial(3) as trial:
+        assert answer(trial, toy.graph("encoder")) == answer(loader, toy.graph("encoder"))
         trial.keep([toy.graph("encoder")])
 
 
@@ -208,5 +210,5 @@ def test_mending_tries_no_more_graphs_than_is_said(culprits: set[tuple[str, str]
 
     none: Islands = {graph: frozenset() for graph in ORDER}
     passes(none)
-    raise_culprits(ORDER, none, passes)
+    bisect_fp32_nodes(ORDER, none, passes)
     assert len(tried) <= most_graphs({graph: len(nodes) for graph, nodes in ORDER.items()})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sam_edge.errors import InputError
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze import GazeSample
-from sam_edge.streaming.offline import follow
+from sam_edge.streaming.offline import run_offline
 from sam_edge.streaming.sources.source import Frame
 from tests.disc_model import disc_segmenter
 
@@ -30,8 +30,8 @@ def frames(*times_ns: int) -> list[Frame]:
 
 def test_each_sample_meets_the_newest_frame_before_it(segmenter: Segmenter) -> None:
     gaze = [GazeSample(t, 0.5, 0.5) for t in (0, 9, 10, 11, 19, 20, 29, 30)]
-    steps = list(follow(segmenter, frames(0, 10, 20), gaze))
-    assert [[look.gaze.t_ns for look in step.looks] for step in steps] == [
+    steps = list(run_offline(segmenter, frames(0, 10, 20), gaze))
+    assert [[result.gaze.t_ns for result in frame_result.results] for frame_result in steps] == [
         [0, 9],
         [10, 11, 19],
         # The last frame stands as long as the one before it, then the video is over.
@@ -48,12 +48,12 @@ def test_ages_are_never_negative_and_no_sample_is_answered_twice(
     segmenter: Segmenter, frame_times: list[int], gaze_times: list[int]
 ) -> None:
     gaze = [GazeSample(t, 0.5, 0.5) for t in gaze_times]
-    steps = list(follow(segmenter, frames(*frame_times), gaze))
-    looks = [look for step in steps for look in step.looks]
+    steps = list(run_offline(segmenter, frames(*frame_times), gaze))
+    results = [result for frame_result in steps for result in frame_result.results]
     # A frame with very many looks comes in several steps.
-    assert [step.last for step in steps].count(True) == len(frame_times)
-    assert all(look.frame_age_ms >= 0 for look in looks)
-    answered = [look.gaze.t_ns for look in looks]
+    assert [frame_result.last for frame_result in steps].count(True) == len(frame_times)
+    assert all(result.frame_age_ms >= 0 for result in results)
+    answered = [result.gaze.t_ns for result in results]
     assert answered == sorted(set(answered))
     wanted = [t for t in gaze_times if frame_times[0] <= t < frame_times[-1]]
     assert answered[: len(wanted)] == wanted
@@ -61,8 +61,10 @@ def test_ages_are_never_negative_and_no_sample_is_answered_twice(
 
 def test_a_frame_that_stands_long_comes_in_pieces(segmenter: Segmenter) -> None:
     gaze = [GazeSample(t, 0.5, 0.5) for t in range(40)]
-    steps = list(follow(segmenter, frames(0, 40), gaze))
-    assert [(step.frame.index, len(step.looks), step.last) for step in steps] == [
+    steps = list(run_offline(segmenter, frames(0, 40), gaze))
+    assert [
+        (frame_result.frame.index, len(frame_result.results), frame_result.last) for frame_result in steps
+    ] == [
         (0, 16, False),
         (0, 16, False),
         (0, 8, True),
@@ -73,22 +75,22 @@ def test_a_frame_that_stands_long_comes_in_pieces(segmenter: Segmenter) -> None:
 @pytest.mark.parametrize("confidence", [-0.1, 60.0, float("nan")])
 def test_impossible_confidence(segmenter: Segmenter, confidence: float) -> None:
     with pytest.raises(InputError, match="give 0 to 1"):
-        next(follow(segmenter, frames(0), [], min_confidence=confidence))
+        next(run_offline(segmenter, frames(0), [], min_confidence=confidence))
 
 
 def test_mask_lies_under_the_gaze(segmenter: Segmenter) -> None:
-    (step,) = follow(segmenter, frames(0), [GazeSample(5, 0.25, 0.5)])
-    (look,) = step.looks
-    assert (look.x_px, look.y_px) == (32.0, 32.0)
-    assert look.masks is not None
-    assert look.masks.binary[0, 32, 32]
-    assert look.frame_age_ms == pytest.approx(5e-6)
+    (frame_result,) = run_offline(segmenter, frames(0), [GazeSample(5, 0.25, 0.5)])
+    (result,) = frame_result.results
+    assert (result.x_px, result.y_px) == (32.0, 32.0)
+    assert result.masks is not None
+    assert result.masks.binary[0, 32, 32]
+    assert result.frame_age_ms == pytest.approx(5e-6)
 
 
 @pytest.mark.parametrize(
     ("sample", "status"),
     [
-        (GazeSample(0, 0.5, 0.5, 0.59), "closed"),
+        (GazeSample(0, 0.5, 0.5, 0.59), "no_gaze"),
         (GazeSample(0, 0.5, 0.5, 0.60), "mask"),
         (GazeSample(0, -0.01, 0.5, 1.0), "outside"),
         (GazeSample(0, 0.5, 1.01, 1.0), "outside"),
@@ -96,6 +98,6 @@ def test_mask_lies_under_the_gaze(segmenter: Segmenter) -> None:
     ],
 )
 def test_status(segmenter: Segmenter, sample: GazeSample, status: str) -> None:
-    (step,) = follow(segmenter, frames(0), [sample])
-    assert step.looks[0].status == status
-    assert (step.looks[0].masks is not None) == (status == "mask")
+    (frame_result,) = run_offline(segmenter, frames(0), [sample])
+    assert frame_result.results[0].status == status
+    assert (frame_result.results[0].masks is not None) == (status == "mask")

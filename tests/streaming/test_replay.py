@@ -17,8 +17,8 @@ from pycocotools import mask as coco
 from sam_edge.errors import InputError, OutputError
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze import GazeSample
-from sam_edge.streaming.offline import Step
-from sam_edge.streaming.replay import record, stop_on_signals
+from sam_edge.streaming.offline import FrameResult
+from sam_edge.streaming.replay import replay, stop_on_signals
 from sam_edge.streaming.sources.source import Frame
 from tests.disc_model import disc_segmenter
 
@@ -64,7 +64,7 @@ def read_video(path: Path) -> list[np.ndarray]:
 def test_video_and_lines(segmenter: Segmenter, tmp_path: Path, suffix: str) -> None:
     video, lines = tmp_path / f"out{suffix}", tmp_path / "out.jsonl"
     source = GreySource()
-    report = record(segmenter, source, GAZE, [str(video), str(lines)])
+    report = replay(segmenter, source, GAZE, [str(video), str(lines)])
     assert (report.frames, report.samples, report.masks) == (10, 80, 80)
     assert source.closed
     frames = read_video(video)
@@ -86,12 +86,12 @@ def test_video_and_lines(segmenter: Segmenter, tmp_path: Path, suffix: str) -> N
 def test_stop_midway_keeps_whole_files(segmenter: Segmenter, tmp_path: Path) -> None:
     stop = Event()
 
-    def stop_at_4(step: Step) -> None:
-        if step.frame.index == 4:
+    def stop_at_4(frame_result: FrameResult) -> None:
+        if frame_result.frame.index == 4:
             stop.set()
 
     outputs = [tmp_path / "out.mp4", tmp_path / "out.jsonl"]
-    report = record(segmenter, GreySource(100), GAZE, list(map(str, outputs)), stop=stop, each=stop_at_4)
+    report = replay(segmenter, GreySource(100), GAZE, list(map(str, outputs)), stop=stop, each=stop_at_4)
     assert report.interrupted
     # The frame that was already read when the stop came is still finished.
     assert report.frames == len(read_video(outputs[0])) == 6
@@ -114,7 +114,7 @@ def test_failure_leaves_nothing_and_harms_nothing(segmenter: Segmenter, tmp_path
     video.write_bytes(b"the last good run")
     source = GreySource(fail_at=5)
     with pytest.raises(RuntimeError, match="camera unplugged"):
-        record(segmenter, source, GAZE, [str(video), str(tmp_path / "out.jsonl")])
+        replay(segmenter, source, GAZE, [str(video), str(tmp_path / "out.jsonl")])
     assert video.read_bytes() == b"the last good run"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["contents", "disc", "out.mp4"]
     assert source.closed
@@ -122,9 +122,9 @@ def test_failure_leaves_nothing_and_harms_nothing(segmenter: Segmenter, tmp_path
 
 def test_unwritable_output_is_found_before_the_work(segmenter: Segmenter, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    done: list[Step] = []
+    done: list[FrameResult] = []
     with pytest.raises(OutputError, match="cannot write"):
-        record(segmenter, GreySource(), GAZE, [str(tmp_path / "file" / "out.mp4")], each=done.append)
+        replay(segmenter, GreySource(), GAZE, [str(tmp_path / "file" / "out.mp4")], each=done.append)
     assert done == []
 
 
@@ -136,7 +136,7 @@ def test_full_disk_is_found_while_the_old_file_is_safe(
     full = os.statvfs_result([4096, 4096, 9, 9, 0, 9, 9, 9, 0, 255])
     monkeypatch.setattr("sam_edge.streaming.sinks.video.os.statvfs", lambda path: full)
     with pytest.raises(OutputError, match="the disk is full"):
-        record(segmenter, GreySource(), GAZE, [str(video)])
+        replay(segmenter, GreySource(), GAZE, [str(video)])
     assert video.read_bytes() == b"the last good run"
 
 
@@ -152,7 +152,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_whole_files(
     outputs = [str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl")]
     source = GreySource(100)
     with pytest.raises(OutputError, match=r"the first 6 frames are kept in .*out\.mp4, .*out\.jsonl"):
-        record(segmenter, source, GAZE, [*outputs, "-"])
+        replay(segmenter, source, GAZE, [*outputs, "-"])
     assert source.closed
     assert len(read_video(tmp_path / "out.mp4")) == 6
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -164,9 +164,9 @@ def test_a_video_that_lost_frames_is_not_kept(
     segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What OpenCV does when the disk is full: it drops frames and says nothing.
-    monkeypatch.setattr("sam_edge.streaming.sinks.video.draw_step", lambda *_: np.zeros((5, 5, 3), np.uint8))
+    monkeypatch.setattr("sam_edge.streaming.sinks.video.draw_result", lambda *_: np.zeros((5, 5, 3), np.uint8))
     with pytest.raises(OutputError, match="0 of 10 frames arrived"):
-        record(segmenter, GreySource(), GAZE, [str(tmp_path / "out.avi")])
+        replay(segmenter, GreySource(), GAZE, [str(tmp_path / "out.avi")])
     assert not (tmp_path / "out.avi").exists()
 
 
@@ -177,10 +177,10 @@ def test_a_reader_that_leaves_costs_the_others_nothing(
     os.close(reading)
     with os.fdopen(writing, "w") as nobody:
         monkeypatch.setattr("sys.stdout", nobody)
-        report = record(segmenter, GreySource(), GAZE, ["-", str(tmp_path / "out.jsonl")])
+        report = replay(segmenter, GreySource(), GAZE, ["-", str(tmp_path / "out.jsonl")])
         assert not report.interrupted
         assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 80
-        alone = record(segmenter, GreySource(), GAZE, ["-"])
+        alone = replay(segmenter, GreySource(), GAZE, ["-"])
         assert alone.interrupted
         monkeypatch.undo()
         # What could not be written is still buffered, and closing would try again.
@@ -194,20 +194,20 @@ def test_odd_sizes_are_kept(segmenter: Segmenter, tmp_path: Path) -> None:
         def __iter__(self) -> Iterator[Frame]:
             return (Frame(np.zeros((127, 255, 3), np.uint8), k, k * 40_000_000) for k in range(3))
 
-    record(segmenter, OddSource(3), GAZE, [str(tmp_path / "out.MP4")])
+    replay(segmenter, OddSource(3), GAZE, [str(tmp_path / "out.MP4")])
     assert read_video(tmp_path / "out.MP4")[0].shape == (128, 256, 3)
 
 
 def test_unknown_output(segmenter: Segmenter) -> None:
     with pytest.raises(InputError, match=r"cannot tell what to write to out\.gif"):
-        record(segmenter, GreySource(), GAZE, ["out.gif"])
+        replay(segmenter, GreySource(), GAZE, ["out.gif"])
 
 
 def test_mask_is_held_through_a_blink_and_then_dropped(segmenter: Segmenter, tmp_path: Path) -> None:
     gaze = [GazeSample(0, 0.25, 0.5)] + [
         GazeSample(t * 5_000_000, 0.25, 0.5, confidence=0.0) for t in range(1, 100)
     ]
-    record(segmenter, GreySource(12), gaze, [str(tmp_path / "out.avi")])
+    replay(segmenter, GreySource(12), gaze, [str(tmp_path / "out.avi")])
     tinted = [int(frame[64, 50, 1]) > int(frame[64, 50, 2]) + 40 for frame in read_video(tmp_path / "out.avi")]
     # 300 ms at 25 frames a second: frames 0 to 7.
     assert tinted == [True] * 8 + [False] * 4

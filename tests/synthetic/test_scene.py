@@ -41,7 +41,7 @@ def test_a_seed_gives_the_same_bytes_in_any_order(seed: int, index: int) -> None
     assert not np.array_equal(a.labels, other.labels)
 
 
-def test_a_frame_is_a_picture_with_one_label_a_pixel(scene: Scene) -> None:
+def test_a_frame_is_a_image_with_one_label_a_pixel(scene: Scene) -> None:
     frame = scene.frame(10)
     assert frame.image.shape == (160, 256, 3)
     assert frame.labels.shape == (160, 256)

@@ -1,4 +1,4 @@
-"""A tiny labelled picture set, so that the whole way can be tested without real data."""
+"""A tiny labelled image set, so that the whole way can be tested without real data."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def draw_picture(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (H, W, 3) with three textured rectangles, and its label map."""
+def draw_image(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W, 3) with three textured rectangles, and its label map."""
     image = rng.integers(0, 80, (height, width, 3), dtype=np.uint8)
     labels = np.zeros((height, width), np.uint8)
     for label in (1, 2, 3):
@@ -37,7 +37,7 @@ def draw_picture(rng: np.random.Generator, height: int, width: int) -> tuple[np.
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the layout of the real sets: two train pictures each, two coco val pictures."""
+    """A folder with the layout of the real sets: two train images each, two coco val images."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     about: dict[str, dict[str, bool]] = {}
@@ -46,7 +46,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for kind in ("images", "labels"):
                 (root / name / kind / split).mkdir(parents=True)
             for number in range(2):
-                image, labels = draw_picture(rng, 200, 640 if number else 260)
+                image, labels = draw_image(rng, 200, 640 if number else 260)
                 stem = f"{split}{number}"
                 cv2.imwrite(str(root / name / "images" / split / f"{stem}.jpg"), image)
                 cv2.imwrite(str(root / name / "labels" / split / f"{stem}.png"), labels)

@@ -23,7 +23,7 @@ from sam_edge.synthetic.scene import Scene
 from sam_edge.training import distill as distill_module
 from sam_edge.training.distill import distill, embedding_loss
 from sam_edge.training.runs.schedule import Length
-from sam_edge.training.teacher import find_pictures, load_teacher, seen_by
+from sam_edge.training.teacher import find_images, load_teacher, seen_by
 
 pytestmark = pytest.mark.slow
 
@@ -103,15 +103,15 @@ def test_a_model_without_sams_decoder_is_no_teacher(photos: Path, tmp_path: Path
         distill(weights, photos, tmp_path, length=Length(1.0, 1))
 
 
-def test_pictures_are_found_and_missed(tmp_path: Path, photos: Path) -> None:
-    assert [path.name for path in find_pictures(photos)] == ["scene.png"]
-    with pytest.raises(InputError, match="no pictures in it"):
-        find_pictures(tmp_path)
+def test_images_are_found_and_missed(tmp_path: Path, photos: Path) -> None:
+    assert [path.name for path in find_images(photos)] == ["scene.png"]
+    with pytest.raises(InputError, match="no images in it"):
+        find_images(tmp_path)
 
 
-def test_a_picture_that_cannot_be_read_is_named(teacher: Path, tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read_is_named(teacher: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.jpg"):
         distill(teacher, tmp_path / "photos", tmp_path / "out", length=Length(1.0, 1), device="cpu")
 

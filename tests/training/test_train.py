@@ -244,7 +244,7 @@ def test_a_length_counts_steps_or_seconds() -> None:
     assert Length(2.0, steps=10).share(0.0, 99) == 1.0
 
 
-def test_a_batch_factor_keeps_one_picture() -> None:
+def test_a_batch_factor_keeps_one_image() -> None:
     assert [Crops(64, 12).times(factor).count for factor in (2.0, 0.5, 0.01)] == [24, 6, 1]
 
 

@@ -1,4 +1,4 @@
-"""What happens to a training picture before the model sees it.
+"""What happens to a training image before the model sees it.
 
 Every function takes the random generator, so a batch is a function of its seed.
 """
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import Picture
+from .images import Photo
 
 Array = NDArray[Any]
 FILL_RGB = (123.675, 116.28, 103.53)
@@ -27,13 +27,13 @@ class View:
     scale: float
 
 
-def crop_around(picture: Picture, rng: np.random.Generator, size: int, scales: tuple[float, float]) -> View:
+def crop_around(photo: Photo, rng: np.random.Generator, size: int, scales: tuple[float, float]) -> View:
     """A crop of side `size` around a random object, at a random zoom, rotation and stretch.
 
-    The zoom shows the whole picture, or things as large as they are, or the object at any size.
+    The zoom shows the whole image, or things as large as they are, or the object at any size.
     """
-    centre, extent = _random_object(picture, rng)
-    height, width = picture.image.shape[:2]
+    centre, extent = _random_object(photo, rng)
+    height, width = photo.image.shape[:2]
     kind = rng.random()
     if kind < 0.25:
         scale = size / max(height, width) * rng.uniform(0.85, 1.3)
@@ -48,17 +48,17 @@ def crop_around(picture: Picture, rng: np.random.Generator, size: int, scales: t
     angle = rng.normal(0.0, 8.0) if rng.random() < 0.3 else 0.0
     matrix = _affine(aim, scale, angle, rng.uniform(0.88, 1.14), rng.random() < 0.5)
     matrix[:, 2] += size * 0.5 + shift * 0.5
-    return warp(picture, matrix, size, scale)
+    return warp(photo, matrix, size, scale)
 
 
-def _random_object(picture: Picture, rng: np.random.Generator) -> tuple[Array, float]:
-    labels = picture.labels[rng.integers(len(picture.labels))]
+def _random_object(photo: Photo, rng: np.random.Generator) -> tuple[Array, float]:
+    labels = photo.labels[rng.integers(len(photo.labels))]
     ids = np.unique(labels)
     ids = ids[ids > 0]
     if not ids.size:
         height, width = labels.shape
         return np.array([width / 2, height / 2]), float(max(height, width))
-    if picture.set == "ccp" and rng.random() < 0.5:
+    if photo.set == "ccp" and rng.random() < 0.5:
         x, y, w, h = cv2.boundingRect((labels > 0).astype(np.uint8))
     else:
         areas = np.bincount(labels.ravel())[ids].astype(float)
@@ -81,9 +81,9 @@ def _affine(aim: Array, scale: float, angle_deg: float, stretch: float, flip: bo
     return np.concatenate([linear, -(linear @ aim)[:, None]], axis=1)
 
 
-def warp(picture: Picture, matrix: Array, size: int, scale: float) -> View:
-    """The view that `matrix` (2, 3), picture to crop, cuts out; outside is the mean colour, label 0."""
-    image = picture.image
+def warp(photo: Photo, matrix: Array, size: int, scale: float) -> View:
+    """The view that `matrix` (2, 3), image to crop, cuts out; outside is the mean colour, label 0."""
+    image = photo.image
     if scale < 0.6:
         half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         fx, fy = half.shape[1] / image.shape[1], half.shape[0] / image.shape[0]
@@ -93,12 +93,12 @@ def warp(picture: Picture, matrix: Array, size: int, scale: float) -> View:
     seen = cv2.warpAffine(image, image_matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=FILL_RGB)
     maps = tuple(
         cv2.warpAffine(label.astype(np.uint16), matrix, (size, size), flags=cv2.INTER_NEAREST)
-        for label in picture.labels
+        for label in photo.labels
     )
     return View(seen, maps, scale)
 
 
-def paste(view: View, donor: Picture, rng: np.random.Generator, label: int) -> View:
+def paste(view: View, donor: Photo, rng: np.random.Generator, label: int) -> View:
     """`view` with one object of `donor` pasted in, as `label` in every map; unchanged if it has none."""
     size = view.image.shape[0]
     labels = donor.labels[0]
@@ -127,7 +127,7 @@ def overlay(view: View, image: Array, alpha: Array, label: int) -> View:
     return View(blended, maps, view.scale)
 
 
-def shape(view: View, donor: Picture, rng: np.random.Generator, label: int) -> View:
+def shape(view: View, donor: Photo, rng: np.random.Generator, label: int) -> View:
     """`view` with a random blob, polygon or ellipse over it, filled with donor texture or a gradient."""
     size = view.image.shape[0]
     radius = size * rng.uniform(0.06, 0.3)

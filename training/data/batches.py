@@ -19,14 +19,14 @@ from sam_edge.training.runs.schedule import Crops
 from sam_edge.training.steps.dense import instance_targets
 
 from .augment import View, crop_around, paste, recolour, shape
-from .images import Picture
+from .images import Photo
 from .simulate import BOX_SHARE, first_prompt
 
 Array = NDArray[Any]
 
 SET_WEIGHTS = {"coco": 0.62, "coco_person": 0.16, "pets": 0.08, "ccp": 0.09, "facade": 0.05}
 SLOTS = 3
-PROMPTS_PER_PICTURE = 3
+PROMPTS_PER_IMAGE = 3
 SMALLEST_PX = 200
 MOST_CROPS = 8
 PASTED = 60_000
@@ -38,21 +38,21 @@ SCALES = (0.33, 1.7)
 class Batches(Dataset[dict[str, Tensor]]):
     """Batch `number` of a run: crops, object masks and first prompts.
 
-    Numbers are dealt out over `processes`, which share a step's pictures. What the crops are drawn
+    Numbers are dealt out over `processes`, which share a step's images. What the crops are drawn
     from may change while workers run; it is shared memory.
     """
 
     def __init__(
-        self, pictures: list[Picture], seed: int, processes: int = 1, box_share: float = BOX_SHARE
+        self, photos: list[Photo], seed: int, processes: int = 1, box_share: float = BOX_SHARE
     ) -> None:
         self.seed = seed
         self.box_share = box_share
-        self.pictures = len(pictures)
+        self.photos = len(photos)
         self.processes = processes
         self.by_set = {
-            name: [p for p in pictures if p.set == name]
+            name: [p for p in photos if p.set == name]
             for name in SET_WEIGHTS
-            if any(p.set == name for p in pictures)
+            if any(p.set == name for p in photos)
         }
         weights = np.array([SET_WEIGHTS[name] for name in self.by_set])
         self.chance = weights / weights.sum()
@@ -84,35 +84,35 @@ class Batches(Dataset[dict[str, Tensor]]):
             "groups": groups,
         }
 
-    def _pick(self, rng: np.random.Generator) -> Picture:
+    def _pick(self, rng: np.random.Generator) -> Photo:
         group = self.by_set[list(self.by_set)[rng.choice(len(self.chance), p=self.chance)]]
         return group[rng.integers(len(group))]
 
     def _sample(self, rng: np.random.Generator, size: int) -> tuple[Array, ...]:
         while True:
-            picture = self._pick(rng)
-            view = crop_around(picture, rng, size, SCALES)
+            photo = self._pick(rng)
+            view = crop_around(photo, rng, size, SCALES)
             if rng.random() < 0.2:
                 view = paste(view, self._pick(rng), rng, PASTED)
             if rng.random() < 0.05:
                 view = shape(view, self._pick(rng), rng, PASTED + 1)
-            targets = choose_targets(view, picture.set, rng)
+            targets = choose_targets(view, photo.set, rng)
             if targets:
                 break
         degree_px = 5.12 * view.scale
-        masks = np.zeros((PROMPTS_PER_PICTURE, size, size), np.uint8)
-        coords = np.zeros((PROMPTS_PER_PICTURE, SLOTS, 2), np.float32)
-        labels = np.zeros((PROMPTS_PER_PICTURE, SLOTS), np.float32)
-        for k in range(PROMPTS_PER_PICTURE):
+        masks = np.zeros((PROMPTS_PER_IMAGE, size, size), np.uint8)
+        coords = np.zeros((PROMPTS_PER_IMAGE, SLOTS, 2), np.float32)
+        labels = np.zeros((PROMPTS_PER_IMAGE, SLOTS), np.float32)
+        for k in range(PROMPTS_PER_IMAGE):
             mask, others = targets[k % len(targets)]
             masks[k] = mask
             coords[k], labels[k] = first_prompt(mask, others, rng, degree_px, SLOTS, self.box_share)
-        dense = instance_targets(_instances(view, picture.set))
+        dense = instance_targets(_instances(view, photo.set))
         return recolour(view.image, rng), masks, coords, labels, *dense
 
 
 def choose_targets(view: View, kind: str, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    """Up to PROMPTS_PER_PICTURE different objects of a view: (mask, other objects), both (C, C) bool.
+    """Up to PROMPTS_PER_IMAGE different objects of a view: (mask, other objects), both (C, C) bool.
 
     Of the clothing set often the whole person rather than a part, so that one click has two answers.
     """
@@ -129,7 +129,7 @@ def choose_targets(view: View, kind: str, rng: np.random.Generator) -> list[tupl
     if not options:
         return targets
     chance = np.array(chances) / np.sum(chances)
-    amount = min(PROMPTS_PER_PICTURE, len(options))
+    amount = min(PROMPTS_PER_IMAGE, len(options))
     for chosen in rng.choice(len(options), amount, replace=False, p=chance):
         index, label = options[chosen]
         labels = view.labels[index]

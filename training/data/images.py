@@ -1,4 +1,4 @@
-"""Training pictures in memory, decoded once."""
+"""Training images in memory, decoded once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Photo:
     """`image` (H, W, 3) uint8 RGB and its label maps (H, W), 0 = unlabelled.
 
-    Different maps are different ways to cut the same picture; `set` names the data set.
+    Different maps are different ways to cut the same image; `set` names the data set.
     """
 
     set: str
@@ -29,19 +29,23 @@ class Picture:
     labels: tuple[Array, ...]
 
 
-def load_packs(folder: Path) -> list[Picture]:
-    """All pictures of the packs in `folder`; InputError when there are none."""
+def load_packs(folder: Path) -> list[Photo]:
+    """All images of the packs in `folder`; InputError when there are none."""
     files = sorted(folder.glob("pack_*.npz"))
     if not files:
-        raise InputError(f"{folder}: no packs here; write them with python -m sam_edge.training.data.pack")
-    return [picture for file in files for picture in read_pack(file)]
+        raise InputError(
+            f"{folder}: no packs here",
+            path=folder,
+            hint="write them with python -m sam_edge.training.data.pack",
+        )
+    return [photo for file in files for photo in read_pack(file)]
 
 
-def read_pack(file: Path) -> list[Picture]:
-    """The pictures of one pack."""
+def read_pack(file: Path) -> list[Photo]:
+    """The images of one pack."""
     with np.load(file) as pack:
         blob, index = pack["blob"], json.loads(pack["index"].tobytes())
-    pictures: list[Picture] = []
+    photos: list[Photo] = []
     start = 0
     for entry in index:
         ends = start + np.cumsum(entry["sizes"])
@@ -49,14 +53,16 @@ def read_pack(file: Path) -> list[Picture]:
         start = int(ends[-1])
         image = cv2.cvtColor(_decode(parts[0], cv2.IMREAD_COLOR, file), cv2.COLOR_BGR2RGB)
         maps = tuple(_narrow(_decode(part, cv2.IMREAD_UNCHANGED, file)) for part in parts[1:])
-        pictures.append(Picture(entry["set"], entry["name"], image, maps))
-    return pictures
+        photos.append(Photo(entry["set"], entry["name"], image, maps))
+    return photos
 
 
 def _decode(data: Array, mode: int, file: Path) -> Array:
     decoded = cv2.imdecode(data, mode)
     if decoded is None:
-        raise InputError(f"{file}: damaged; write it again with python -m sam_edge.training.data.pack")
+        raise InputError(
+            f"{file}: damaged", path=file, hint="write it again with python -m sam_edge.training.data.pack"
+        )
     return decoded
 
 

@@ -1,9 +1,9 @@
-"""Packs the training pictures into a few files of at most 60 MB, so that loading costs nothing.
+"""Packs the training images into a few files of at most 60 MB, so that loading costs nothing.
 
     python -m sam_edge.training.data.pack --data ../shared/data --out out/packs
 
 A pack is an `.npz` with one array `blob` (all JPEG and PNG bytes, one after the other) and one array
-`index`, the JSON list of its pictures as bytes.
+`index`, the JSON list of its images as bytes.
 """
 
 from __future__ import annotations
@@ -39,28 +39,30 @@ def shrink(image: Array, labels: list[Array]) -> tuple[Array, list[Array]]:
 
 
 def read_label(path: Path, shape: tuple[int, ...]) -> Array:
-    """The label map (H, W) uint16 of a picture of `shape`; InputError if it is none."""
+    """The label map (H, W) uint16 of an image of `shape`; InputError if it is none."""
     label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if label is None or label.ndim != 2:
-        raise InputError(f"{path}: not a single-channel label map; store it as an 8 or 16 bit PNG")
+        raise InputError(f"{path}: not a single-channel label map; store it as an 8 or 16 bit PNG", path=path)
     if label.shape != shape[:2]:
-        raise InputError(f"{path}: {label.shape} labels for a {shape[:2]} picture; store both alike")
+        raise InputError(f"{path}: {label.shape} labels for a {shape[:2]} image; store both alike", path=path)
     return label.astype(np.uint16)
 
 
 def entries(data: Path, split: str, sets: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Every picture of `split` with its encoded bytes: `set`, `name`, `jpeg`, `labels` (list of PNG)."""
+    """Every image of `split` with its encoded bytes: `set`, `name`, `jpeg`, `labels` (list of PNG)."""
     for name in sets:
         folder = data / name / "images" / split
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; --data wants the folder of the sets")
+            raise InputError(f"{folder}: no such folder; --data wants the folder of the sets", path=folder)
         paths = sorted(folder.glob("*.jpg"))
         if not paths:
-            raise InputError(f"{folder}: no .jpg pictures in it; --data wants the folder of the sets")
+            raise InputError(
+                f"{folder}: no .jpg images in it; --data wants the folder of the sets", path=folder
+            )
         for path in paths:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is None:
-                raise InputError(f"{path}: not a readable picture; remove it or store it again")
+                raise InputError(f"{path}: not a readable image", path=path, hint="remove it or store it again")
             kinds = [data / name / kind / split for kind in ("labels", "labels_panoptic")]
             paths = [kind / f"{path.stem}.png" for kind in kinds]
             labels = [read_label(file, image.shape) for file in paths if file.exists()]
@@ -73,8 +75,8 @@ def entries(data: Path, split: str, sets: tuple[str, ...]) -> Iterator[dict[str,
             }
 
 
-def write_packs(pictures: Iterator[dict[str, Any]], out: Path, pack_bytes: int) -> list[Path]:
-    """Write `pictures` to `out`/pack_00.npz, pack_01.npz, ...; returns the files."""
+def write_packs(photos: Iterator[dict[str, Any]], out: Path, pack_bytes: int) -> list[Path]:
+    """Write `photos` to `out`/pack_00.npz, pack_01.npz, ...; returns the files."""
     files: list[Path] = []
     index: list[dict[str, Any]] = []
     parts: list[bytes] = []
@@ -94,11 +96,11 @@ def write_packs(pictures: Iterator[dict[str, Any]], out: Path, pack_bytes: int) 
         parts.clear()
         held = 0
 
-    for picture in pictures:
-        pieces = [picture["jpeg"], *picture["labels"]]
+    for photo in photos:
+        pieces = [photo["jpeg"], *photo["labels"]]
         if parts and held + sum(map(len, pieces)) > pack_bytes:
             flush()
-        index.append({"set": picture["set"], "name": picture["name"], "sizes": list(map(len, pieces))})
+        index.append({"set": photo["set"], "name": photo["name"], "sizes": list(map(len, pieces))})
         parts.extend(pieces)
         held += sum(map(len, pieces))
     if parts:
@@ -110,7 +112,7 @@ def write_packs(pictures: Iterator[dict[str, Any]], out: Path, pack_bytes: int) 
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/packs"), show_default=True)
 def main(data: Path, out: Path) -> None:
-    """Pack the training pictures below DATA."""
+    """Pack the training images below DATA."""
     for file in write_packs(entries(data, "train", TRAIN_SETS), out, PACK_BYTES):
         click.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
 

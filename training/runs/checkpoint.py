@@ -51,10 +51,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"{path}: not a training checkpoint ({type(error).__name__}); remove it to start anew"
+            f"{path}: not a training checkpoint ({type(error).__name__})",
+            path=path,
+            hint="remove it to start anew",
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a training checkpoint; remove it to start anew")
+        raise CheckpointError(f"{path}: not a training checkpoint", path=path, hint="remove it to start anew")
     return state
 
 
@@ -96,7 +98,9 @@ def load_trainable(model: Nano, path: Path) -> None:
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path}: not nano's trainable weights ({reason}); give nano_trainable.safetensors of a run"
+            f"{path}: not nano's trainable weights ({reason})",
+            path=path,
+            hint="give nano_trainable.safetensors of a run",
         ) from error
 
 
@@ -108,6 +112,8 @@ def load_weights(path: Path) -> Nano:
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path}: not nano's deployed weights ({reason}); write them with sam_edge.training.train"
+            f"{path}: not nano's deployed weights ({reason})",
+            path=path,
+            hint="write them with sam_edge.training.train",
         ) from error
     return model

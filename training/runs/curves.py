@@ -1,4 +1,4 @@
-"""What a run leaves for people: its log as CSV, and its learning curves as a picture."""
+"""What a run leaves for people: its log as CSV, and its learning curves as an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_log(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def draw_curves(path: Path, rows: list[dict[str, float]]) -> None:
-    """Loss and IoU against minutes as a picture."""
+    """Loss and IoU against minutes as an image."""
     figure = Figure(figsize=(13, 4))
     axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.45})
     minutes = [row["minutes"] for row in rows]

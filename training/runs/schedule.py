@@ -14,7 +14,7 @@ class Crops:
     count: int
 
     def times(self, factor: float) -> Crops:
-        """As many pictures times `factor`, one at least."""
+        """As many images times `factor`, one at least."""
         return Crops(self.size, max(1, round(self.count * factor)))
 
 
@@ -51,7 +51,7 @@ FREEZE_NORMS = 0.8
 
 
 def phase_at(share: float) -> Phase:
-    """Small crops first, with many pictures a step; large ones last, as the model is used.
+    """Small crops first, with many images a step; large ones last, as the model is used.
 
     Never small ones alone: a model that has seen no large object answers with a part of it.
     """

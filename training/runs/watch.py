@@ -39,14 +39,14 @@ class Case:
     masks: tuple[NDArray[np.bool_], ...]
 
 
-def coco_cases(data: Path, pictures: int, objects: int) -> list[Case]:
-    """The largest `objects` of about `pictures` exhaustively labelled val photos of `data`/coco."""
+def coco_cases(data: Path, photos: int, objects: int) -> list[Case]:
+    """The largest `objects` of about `photos` exhaustively labelled val photos of `data`/coco."""
     folder = data / "coco"
     about: dict[str, dict[str, Any]] = json.loads((folder / "annotations.json").read_text())
     paths = sorted((folder / "images" / "val").glob("*.jpg"))
     paths = [path for path in paths if about[path.stem]["exhaustive"]]
     cases = []
-    for path in paths[:: max(1, len(paths) // pictures)][:pictures]:
+    for path in paths[:: max(1, len(paths) // photos)][:photos]:
         image = read_image(path)
         labels = read_label(folder / "labels" / "val" / f"{path.stem}.png", image.shape)
         areas = np.bincount(labels.ravel())
@@ -71,7 +71,7 @@ def quick_score(model: Nano, cases: Sequence[Case]) -> dict[str, float]:
             ious = [_iou(plane, truth) for plane in clicked.binary]
             rows.append(
                 {
-                    "point": ious[1 + int(clicked.iou[1:].argmax())],
+                    "point": ious[1 + int(clicked.predicted_iou[1:].argmax())],
                     "oracle": max(ious[1:]),
                     "single": ious[0],
                     "box": _iou(boxed[0].binary[0], truth),

@@ -33,7 +33,7 @@ def instance_targets(labels: Array) -> tuple[Array, Array]:
     """Of a label map (C, C): `extents` (4, C/16, C/16) and `groups` (C/8, C/8).
 
     Extents are the distances to the left, top, right and bottom side of the box round the cell's object in
-    UNIT_PX, -1 where the cell is on none. Groups number the objects of a picture from 1, 0 is no object.
+    UNIT_PX, -1 where the cell is on none. Groups number the objects of an image from 1, 0 is no object.
     """
     quarter = labels[2::4, 2::4]
     ids, numbered = np.unique(quarter, return_inverse=True)
@@ -55,7 +55,7 @@ def instance_targets(labels: Array) -> tuple[Array, Array]:
 
 
 class DenseHeads(nn.Module):
-    """The heads; `forward` gives their summed loss for the features of a batch of pictures."""
+    """The heads; `forward` gives their summed loss for the features of a batch of images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class DenseHeads(nn.Module):
         return ((1.0 - iou) * known).sum() / known.sum().clamp(min=1)
 
     def group_loss(self, keys: Tensor, groups: Tensor) -> Tensor:
-        """Cross entropy of every cell's own object among those of its picture, every object counting alike."""
+        """Cross entropy of every cell's own object among those of its image, every object counting alike."""
         split = keys.float().unflatten(1, (KEY_HEADS, -1))
         length = torch.rsqrt((split * split).sum(2, keepdim=True) + 1.0e-4)
         unit = (split * length).flatten(1, 2).flatten(2) / KEY_HEADS**0.5

@@ -1,4 +1,4 @@
-"""Several processes training one model: each takes its share of the pictures, gradients are averaged.
+"""Several processes training one model: each takes its share of the images, gradients are averaged.
 
 On a CPU that others use too, processes of one thread each beat one process of several threads: they
 wait for each other once a step instead of in every operator.
@@ -23,7 +23,7 @@ PATIENCE = timedelta(minutes=10)
 def launch(function: Callable[..., None], processes: int, arguments: tuple[Any, ...]) -> None:
     """Call `function(rank, processes, *arguments)` in `processes` forked processes and wait for all.
 
-    Forking shares the pictures that the caller has loaded. With one process, call it right here.
+    Forking shares the images that the caller has loaded. With one process, call it right here.
     However the caller ends, its processes end too.
     """
     if processes == 1:

@@ -62,8 +62,8 @@ def interactive_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """The summed loss of `rounds` rounds on the encoder's `features`, and the numbers worth logging."""
     coords, labels = batch["coords"], batch["labels"]
-    per_picture = len(coords) // len(features["embedding"])
-    features = {name: x.repeat_interleave(per_picture, 0) for name, x in features.items()}
+    per_image = len(coords) // len(features["embedding"])
+    features = {name: x.repeat_interleave(per_image, 0) for name, x in features.items()}
     wanted = F.avg_pool2d(batch["masks"][:, None].float(), STRIDE)
     previous, has_mask = torch.zeros_like(wanted), torch.zeros_like(wanted[:, 0, 0, 0])
     boxed = (labels == BOTTOM_RIGHT).any(1)

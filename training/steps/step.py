@@ -50,8 +50,8 @@ def train_step(run: Run, batch: dict[str, Tensor]) -> dict[str, float]:
 
 def _no_number(what: str, value: float, run: Run) -> SamEdgeError:
     return SamEdgeError(
-        f"the {what} is {value} at step {run.step}; the last good weights are in {run.out}: "
-        "start again to go on from them"
+        f"the {what} is {value} at step {run.step}; the last good weights are in {run.out}",
+        hint="start again to go on from them",
     )
 
 
@@ -72,6 +72,6 @@ def advising_on_memory(batch: float, smaller: float) -> Iterator[None]:
         if not full:
             raise
         raise SamEdgeError(
-            f"out of memory with --batch {batch:g}: start again with --batch {smaller:g}; "
-            "it goes on from the last checkpoint"
+            f"out of memory with --batch {batch:g}",
+            hint=f"start again with --batch {smaller:g}; it goes on from the last checkpoint",
         ) from error

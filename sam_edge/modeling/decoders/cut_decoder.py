@@ -55,7 +55,7 @@ class Prepare(nn.Module):
 
 
 class EncoderWithPrepare(nn.Module):
-    """Picture (1, 3, H, W) -> embedding (1, C, h, w) and what `Prepare` makes of it without a mask prompt."""
+    """Image (1, 3, H, W) -> embedding (1, C, h, w) and what `Prepare` makes of it without a mask prompt."""
 
     def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
         super().__init__()

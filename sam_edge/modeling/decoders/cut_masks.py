@@ -1,7 +1,7 @@
 """SAM's mask head on image tokens as they lie: every upscaling is a product, no map is transposed.
 
 A transposed convolution whose stride equals its kernel gives each token four of its own: one matrix
-product, channels last, as the normalisation wants them. Only the finished logits are put in picture order.
+product, channels last, as the normalisation wants them. Only the finished logits are put in image order.
 """
 
 from __future__ import annotations

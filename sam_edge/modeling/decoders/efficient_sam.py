@@ -22,7 +22,7 @@ from sam_edge.prompt import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FOREGROUND
 PROMPT_TOKENS = 6
 """How many tokens the reference makes of every prompt. It drops points beyond them; here they are kept."""
 OUTSIDE = -1.0
-"""The coordinate of everything left of or above the picture, and of padding."""
+"""The coordinate of everything left of or above the image, and of padding."""
 
 
 class PointPrompts(Prompts):

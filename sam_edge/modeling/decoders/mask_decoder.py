@@ -63,7 +63,7 @@ class Decoder(nn.Module, ABC):
         """Logits (B, 4, 4h, 4w) and predicted IoU (B, 4).
 
         Args:
-            embedding: (1, dim, h, w), of one picture.
+            embedding: (1, dim, h, w), of one image.
             positions: (h * w, dim).
             prompt: (B, S, dim).
             dense: (1 or B, dim, h or 1, w or 1), added to the embedding.

@@ -14,7 +14,7 @@ from sam_edge.modeling.sam import Sam
 
 
 class OfficialDecoder(nn.Module):
-    """Everything of the official decoder but the choice of a mask and its resizing to the picture.
+    """Everything of the official decoder but the choice of a mask and its resizing to the image.
 
     `prepare` runs inside, because the mask prompt is an input; the rest is the cut decoder, whose slots
     here are as many as the caller gives points.

@@ -59,7 +59,7 @@ class Prompts(nn.Module, ABC):
         Raises:
             InputError: this family has no mask prompt.
         """
-        raise InputError("this model takes no mask prompt: give points or a box")
+        raise InputError("this model takes no mask prompt", hint="give points or a box")
 
     def no_mask(self) -> Tensor:
         """What stands for the dense map where there is no earlier mask: (1, dim, 1, 1)."""

@@ -17,7 +17,7 @@ from sam_edge.modeling.layers import ConvNorm, neck
 
 
 class EdgeSamEncoder(nn.Module):
-    """Picture (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16."""
+    """Image (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16."""
 
     def __init__(
         self,

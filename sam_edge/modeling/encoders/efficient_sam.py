@@ -18,10 +18,10 @@ PRETRAINED_GRID = 14
 
 
 class EfficientSamEncoder(nn.Module):
-    """Picture (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16.
+    """Image (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16.
 
     Args:
-        image_size: side of the pictures, in pixels, that the folded encoder is for; this one takes any.
+        image_size: side of the images, in pixels, that the folded encoder is for; this one takes any.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class EfficientSamEncoder(nn.Module):
         return embedding
 
     def folded(self) -> nn.Module:
-        """The encoder for pictures of `image_size`, with the positions as they are there."""
+        """The encoder for images of `image_size`, with the positions as they are there."""
         return OneSize(self, self.image_size // PATCH_PX)
 
 
@@ -66,14 +66,14 @@ class OneSize(nn.Module):
 
 
 def stretched_positions(positions: Tensor, size: tuple[int, int]) -> Tensor:
-    """Learned positions (1, 1 + n * n, C) without the first, stretched to (1, C, *size) as pictures are."""
+    """Learned positions (1, 1 + n * n, C) without the first, stretched to (1, C, *size) as images are."""
     side = PRETRAINED_GRID
     square = positions[:, 1:].transpose(1, 2).unflatten(2, (side, side))
     return F.interpolate(square, size=size, mode="bicubic", align_corners=False)
 
 
 class PatchEmbed(nn.Module):
-    """Each 16x16 patch of the picture becomes a token: (B, 3, H, W) -> (B, dim, H / 16, W / 16)."""
+    """Each 16x16 patch of the image becomes a token: (B, 3, H, W) -> (B, dim, H / 16, W / 16)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

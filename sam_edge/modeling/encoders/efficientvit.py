@@ -57,7 +57,7 @@ def xl_stages(*depths: int) -> tuple[Stage, ...]:
 
 
 class EfficientViT(nn.Module):
-    """Picture (B, 3, H, W) -> embedding (B, out_channels, H / s, W / s), s = 8 of five stages, 16 of six.
+    """Image (B, 3, H, W) -> embedding (B, out_channels, H / s, W / s), s = 8 of five stages, 16 of six.
 
     H and W are multiples of 4 s: the coarsest of the three scales that the neck adds has a quarter of the
     embedding's side.
@@ -91,7 +91,7 @@ class Ops(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Picture (B, 3, H, W) -> the maps of the last stages, the coarsest first."""
+    """Image (B, 3, H, W) -> the maps of the last stages, the coarsest first."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         super().__init__()

@@ -19,10 +19,10 @@ PATCH_PX = 16
 
 
 class ImageEncoderViT(nn.Module):
-    """Picture (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16).
+    """Image (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16).
 
     H and W are multiples of 16. Inputs smaller than `image_size` see the positional encodings cropped to
-    match: the picture is taken as the top-left part of a larger one.
+    match: the image is taken as the top-left part of a larger one.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ImageEncoderViT(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Each 16x16 patch of the picture becomes a token: (B, 3, H, W) -> (B, H / 16, W / 16, dim)."""
+    """Each 16x16 patch of the image becomes a token: (B, 3, H, W) -> (B, H / 16, W / 16, dim)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

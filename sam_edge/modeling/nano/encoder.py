@@ -26,7 +26,7 @@ def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
 
 
 class NanoTrunk(nn.Module):
-    """Picture to features at stride 4, 8 and 16, the last of which have seen the whole picture."""
+    """Image to features at stride 4, 8 and 16, the last of which have seen the whole image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class NanoTrunk(nn.Module):
 
 
 class NanoEncoder(NanoTrunk):
-    """Picture to everything of it that the decoder needs, so that a prompt costs little."""
+    """Image to everything of it that the decoder needs, so that a prompt costs little."""
 
     def __init__(self) -> None:
         super().__init__()

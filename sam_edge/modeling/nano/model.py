@@ -1,7 +1,7 @@
 """nano: the small promptable segmentation model that ships with the package.
 
 A convolutional encoder and a convolutional decoder with SAM's contract: points, boxes and a previous
-mask in; one single mask, three ambiguity masks and their predicted IoU out; the picture's features
+mask in; one single mask, three ambiguity masks and their predicted IoU out; the image's features
 are computed once and reused by every prompt.
 """
 

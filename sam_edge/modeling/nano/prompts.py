@@ -1,7 +1,7 @@
 """Prompts as dense maps: what nano's decoder sees of clicks, boxes and an earlier mask.
 
 Every map has the same shape whatever the prompts are, so one static graph serves all of them.
-Distances are in units of a fixed number of pixels, not of the picture: a click means the same in a
+Distances are in units of a fixed number of pixels, not of the image: a click means the same in a
 small crop and in a large frame, and squares of distances stay small enough for FP16.
 """
 

@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 from sam_edge.errors import OutputError
 from sam_edge.imaging.coco import describe
-from sam_edge.storage.files import STANDARD_OUTPUT, atomic_path, naming
-from sam_edge.streaming.offline import Look, Step
+from sam_edge.storage.files import STANDARD_OUTPUT, atomic_path, os_errors_as_output_error
+from sam_edge.streaming.offline import FrameResult, GazeResult
 
 
 class JsonlSink:
@@ -21,8 +21,11 @@ class JsonlSink:
         self._file = file
         self._name = name
 
-    def write(self, step: Step) -> None:
-        lines = [json.dumps(_line(step, look), separators=(",", ":")) + "\n" for look in step.looks]
+    def write(self, frame_result: FrameResult) -> None:
+        lines = [
+            json.dumps(_line(frame_result, result), separators=(",", ":")) + "\n"
+            for result in frame_result.results
+        ]
         try:
             self._file.writelines(lines)
             # Whoever reads the other end of a pipe acts on the newest line.
@@ -30,7 +33,7 @@ class JsonlSink:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputError(f"cannot write {self._name}: {error.strerror}; make room") from error
+            raise OutputError(f"cannot write {self._name}: {error.strerror}", hint="make room") from error
 
 
 @contextmanager
@@ -43,24 +46,24 @@ def jsonl_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[Jso
                 yield JsonlSink(file, name)
             finally:
                 # Closing writes what a full disk has refused once more.
-                with naming(name):
+                with os_errors_as_output_error(name):
                     file.close()
     elif sys.stdout is None:
-        raise OutputError("standard output is closed: give a file ending in .jsonl")
+        raise OutputError("standard output is closed", hint="give a file ending in .jsonl")
     else:
         yield JsonlSink(sys.stdout, "standard output")
 
 
-def _line(step: Step, look: Look) -> dict[str, Any]:
+def _line(frame_result: FrameResult, result: GazeResult) -> dict[str, Any]:
     return {
-        "t_ms": round(look.gaze.t_ns / 1e6, 3),
-        "x_px": round(look.x_px, 2),
-        "y_px": round(look.y_px, 2),
-        "confidence": look.gaze.confidence,
-        "status": look.status,
-        "frame": step.frame.index,
-        "frame_age_ms": round(look.frame_age_ms, 3),
-        "encode_ms": round(step.encode_ms, 3),
-        "decode_ms": round(look.decode_ms, 3),
-        "mask": describe(look.masks)[0] if look.masks else None,
+        "t_ms": round(result.gaze.t_ns / 1e6, 3),
+        "x_px": round(result.x_px, 2),
+        "y_px": round(result.y_px, 2),
+        "confidence": result.gaze.confidence,
+        "status": result.status,
+        "frame": frame_result.frame.index,
+        "frame_age_ms": round(result.frame_age_ms, 3),
+        "encode_ms": round(frame_result.encode_ms, 3),
+        "decode_ms": round(result.decode_ms, 3),
+        "mask": describe(result.masks)[0] if result.masks else None,
     }

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from sam_edge.errors import InputError
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 from sam_edge.storage.files import STANDARD_OUTPUT
-from sam_edge.streaming.offline import Step
+from sam_edge.streaming.offline import FrameResult
 
 
 class FullDiskError(Exception):
@@ -20,7 +20,7 @@ class FullDiskError(Exception):
 class Sink(Protocol):
     """Takes every step in the order of time."""
 
-    def write(self, step: Step) -> None:
+    def write(self, frame_result: FrameResult) -> None:
         """Take a frame, or a part of one, and what was looked at on it.
 
         Raises:
@@ -56,6 +56,6 @@ def find_sink(name: str) -> OpenSink:
     suffix = name if name == STANDARD_OUTPUT else Path(name).suffix.lower()
     if suffix not in SINKS:
         known = ", ".join(ending for ending in SINKS if ending != STANDARD_OUTPUT)
-        raise InputError(f"cannot tell what to write to {name}: end it in one of {known}, or give -")
-    opener: OpenSink = load(SINKS[suffix])
-    return opener
+        raise InputError(f"cannot tell what to write to {name}", hint=f"end it in one of {known}, or give -")
+    loader: OpenSink = import_object(SINKS[suffix])
+    return loader

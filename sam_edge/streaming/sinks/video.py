@@ -1,4 +1,4 @@
-"""Results as a video: the camera's picture with mask, gaze, ages and durations drawn in."""
+"""Results as a video: the camera's image with mask, gaze, ages and durations drawn in."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import cv2
 
 from sam_edge.errors import OutputError
 from sam_edge.storage.files import atomic_path
-from sam_edge.streaming.offline import Look, Step
-from sam_edge.streaming.sinks.overlay import draw_step
+from sam_edge.streaming.offline import FrameResult, GazeResult
+from sam_edge.streaming.sinks.overlay import draw_result
 from sam_edge.streaming.sinks.sink import FullDiskError
 
 # What every OpenCV wheel can write: H.264 is missing from them for its licence.
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 HOLD_MS = 300.0
-"""A mask stays in the picture this long after its gaze sample, which bridges blinks and slow trackers."""
+"""A mask stays in the image this long after its gaze sample, which bridges blinks and slow trackers."""
 MIN_FREE_BYTES = 4_000_000
 """A video ends while it can still be finished: the index at its end needs room too."""
 
@@ -31,31 +31,31 @@ class VideoSink:
         self._writer = writer
         self._folder = file.parent
         self._name = name
-        self._looks: tuple[Look, ...] = ()
-        self._shown: Look | None = None
+        self._looks: tuple[GazeResult, ...] = ()
+        self._shown: GazeResult | None = None
 
-    def write(self, step: Step) -> None:
+    def write(self, frame_result: FrameResult) -> None:
         # Of a frame that stands long only the newest looks are drawn.
-        self._looks = step.looks or self._looks
-        seen = [look for look in step.looks if look.masks]
-        self._shown = seen[-1] if seen else self._held(step)
-        if not step.last:
+        self._looks = frame_result.results or self._looks
+        seen = [result for result in frame_result.results if result.masks]
+        self._shown = seen[-1] if seen else self._held(frame_result)
+        if not frame_result.last:
             return
         room = os.statvfs(self._folder)
         if room.f_bavail * room.f_frsize < MIN_FREE_BYTES:
             refusal = f"cannot write {self._name}: the disk is full; make room"
             # Without a frame there is nothing to keep, and an older video in its place is worth more.
             raise FullDiskError(refusal) if self.frames else OutputError(refusal)
-        picture = draw_step(step, self._looks, self._shown)
+        image = draw_result(frame_result, self._looks, self._shown)
         # The encoder takes even sizes only, and would cut a row or column off.
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        odd_height, odd_width = picture.shape[0] % 2, picture.shape[1] % 2
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        odd_height, odd_width = image.shape[0] % 2, image.shape[1] % 2
         self._writer.write(cv2.copyMakeBorder(bgr, 0, odd_height, 0, odd_width, cv2.BORDER_REPLICATE))
         self.frames += 1
         self._looks = ()
 
-    def _held(self, step: Step) -> Look | None:
-        if self._shown is None or step.frame.capture_ns - self._shown.gaze.t_ns > HOLD_MS * 1e6:
+    def _held(self, frame_result: FrameResult) -> GazeResult | None:
+        if self._shown is None or frame_result.frame.capture_ns - self._shown.gaze.t_ns > HOLD_MS * 1e6:
             return None
         return self._shown
 

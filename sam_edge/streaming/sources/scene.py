@@ -32,5 +32,5 @@ def open_scene(name: str) -> SceneSource:
     """The scene that `scene:SEED` names; SEED is a whole number from 0."""
     seed = name.partition(":")[2]
     if not seed.isdecimal():
-        raise InputError(f"{name} names no scene: give scene:SEED with a whole number, such as scene:7")
+        raise InputError(f"{name} names no scene", hint="give scene:SEED with a whole number, such as scene:7")
     return SceneSource(Scene(seed=int(seed)))

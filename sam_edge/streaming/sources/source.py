@@ -1,4 +1,4 @@
-"""Where pictures come from: one opener a kind of source, found by the look of its name."""
+"""Where images come from: one opener a kind of source, found by the look of its name."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.lazy import load
+from sam_edge.lazy import import_object
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture and when it was taken."""
+    """An image and when it was taken."""
 
     image: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB."""
@@ -64,5 +64,5 @@ def open_source(name: str) -> FrameSource:
         InputError: no such source, or one without frames.
     """
     where = next(where for pattern, where in SOURCES.items() if re.match(pattern, name))
-    source: FrameSource = load(where)(name)
+    source: FrameSource = import_object(where)(name)
     return source

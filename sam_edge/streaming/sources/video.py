@@ -21,10 +21,16 @@ class VideoSource:
         _check_file(path)
         self._capture = cv2.VideoCapture(path)
         if not self._capture.isOpened():
-            raise InputError(f"{path} is not a video that this OpenCV can read: convert it to MP4 (H.264)")
+            raise InputError(
+                f"{path} is not a video that this OpenCV can read",
+                path=path,
+                hint="convert it to MP4 (H.264)",
+            )
         first = self._read()
         if first is None:
-            raise InputError(f"{path} holds no picture that can be decoded: convert it to MP4 (H.264)")
+            raise InputError(
+                f"{path} holds no image that can be decoded", path=path, hint="convert it to MP4 (H.264)"
+            )
         self._first = first
         self._start_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         self.frame_wh = (first.shape[1], first.shape[0])
@@ -56,9 +62,9 @@ def _check_file(path: str) -> None:
     """Raise InputError naming what OpenCV would only call unreadable."""
     try:
         if Path(path).exists() and not Path(path).is_file():
-            raise InputError(f"{path} is no file: give a video file")
+            raise InputError(f"{path} is no file", path=path, hint="give a video file")
         with Path(path).open("rb") as file:
             if not file.read(1):
-                raise InputError(f"{path} is empty: give a video file")
+                raise InputError(f"{path} is empty", path=path, hint="give a video file")
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error

@@ -15,7 +15,7 @@ from sam_edge.prompt import BACKGROUND, FOREGROUND
 
 
 def centre_click(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The pixel of a mask that is farthest from its edge; the picture's border counts as edge."""
+    """The pixel of a mask that is farthest from its edge; the image's border counts as edge."""
     x, y, _ = _innermost(mask)
     return float(x), float(y)
 
@@ -46,7 +46,7 @@ def correcting_click(
 def displaced(
     point: tuple[float, float], distance_px: float, frame_wh: tuple[int, int], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The point, off by that distance in a random direction, kept inside the picture."""
+    """The point, off by that distance in a random direction, kept inside the image."""
     angle = rng.uniform(0, 2 * np.pi)
     x = point[0] + distance_px * np.cos(angle)
     y = point[1] + distance_px * np.sin(angle)

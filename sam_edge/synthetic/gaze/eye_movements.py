@@ -60,7 +60,7 @@ class Eyes:
         return point.reshape(2)
 
     def in_frame(self, plane_point: NDArray[np.float64], t_s: float) -> tuple[float, float]:
-        """Pixel of the picture at `t_s` where a point of the plane is seen."""
+        """Pixel of the image at `t_s` where a point of the plane is seen."""
         to_frame = np.linalg.inv(self.scene.world.frame_to_plane(t_s))
         x, y = apply(to_frame, plane_point[None])[0]
         return float(x), float(y)

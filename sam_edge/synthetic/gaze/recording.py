@@ -71,9 +71,9 @@ def simulate_gaze(
         (drift_deg, "drift_deg", 0.0, 20.0),
     ):
         if not math.isfinite(value) or not low <= value <= high:
-            raise InputError(f"gaze {name} {value!r}: give a number from {low:g} to {high:g}")
+            raise InputError(f"gaze {name} {value!r}", hint=f"give a number from {low:g} to {high:g}")
     if seed is not None and seed < 0:
-        raise InputError(f"gaze seed {seed!r}: give a whole number from 0")
+        raise InputError(f"gaze seed {seed!r}", hint="give a whole number from 0")
     own_seed = scene.seed if seed is None else seed
     eyes = Eyes(scene)
     events = plan_eye_movements(eyes, np.random.default_rng([own_seed, 3]))
@@ -103,7 +103,7 @@ def write_gaze_csv(path: str | Path, samples: Sequence[SimulatedGaze], width: in
     if not samples:
         raise InputError("no gaze samples to write: simulate at least one")
     if width <= 0 or height <= 0:
-        raise InputError(f"gaze frame size {width}x{height}: give positive pixels")
+        raise InputError(f"gaze frame size {width}x{height}", hint="give positive pixels")
     seen = next((s for s in samples if math.isfinite(s.x_px)), None)
     x, y = (0.5, 0.5) if seen is None else (seen.x_px / width, seen.y_px / height)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

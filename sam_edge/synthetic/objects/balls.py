@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from sam_edge.synthetic.objects.shading import lit
 from sam_edge.synthetic.objects.sprite import Sprite
-from sam_edge.synthetic.objects.textures import Picture, as_bytes, ball_skin
+from sam_edge.synthetic.objects.textures import Image, as_bytes, ball_skin
 
 
 @dataclass(frozen=True, eq=False)
 class Ball:
     """What a rolling ball needs to be drawn.
 
-    skin: latitude-longitude picture (h, 2 h, 3) float32. normals: (n, n, 3) float32 outward.
+    skin: latitude-longitude image (h, 2 h, 3) float32. normals: (n, n, 3) float32 outward.
     gain, shine: (n, n) light on each pixel, alpha: (n, n) coverage, all of a sprite n pixels wide.
     """
 
-    skin: Picture
+    skin: Image
     normals: NDArray[np.float32]
     gain: NDArray[np.float32]
     shine: NDArray[np.float32]

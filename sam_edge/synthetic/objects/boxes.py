@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sam_edge.synthetic.objects.lathe import Viewpoint
 from sam_edge.synthetic.objects.shading import face_light, lit
 from sam_edge.synthetic.objects.sprite import Sheet, Sprite, blank_sheet
-from sam_edge.synthetic.objects.textures import Picture, colour, cover, flat, text_lines
+from sam_edge.synthetic.objects.textures import Image, colour, cover, flat, text_lines
 
 Array = NDArray[np.float32]
 Corner = tuple[float, float, float]
@@ -113,15 +113,15 @@ def _block(wide: float, deep: float, tall: float, level: float, turn_rad: float)
 def _paint_block(
     sheet: Sheet,
     corners: list[Corner],
-    pictures: tuple[Picture, Picture, Picture],
+    images: tuple[Image, Image, Image],
     view: Viewpoint,
     shade: float,
 ) -> None:
-    """Paint the visible faces: top, front and one side, which `pictures` shows in that order."""
-    top, front, side = pictures
+    """Paint the visible faces: top, front and one side, which `images` shows in that order."""
+    top, front, side = images
     turned_right = corners[1][2] > corners[0][2]
     beside = (3, 0, 4, 7) if turned_right else (1, 2, 6, 5)
-    for indices, picture, foot in (
+    for indices, image, foot in (
         ((4, 5, 6, 7), top, 1.0),
         (beside, side, shade),
         ((0, 1, 5, 4), front, shade),
@@ -130,18 +130,18 @@ def _paint_block(
         points = np.asarray(quad) * (1, 1, -1)
         normal = np.cross(points[1] - points[0], points[3] - points[0])
         nx, ny, nz = (float(n) for n in normal / np.linalg.norm(normal))
-        _paint_face(sheet, quad, picture * face_light(nx, ny, nz), view, foot)
+        _paint_face(sheet, quad, image * face_light(nx, ny, nz), view, foot)
 
 
-def _paint_face(sheet: Sheet, quad: list[Corner], picture: Picture, view: Viewpoint, foot: float) -> None:
-    """Warp `picture` onto a quad given from its lower left corner, anticlockwise."""
+def _paint_face(sheet: Sheet, quad: list[Corner], image: Image, view: Viewpoint, foot: float) -> None:
+    """Warp `image` onto a quad given from its lower left corner, anticlockwise."""
     seen = np.asarray([_seen(sheet, corner, view) for corner in quad], np.float32)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     from_corners = np.asarray([(0, height), (width, height), (width, 0), (0, 0)], np.float32)
     ramp = np.linspace(1.0, foot, height, dtype=np.float32)[:, None, None]
     warp = cv2.getPerspectiveTransform(from_corners, seen)
     size = (sheet.alpha.shape[1], sheet.alpha.shape[0])
-    face = cv2.warpPerspective((picture * ramp).astype(np.float32), warp, size, borderMode=cv2.BORDER_REPLICATE)
+    face = cv2.warpPerspective((image * ramp).astype(np.float32), warp, size, borderMode=cv2.BORDER_REPLICATE)
     mask = np.zeros(sheet.alpha.shape, np.uint8)
     cv2.fillConvexPoly(mask, np.round(seen * 16).astype(np.int32), 1, shift=4)
     sheet.paint(np.clip(face, 0, 1).astype(np.float32), mask.astype(np.float32))

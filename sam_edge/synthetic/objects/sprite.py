@@ -1,4 +1,4 @@
-"""A picture with transparency that stands somewhere in the world."""
+"""An image with transparency that stands somewhere in the world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Procedural surfaces: seeded functions that paint (h, w, 3) float32 RGB pictures in 0..1."""
+"""Procedural surfaces: seeded functions that paint (h, w, 3) float32 RGB images in 0..1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.float32]
+Image = NDArray[np.float32]
 Colour = tuple[float, float, float]
 
 # Hue and the share of saturation at which cups, cartons and covers are commonly made in it.
@@ -34,7 +34,7 @@ _HUES = (
 
 def fractal_noise(
     rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int], octaves: int = 4
-) -> Picture:
+) -> Image:
     """Value noise of several octaves, (h, w) float32 with mean about 0 and range about -1..1.
 
     `cells` is the grid (rows, columns) of the coarsest octave; unequal numbers give grain with a direction.
@@ -64,18 +64,18 @@ def hue_colour(hue: float, saturation: float, value: float, rng: np.random.Gener
     return colorsys.hsv_to_rgb(hue % 1.0, s, v)
 
 
-def flat(shape: tuple[int, int], rgb: Colour | NDArray[Any]) -> Picture:
+def flat(shape: tuple[int, int], rgb: Colour | NDArray[Any]) -> Image:
     """One colour everywhere."""
     return np.broadcast_to(np.asarray(rgb, np.float32), (*shape, 3)).copy()
 
 
-def mix(under: Picture, over: Colour | NDArray[Any], amount: NDArray[Any]) -> Picture:
+def mix(under: Image, over: Colour | NDArray[Any], amount: NDArray[Any]) -> Image:
     """`under` covered by `over` where `amount` (h, w) is 1."""
     weight = np.asarray(amount, np.float32)[..., None]
     return under * (1 - weight) + np.asarray(over, np.float32) * weight
 
 
-def clipped(values: NDArray[Any]) -> Picture:
+def clipped(values: NDArray[Any]) -> Image:
     """`values` held within 0..1, as float32."""
     return np.asarray(np.clip(values, 0, 1), np.float32)
 
@@ -85,7 +85,7 @@ def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(values * 255 + 0.5, 0, 255), np.uint8)
 
 
-def wood(rng: np.random.Generator, shape: tuple[int, int], planks: int = 7) -> Picture:
+def wood(rng: np.random.Generator, shape: tuple[int, int], planks: int = 7) -> Image:
     """Boards that run from left to right, with grain, rings, a tone of their own and dark seams."""
     height = shape[0]
     rows = np.arange(height, dtype=np.float32)[:, None] / height * planks
@@ -97,14 +97,14 @@ def wood(rng: np.random.Generator, shape: tuple[int, int], planks: int = 7) -> P
     dark = np.asarray(hue_colour(rng.uniform(0.055, 0.085), 0.6, 0.36, rng), np.float32)
     light = np.asarray(hue_colour(rng.uniform(0.075, 0.1), 0.46, 0.68, rng), np.float32)
     amount = np.clip(0.50 + 0.22 * (rings - 0.5) + 0.16 * grain, 0, 1)[..., None]
-    picture = dark + (light - dark) * amount
+    image = dark + (light - dark) * amount
     tone = rng.uniform(0.86, 1.08, planks + 1).astype(np.float32)[board]
     seam = np.abs(rows - np.round(rows)) * height / planks
     tone = tone * np.where(seam < 1.2, 0.62, 1.0)
-    return clipped(picture * tone[..., None])
+    return clipped(image * tone[..., None])
 
 
-def wallpaper(rng: np.random.Generator, shape: tuple[int, int], pitch_px: float) -> Picture:
+def wallpaper(rng: np.random.Generator, shape: tuple[int, int], pitch_px: float) -> Image:
     """Painted plaster with a pale repeated pattern: stripes, diamonds, dots or plain."""
     height, width = shape
     base = hue_colour(
@@ -130,27 +130,27 @@ def wallpaper(rng: np.random.Generator, shape: tuple[int, int], pitch_px: float)
     return clipped(flat(shape, base) * lightness[..., None])
 
 
-def landscape(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
+def landscape(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
     """A small painting: sky, a sun, and ranges of hills."""
     height, width = shape
     hue = float(rng.uniform())
     sky = np.asarray(hue_colour(hue, 0.45, 0.85, rng), np.float32)
     low = np.asarray(hue_colour(hue + 0.45, 0.35, 0.95, rng), np.float32)
     ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    picture = np.broadcast_to(sky + (low - sky) * ramp, (height, width, 3)).astype(np.float32)
+    image = np.broadcast_to(sky + (low - sky) * ramp, (height, width, 3)).astype(np.float32)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     sun = np.hypot(x - width * rng.uniform(0.2, 0.8), y - height * rng.uniform(0.2, 0.45))
-    picture = mix(picture, (0.98, 0.92, 0.75), _soft((height * 0.11 - sun) / 1.5))
+    image = mix(image, (0.98, 0.92, 0.75), _soft((height * 0.11 - sun) / 1.5))
     for depth in range(3):
         ridge = height * (0.5 + 0.17 * depth) + height * 0.16 * fractal_noise(rng, (1, width), (1, 3), 3)
         hill = hue_colour(hue + 0.1 + 0.07 * depth, 0.5, 0.62 - 0.15 * depth, rng)
-        picture = mix(picture, hill, _soft(y - ridge))
-    return picture
+        image = mix(image, hill, _soft(y - ridge))
+    return image
 
 
 def text_lines(
-    rng: np.random.Generator, page: Picture, ink: Colour, line_px: float, ragged: float = 0.4
-) -> Picture:
+    rng: np.random.Generator, page: Image, ink: Colour, line_px: float, ragged: float = 0.4
+) -> Image:
     """Bars of word length on `page`, as writing looks from a distance."""
     out = page.copy()
     height, width = page.shape[:2]
@@ -168,31 +168,31 @@ def text_lines(
     return out
 
 
-def cover(rng: np.random.Generator, shape: tuple[int, int]) -> Picture:
+def cover(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
     """The face of a book or carton: a ground colour, a band, a figure and a title."""
     height, width = shape
-    picture = flat(shape, colour(rng, 0.7, 0.55))
+    image = flat(shape, colour(rng, 0.7, 0.55))
     second = colour(rng, 0.55, 0.85)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     kind = int(rng.integers(4))
     if kind == 0:
-        picture = mix(picture, second, _soft((x * 0.7 + y - height * 0.75) / 1.5))
+        image = mix(image, second, _soft((x * 0.7 + y - height * 0.75) / 1.5))
     elif kind == 1:
         away = np.hypot(x - width * 0.5, y - height * 0.62) / min(shape)
-        picture = mix(picture, second, _soft((0.27 - away) * min(shape) / 1.5))
-        picture = mix(picture, (0.95, 0.92, 0.85), _soft((0.12 - away) * min(shape) / 1.5))
+        image = mix(image, second, _soft((0.27 - away) * min(shape) / 1.5))
+        image = mix(image, (0.95, 0.92, 0.85), _soft((0.12 - away) * min(shape) / 1.5))
     elif kind == 2:
-        picture = mix(picture, second, _soft(np.sin(y / height * 2 * np.pi * 5) * 6))
+        image = mix(image, second, _soft(np.sin(y / height * 2 * np.pi * 5) * 6))
     else:
         inset = (int(height * 0.42), int(width * 0.12))
         size = (int(height * 0.48), max(2, int(width * 0.76)))
-        picture[inset[0] : inset[0] + size[0], inset[1] : inset[1] + size[1]] = landscape(rng, size)
-    title = picture[int(height * 0.07) : int(height * 0.36)]
+        image[inset[0] : inset[0] + size[0], inset[1] : inset[1] + size[1]] = landscape(rng, size)
+    title = image[int(height * 0.07) : int(height * 0.36)]
     title[:] = text_lines(rng, title, (0.97, 0.95, 0.9), max(3.0, height * 0.11), 0.2)
-    return picture
+    return image
 
 
-def ball_skin(rng: np.random.Generator, size: int = 128) -> Picture:
+def ball_skin(rng: np.random.Generator, size: int = 128) -> Image:
     """A latitude-longitude map (size, 2 size): beach ball, two-tone, striped, dotted or panelled."""
     y, x = np.mgrid[0:size, 0 : 2 * size].astype(np.float32)
     longitude, latitude = x / (2 * size) * 2 * np.pi, y / size * np.pi
@@ -219,6 +219,6 @@ def ball_skin(rng: np.random.Generator, size: int = 128) -> Picture:
     return clipped(skin * speckle[..., None])
 
 
-def _soft(edge: Picture) -> Picture:
+def _soft(edge: Image) -> Image:
     """0 below -0.5, 1 above 0.5, straight between: an edge one unit wide."""
     return clipped(edge + 0.5)

@@ -28,11 +28,11 @@ MODEL = ("--model", "../disc")
         ("video", "iou", 2),
     ],
 )
-def test_table_json_and_pictures(
+def test_table_json_and_images(
     sam_edge: SamEdge, labelled_set: Path, command: str, score: str, objects: int
 ) -> None:
     answer = sam_edge(
-        "eval", *command.split(), str(labelled_set), *MODEL, "--json", "a.json", "--pictures", "a.png"
+        "eval", *command.split(), str(labelled_set), *MODEL, "--json", "a.json", "--sheet", "a.png"
     )
     assert (answer.code, answer.err) == (0, "")
     assert score in answer.out
@@ -70,7 +70,7 @@ def test_average_precision(sam_edge: SamEdge, labelled_set: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("points", "nowhere"), "nowhere has no pictures"),
+        (("points", "nowhere"), "nowhere has no images"),
         (("points",), "Missing argument"),
         (("points", "DATA", "--counts", "0"), "--counts '0': give whole numbers from 1"),
         (("points", "DATA", "--counts", "1", "--group-by", "mood"), "choose one of category, size, split"),
@@ -79,8 +79,8 @@ def test_average_precision(sam_edge: SamEdge, labelled_set: Path) -> None:
         (("points", "DATA", "--counts", ""), "--counts '': give whole numbers from 1"),
         (("points", "DATA", "--seed", "-1"), "--seed"),
         (("points", "DATA", "--min-area", "-5"), "--min-area"),
-        (("points", "DATA", "DATA/../shapes"), "has pictures of a set named before it"),
-        (("points", "DATA", "DATA:val"), "has pictures of a set named before it"),
+        (("points", "DATA", "DATA/../shapes"), "has images of a set named before it"),
+        (("points", "DATA", "DATA:val"), "has images of a set named before it"),
         (("video", "DATA", "--error", "-1"), "--error"),
         (("video", "DATA", "--error", "nan"), "no finite number"),
         (("gaze-noise", "DATA", "--px-per-degree", "nan"), "no finite number"),
@@ -102,9 +102,9 @@ def test_bad_arguments(sam_edge: SamEdge, labelled_set: Path, arguments: tuple[s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("points", "--pictures", "p.txt"), "cannot write p.txt as a picture"),
+        (("points", "--sheet", "p.txt"), "cannot write p.txt as an image"),
         (("points", "--json", "/proc/a.json"), "cannot write /proc/a.json"),
-        (("points", "--json", "a", "--pictures", "./a"), "given twice"),
+        (("points", "--json", "a", "--sheet", "./a"), "given twice"),
         (
             ("points", "--group-by", "mood"),
             "no object has the field 'mood': choose one of",
@@ -130,13 +130,13 @@ def test_is_refused_before_the_model_is_loaded(
     assert list(Path().iterdir()) == []
 
 
-def test_results_are_written_before_pictures_are_drawn(
+def test_results_are_written_before_images_are_drawn(
     sam_edge: SamEdge, labelled_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
-        raise OutputError("no room for pictures")
+        raise OutputError("no room for images")
 
     monkeypatch.setattr("sam_edge.benchmarks.quality.cli.write_sheet", full)
-    answer = sam_edge("eval", "video", str(labelled_set), *MODEL, "--json", "a.json", "--pictures", "a.png")
-    assert (answer.code, answer.err) == (2, "error: no room for pictures\n")
+    answer = sam_edge("eval", "video", str(labelled_set), *MODEL, "--json", "a.json", "--sheet", "a.png")
+    assert (answer.code, answer.err) == (2, "error: no room for images\n")
     assert json.loads(Path("a.json").read_text())

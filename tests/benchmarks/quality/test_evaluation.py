@@ -61,7 +61,7 @@ class Oracle:
 
 def test_points_of_an_oracle_are_all_right(labelled_set: Path) -> None:
     rows = evaluate_points(Oracle(), [open_dataset(str(labelled_set))], PointProtocol((1, 3)), nothing)
-    # Two pictures with a disc and a box; the third object is smaller than 32 x 32 pixels.
+    # Two images with a disc and a box; the third object is smaller than 32 x 32 pixels.
     assert [row.number for row in rows] == [DISC, BOX, DISC, BOX]
     assert all(set(row.scores) == {"1_point", "1_point_oracle", "3_point"} for row in rows)
     assert all(value == 1 for row in rows for value in row.scores.values())
@@ -197,11 +197,11 @@ def test_unknown_baseline() -> None:
         Baseline("magic")
 
 
-def row(picture: str, value: float, size: str = "large") -> Row:
-    return Row("set", picture, 1, {"size": size}, {"iou": value})
+def row(image: str, value: float, size: str = "large") -> Row:
+    return Row("set", image, 1, {"size": size}, {"iou": value})
 
 
-def test_interval_holds_the_mean_and_shrinks_with_pictures() -> None:
+def test_interval_holds_the_mean_and_shrinks_with_images() -> None:
     rng = np.random.default_rng(0)
     few = summarize([row(str(k), float(rng.uniform())) for k in range(10)])["iou"]
     many = summarize([row(str(k), float(rng.uniform())) for k in range(400)])["iou"]
@@ -209,7 +209,7 @@ def test_interval_holds_the_mean_and_shrinks_with_pictures() -> None:
     assert many["high"] - many["low"] < (few["high"] - few["low"]) / 3
 
 
-def test_objects_of_one_picture_count_together() -> None:
+def test_objects_of_one_image_count_together() -> None:
     spread = [row(str(k), float(k % 2)) for k in range(40)]
     clustered = [row(str(k % 2), float(k % 2)) for k in range(40)]
     assert summarize(clustered)["iou"]["high"] > summarize(spread)["iou"]["high"]
@@ -229,7 +229,7 @@ def test_groups() -> None:
     document = report([row("a", 1.0), row("b", 0.0, "small")], "size")
     assert document["groups"]["small"]["scores"]["iou"]["mean"] == 0
     assert document["sets"]["set"]["objects"] == 2
-    assert "small: 1 objects on 1 pictures" in table(document)
+    assert "small: 1 objects on 1 images" in table(document)
     # What was measured for hours is not lost for a field that only objects too small to count have.
     assert list(report([row("a", 1.0)], "colour")["groups"]) == ["(none)"]
 

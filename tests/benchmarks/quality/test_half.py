@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'sam-ed
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
 
 from sam_edge.benchmarks.quality.half import main, table
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.modeling import families
 from tests.modeling.tiny_sam import TINY
@@ -22,7 +22,7 @@ from tests.modeling.tiny_sam import TINY
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(families.FAMILIES, "tiny", TINY)
     for name in ("a.png", "b.png"):
-        write_image(tmp_path / name, picture((128, 96)))
+        write_image(tmp_path / name, textured_image((128, 96)))
     return str(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Labelled pictures on disk."""
+"""Labelled images on disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_fields(labelled_set: Path) -> None:
 def test_limit_spreads_and_split_keeps(labelled_set: Path) -> None:
     assert len(open_dataset(str(labelled_set), limit=1)) == 1
     assert len(open_dataset(f"{labelled_set}:val")) == 2
-    with pytest.raises(InputError, match="has no pictures"):
+    with pytest.raises(InputError, match="has no images"):
         open_dataset(f"{labelled_set}:train")
 
 
@@ -36,7 +36,7 @@ def test_limit_spreads_and_split_keeps(labelled_set: Path) -> None:
         (9, ["a/00", "a/01", "a/02", "b/00", "b/01", "b/02", "c/00", "c/01", "c/02"]),
     ],
 )
-def test_limited_videos_are_runs_of_pictures(tmp_path: Path, limit: int, names: list[str]) -> None:
+def test_limited_videos_are_runs_of_images(tmp_path: Path, limit: int, names: list[str]) -> None:
     for folder in ("images", "labels"):
         for split in "abc":
             (tmp_path / folder / split).mkdir(parents=True)
@@ -48,16 +48,16 @@ def test_limited_videos_are_runs_of_pictures(tmp_path: Path, limit: int, names: 
 
 def test_known_fields(labelled_set: Path) -> None:
     assert open_dataset(str(labelled_set)).fields == {"split", "size", "category"}
-    # Other pictures' do not count.
+    # Other images' do not count.
     (labelled_set / "annotations.json").write_text('{"00007": {"objects": [{"id": 1, "category": "cup"}]}}')
     assert open_dataset(str(labelled_set)).fields == {"split", "size"}
     (labelled_set / "annotations.json").unlink()
     assert open_dataset(str(labelled_set)).fields == {"split", "size"}
 
 
-def test_not_exhaustive_pictures_are_left_out(labelled_set: Path) -> None:
+def test_not_exhaustive_images_are_left_out(labelled_set: Path) -> None:
     (labelled_set / "annotations.json").write_text('{"00001": {"exhaustive": false}}')
-    assert [picture.name for picture in open_dataset(str(labelled_set))] == ["val/00000"]
+    assert [image.name for image in open_dataset(str(labelled_set))] == ["val/00000"]
 
 
 def test_labels_of_another_size(labelled_set: Path) -> None:
@@ -73,6 +73,6 @@ def test_missing_labels(labelled_set: Path) -> None:
 
 
 def test_unreadable_labels(labelled_set: Path) -> None:
-    (labelled_set / "labels" / "val" / "00000.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"00000\.png is not a picture"):
+    (labelled_set / "labels" / "val" / "00000.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"00000\.png is not an image"):
         list(open_dataset(str(labelled_set)))

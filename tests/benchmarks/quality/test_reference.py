@@ -46,7 +46,7 @@ def fixtures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "point/in/point_coords": points,
         "point/in/point_labels": labels,
         "point/multimask1/logits": masks.logits,
-        "point/multimask1/iou": masks.iou,
+        "point/multimask1/iou": masks.predicted_iou,
         "point/multimask1/mask_bits": np.packbits(masks.binary, axis=-1),
     }
     np.savez(folder / "nano.npz", **{f"desk/{name}": value for name, value in stored.items()})

@@ -53,7 +53,7 @@ def test_both_sides_answer_alike(
         masks: Masks = decodes[f"ours {number}"]
         logits, iou = decodes[f"direct {number}"]
         np.testing.assert_allclose(logits[0, 1:], masks.logits, atol=1e-4)
-        np.testing.assert_allclose(iou[0, 1:], masks.iou, atol=1e-5)
+        np.testing.assert_allclose(iou[0, 1:], masks.predicted_iou, atol=1e-5)
 
 
 def test_onnxruntime_has_the_same_settings_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:

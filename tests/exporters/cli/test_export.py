@@ -18,7 +18,7 @@ from sam_edge.bundle.folder import find_bundle
 from sam_edge.cli import main
 from sam_edge.exporters import export as export_module
 from sam_edge.fidelity.gate import LIMITS
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.modeling import families
 from sam_edge.modeling.exportable import GraphSource
@@ -47,9 +47,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def photo(folder: Path) -> Path:
-    """The folder, with one picture in it."""
+    """The folder, with one image in it."""
     folder.mkdir()
-    write_image(folder / "a.png", picture((128, 96)))
+    write_image(folder / "a.png", textured_image((128, 96)))
     return folder
 
 
@@ -93,7 +93,7 @@ def test_refusals_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
     assert "--precision 'int3'" in refused(capsys, *both, "--precision", "int3")
     assert "is not of the form WxH" in refused(capsys, *both, "--input", "1024")
     (tmp_path / "empty").mkdir()
-    assert "holds no pictures" in refused(capsys, *both, "--images", str(tmp_path / "empty"))
+    assert "holds no images" in refused(capsys, *both, "--images", str(tmp_path / "empty"))
     (tmp_path / "empty").rmdir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.pth", "tiny.pth"]
 

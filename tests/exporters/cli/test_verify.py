@@ -12,23 +12,23 @@ import onnx
 import pytest
 
 from sam_edge.bundle.folder import Bundle, find_bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.cli import main
 from sam_edge.cli.engine_line import engine_line
 from sam_edge.errors import FidelityError, InputError
 from sam_edge.exporters import engines
-from sam_edge.exporters.engines import Halved, find_halves, with_engine
+from sam_edge.exporters.engines import Fp16Model, find_halves, with_engine
 from sam_edge.exporters.verify import store
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.segmenter import load
 from sam_edge.sessions import backends as runtime
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.backends import find_loader
 from sam_edge.sessions.wrapper import Wrapped
 from sam_edge.tensors import Arrays
 from tests.toy_model import toy_bundle, with_answers
 
-HALF = Engine("onnxruntime:cpu", "fp16")
+HALF = EngineSpec("onnxruntime:cpu", "fp16")
 
 
 class Rounding(Wrapped):
@@ -41,7 +41,7 @@ class Rounding(Wrapped):
         name = graph.name.replace(".rounding.fp16.", ".emulation.fp16.")
         twin = graph.with_name(name)
         twin = twin if twin.exists() else self.twins / name
-        super().__init__(find_runtime("onnxruntime:cpu")[1](twin, threads))
+        super().__init__(find_loader("onnxruntime:cpu")[1](twin, threads))
 
 
 class Shifting(Rounding):
@@ -65,30 +65,30 @@ class Bending(Wrapped):
                 node.op_type = "Neg"
         with tempfile.TemporaryDirectory() as folder:
             onnx.save(model, Path(folder) / graph.name)
-            super().__init__(find_runtime("onnxruntime:cpu")[1](Path(folder) / graph.name, threads))
+            super().__init__(find_loader("onnxruntime:cpu")[1](Path(folder) / graph.name, threads))
 
 
 @pytest.fixture(autouse=True)
 def odd_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runtimes more, and onnxruntime as the best."""
-    best = runtime.RUNTIMES["onnxruntime"]
+    best = runtime.BACKENDS["onnxruntime"]
     odd = replace(best, devices=(), default=None, on_request=True)
     table = {
         "onnxruntime": replace(best, score=lambda machine: 1000),
-        **{name: entry for name, entry in runtime.RUNTIMES.items() if name != "onnxruntime"},
+        **{name: entry for name, entry in runtime.BACKENDS.items() if name != "onnxruntime"},
         "rounding": replace(odd, where="tests.exporters.cli.test_verify:Rounding", devices=("A", "B")),
         "bending": replace(odd, where="tests.exporters.cli.test_verify:Bending"),
         "shifting": replace(odd, where="tests.exporters.cli.test_verify:Shifting"),
     }
-    monkeypatch.setattr(runtime, "RUNTIMES", table)
-    monkeypatch.setattr(engines, "RUNTIMES", table)
+    monkeypatch.setattr(runtime, "BACKENDS", table)
+    monkeypatch.setattr(engines, "BACKENDS", table)
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     (tmp_path / "photos").mkdir()
-    write_image(tmp_path / "photos" / "a.png", picture((160, 120)))
-    write_image(tmp_path / "photos" / "b.png", picture((120, 160)))
+    write_image(tmp_path / "photos" / "a.png", textured_image((160, 120)))
+    write_image(tmp_path / "photos" / "b.png", textured_image((120, 160)))
     return tmp_path / "photos"
 
 
@@ -97,7 +97,7 @@ def toy(tmp_path: Path) -> Bundle:
     return with_answers(toy_bundle(tmp_path))
 
 
-def with_halves(bundle: Bundle, halved: Halved, engine: Engine) -> Bundle:
+def with_halves(bundle: Bundle, halved: Fp16Model, engine: EngineSpec) -> Bundle:
     """The bundle with fp16 graphs, stored."""
     made: Bundle = with_engine(bundle, engine, halved.write(engine, bundle.path))
     store(made)
@@ -114,7 +114,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, di
 def test_good_engines_pass_and_the_folder_knows(
     toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    halved = find_halves(toy, [picture((160, 120))])
+    halved = find_halves(toy, [textured_image((160, 120))])
     with_halves(toy, halved, HALF)
     arguments = (str(toy.path), "--images", str(photos))
     assert main(["verify", *arguments]) == 0
@@ -123,7 +123,7 @@ def test_good_engines_pass_and_the_folder_knows(
     assert [line.split()[-2:] for line in table[1:]] == [["PyTorch", "pass"], ["ONNX", "pass"]]
     manifest = find_bundle(toy.path).manifest
     assert set(manifest.fidelity) == {"onnxruntime:cpu-fp32", "onnxruntime:cpu-fp16"}
-    assert manifest.fidelity["onnxruntime:cpu-fp16"]["pictures"] == 2
+    assert manifest.fidelity["onnxruntime:cpu-fp16"]["images"] == 2
     assert manifest.model_id == toy.manifest.model_id
     assert engine_line(manifest, HALF).startswith("toy on onnxruntime:cpu fp16: mask IoU 0.99")
     with load(toy.path) as segmenter:
@@ -142,7 +142,7 @@ def test_a_wrong_engine_fails_is_stored_and_not_loaded(
     assert code == 1
     assert found["onnxruntime:cpu fp32"]["passed"]
     assert not found["shifting fp32"]["passed"]
-    assert "shift_px" in str(found["shifting fp32"]["beyond"])
+    assert "shift_px" in str(found["shifting fp32"]["violations"])
     assert find_bundle(toy.path).manifest.fidelity["shifting-fp32"]["passed"] == 0
     with pytest.raises(FidelityError, match="shifting fp32 failed sam-edge verify"):
         load(toy.path, runtime="shifting")
@@ -153,19 +153,20 @@ def test_a_wrong_engine_fails_is_stored_and_not_loaded(
 def test_a_failing_half_is_mended_and_says_what_was_raised(
     toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Engine("rounding:A", "fp16")
-    naive = Halved(
-        find_halves(toy, [picture((160, 120))]).sources, {name: frozenset() for name in toy.manifest.graphs}
+    engine = EngineSpec("rounding:A", "fp16")
+    naive = Fp16Model(
+        find_halves(toy, [textured_image((160, 120))]).sources,
+        {name: frozenset() for name in toy.manifest.graphs},
     )
 
-    def write(self: Halved, given: Engine, folder: Path, islands: object = None) -> dict[str, str]:
+    def write(self: Fp16Model, given: EngineSpec, folder: Path, islands: object = None) -> dict[str, str]:
         """Twins beside the graphs, for the runtime that has no float16 of its own."""
         kept(self, engines.EMULATION, folder)
         files: dict[str, str] = kept(self, given, folder)
         return files
 
-    kept = Halved.write
-    monkeypatch.setattr(Halved, "write", write)
+    kept = Fp16Model.write
+    monkeypatch.setattr(Fp16Model, "write", write)
     monkeypatch.setattr(Rounding, "twins", toy.path)
     made = with_engine(toy, engine, naive.write(engine, toy.path))
     twins = {path.name: "0" for path in toy.path.glob("*.emulation.*")}
@@ -175,22 +176,26 @@ def test_a_failing_half_is_mended_and_says_what_was_raised(
     arguments = (str(toy.path), "--images", str(photos), "--runtime", "rounding", "--precision", "fp16")
     code, found = answer(capsys, *arguments, "--no-repair")
     assert code == 1
-    assert "mask_iou_mean" in str(found["rounding:A fp16"]["beyond"])
+    assert "mask_iou_mean" in str(found["rounding:A fp16"]["violations"])
     before = {path.name: path.read_bytes() for path in toy.path.glob("*.rounding.*")}
     code, found = answer(capsys, *arguments)
     assert code == 0
     raised = found["rounding:A fp16"]["raised"]
     assert isinstance(raised, list)
     assert {"decoder/toy_dx2", "decoder/toy_dy2"} <= set(raised)
-    mended = find_bundle(toy.path)
-    assert list(mended.manifest.raised["rounding-fp16"]) == raised
-    assert mended.manifest.fidelity["rounding:A-fp16"]["passed"] == 1
-    graph = mended.graph("decoder", engine)
+    repaired = find_bundle(toy.path)
+    assert list(repaired.manifest.raised["rounding-fp16"]) == raised
+    assert repaired.manifest.fidelity["rounding:A-fp16"]["passed"] == 1
+    graph = repaired.graph("decoder", engine)
     assert not graph.is_symlink()
     assert graph.read_bytes() != before[graph.name]
-    assert mended.manifest.model_id == toy.manifest.model_id
+    assert repaired.manifest.model_id == toy.manifest.model_id
     # Only what the model is made of comes into its folder.
-    assert {path.name for path in mended.path.iterdir()} == {"manifest.json", *mended.manifest.files, *twins}
+    assert {path.name for path in repaired.path.iterdir()} == {
+        "manifest.json",
+        *repaired.manifest.files,
+        *twins,
+    }
 
 
 def test_a_wrong_kernel_is_named(toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,8 +214,8 @@ def test_devices_are_engines_of_their_own(
     assert main(["verify", *arguments, "--runtime", "rounding:A", "--no-repair"]) == 0
     manifest = find_bundle(toy.path).manifest
     assert set(manifest.fidelity) == {"rounding:A-fp32"}
-    assert "mask IoU" in engine_line(manifest, Engine("rounding:A"))
-    assert engine_line(manifest, Engine("rounding:B")).endswith("not verified here; run sam-edge verify")
+    assert "mask IoU" in engine_line(manifest, EngineSpec("rounding:A"))
+    assert engine_line(manifest, EngineSpec("rounding:B")).endswith("not verified here; run sam-edge verify")
 
 
 def test_the_shipped_model_is_not_written_to() -> None:
@@ -219,7 +224,7 @@ def test_the_shipped_model_is_not_written_to() -> None:
 
 def test_folders_of_the_first_exporter_are_understood() -> None:
     manifest = replace(find_bundle("nano").manifest, fidelity={"onnxruntime": {"mask_disagreement": 0.001}})
-    assert "mask IoU 0.9990 against PyTorch" in engine_line(manifest, Engine("onnxruntime:cpu"))
+    assert "mask IoU 0.9990 against PyTorch" in engine_line(manifest, EngineSpec("onnxruntime:cpu"))
     assert manifest.measured(HALF) is None
 
 
@@ -229,11 +234,11 @@ def test_fp16_that_is_not_there_says_how_to_make_it(toy: Bundle) -> None:
 
 
 def test_a_failed_half_falls_back_to_float32(toy: Bundle) -> None:
-    halved = find_halves(toy, [picture((160, 120))])
+    halved = find_halves(toy, [textured_image((160, 120))])
     made = with_halves(toy, halved, HALF)
     store(replace(made, manifest=replace(made.manifest, fidelity={HALF.key: {"passed": 0.0}})))
     with load(toy.path, runtime="onnxruntime") as segmenter:
-        assert segmenter.engine == Engine("onnxruntime:cpu")
+        assert segmenter.engine == EngineSpec("onnxruntime:cpu")
     with pytest.raises(FidelityError):
         load(toy.path, runtime="onnxruntime", precision="fp16")
 
@@ -247,7 +252,7 @@ def test_a_failed_half_falls_back_to_float32(toy: Bundle) -> None:
         (("nano", "--precision", "fp16"), "has no fp16 engine"),
         (("nano", "--precision", "int3"), "--precision"),
         (("nano", "--images", "nowhere"), "no folder"),
-        (("nano", "--images", "."), "holds no pictures"),
+        (("nano", "--images", "."), "holds no images"),
         (("nano", "--limit", "0"), "--limit"),
         ((), "DIR"),
     ],
@@ -268,7 +273,7 @@ def test_bad_input_is_one_line(
     assert message in captured.err
 
 
-def test_an_unreadable_picture_is_named(toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (photos / "c.png").write_bytes(b"no picture")
+def test_an_unreadable_image_is_named(toy: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "c.png").write_bytes(b"no image")
     assert main(["verify", str(toy.path), "--images", str(photos)]) == 2
     assert "c.png" in capsys.readouterr().err

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle
-from sam_edge.bundle.manifest import Engine, Manifest
+from sam_edge.bundle.manifest import EngineSpec, Manifest
 from sam_edge.exporters import verify as module
 from sam_edge.exporters.verify import Verdict, verify
-from sam_edge.fidelity.gate import Expected, Steps, ask
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.gate import Reference, Steps, ask
+from sam_edge.fidelity.images import textured_image
 from sam_edge.segmenter import load
 from sam_edge.sessions import backends as runtime
 from tests.toy_model import toy_bundle
@@ -25,27 +25,27 @@ from tests.toy_model import toy_bundle
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """A model with two runtimes that are wrong, and a PyTorch that answers as its graphs do."""
     bundle = toy_bundle(tmp_path)
-    plain = replace(runtime.RUNTIMES["onnxruntime"], devices=(), default=None, on_request=True)
+    plain = replace(runtime.BACKENDS["onnxruntime"], devices=(), default=None, on_request=True)
     table = {
-        **runtime.RUNTIMES,
+        **runtime.BACKENDS,
         "bending": replace(plain, where="tests.exporters.cli.test_verify:Bending"),
         "shifting": replace(plain, where="tests.exporters.cli.test_verify:Shifting"),
     }
-    monkeypatch.setattr(runtime, "RUNTIMES", table)
+    monkeypatch.setattr(runtime, "BACKENDS", table)
 
     def from_checkpoint(
         checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps
-    ) -> list[Expected]:
+    ) -> list[Reference]:
         with load(bundle.path, runtime="onnxruntime:cpu") as segmenter:
-            expected: list[Expected] = ask(segmenter, images, each)
+            expected: list[Reference] = ask(segmenter, images, each)
         return expected
 
-    monkeypatch.setattr(module, "load", lambda where: {module.FROM_CHECKPOINT: from_checkpoint}[where])
+    monkeypatch.setattr(module, "import_object", lambda where: {module.FROM_CHECKPOINT: from_checkpoint}[where])
     return bundle
 
 
 def judged(bundle: Bundle, name: str) -> Verdict:
-    (verdict,), _ = verify(bundle, [Engine(name)], [picture((160, 120))], checkpoint=Path("toy.pt"))
+    (verdict,), _ = verify(bundle, [EngineSpec(name)], [textured_image((160, 120))], checkpoint=Path("toy.pt"))
     assert not verdict.passed
     assert verdict.against == "PyTorch"
     return verdict
@@ -59,13 +59,13 @@ def test_a_wrong_trusted_runtime_shows_no_other_where_it_departs(
     toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TRUSTED", "bending")
-    monkeypatch.setattr(module, "TRUSTED_ENGINE", Engine("bending"))
+    monkeypatch.setattr(module, "TRUSTED_ENGINE", EngineSpec("bending"))
     # The other computes what would be named as the graph says.
     assert judged(toy, "shifting").departs_at is None
 
 
 def test_the_trusted_runtime_is_not_compared_with_itself(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TRUSTED", "bending")
-    monkeypatch.setattr(module, "TRUSTED_ENGINE", Engine("bending"))
+    monkeypatch.setattr(module, "TRUSTED_ENGINE", EngineSpec("bending"))
     monkeypatch.setattr(module, "_first_departure", lambda *_: pytest.fail("compared with itself"))
     assert judged(toy, "bending").departs_at is None

@@ -13,15 +13,15 @@ from onnx import ModelProto
 
 from sam_edge import Prompt
 from sam_edge.bundle.folder import Bundle, find_bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.cli import main
 from sam_edge.exporters import engines, verify
-from sam_edge.exporters.engines import Halved, find_halves, with_engine
-from sam_edge.fidelity.images import picture
+from sam_edge.exporters.engines import Fp16Model, find_halves, with_engine
+from sam_edge.fidelity.images import textured_image
 from sam_edge.host.machine import Machine, read_machine
 from sam_edge.imaging.image import write_image
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
-from sam_edge.runtimes.tensorrt.plans import build_job, plan_jobs
+from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.segmenter import load
 from sam_edge.sessions import backends as runtime
@@ -30,7 +30,7 @@ from tests.host.machines import bare_arm, jetson
 from tests.runtimes.tensorrt.simulated_device import Device
 from tests.toy_model import toy_bundle
 
-HALF = Engine("tensorrt:cuda", "fp16")
+HALF = EngineSpec("tensorrt:cuda", "fp16")
 Verify = Callable[..., Answer]
 
 
@@ -42,8 +42,9 @@ def toy(tmp_path: Path) -> Bundle:
 @pytest.fixture
 def broken(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """The model with fp16 graphs that overflow, which nobody but the gate finds out."""
-    naive = Halved(
-        find_halves(toy, [picture((160, 120))]).sources, {name: frozenset() for name in toy.manifest.graphs}
+    naive = Fp16Model(
+        find_halves(toy, [textured_image((160, 120))]).sources,
+        {name: frozenset() for name in toy.manifest.graphs},
     )
     monkeypatch.setattr(engines, "find_halves", lambda bundle, images: naive)
     made: Bundle = with_engine(toy, HALF, naive.write(HALF, toy.path))
@@ -53,9 +54,9 @@ def broken(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> Bundle:
 
 @pytest.fixture
 def call(toy: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Verify:
-    """Run the command on the model and a picture."""
+    """Run the command on the model and an image."""
     (tmp_path / "photos").mkdir()
-    write_image(tmp_path / "photos" / "a.png", picture((160, 120)))
+    write_image(tmp_path / "photos" / "a.png", textured_image((160, 120)))
 
     def call(*arguments: str) -> Answer:
         photos = str(tmp_path / "photos")
@@ -93,7 +94,7 @@ def test_a_broken_half_is_refused_mended_and_its_plan_is_ready(
     answer = call("--precision", "fp16", "--json")
     assert answer.code == 0, answer
     (found,) = json.loads(answer.out)["engines"]
-    assert found["mended"]
+    assert found["repaired"]
     assert {"decoder/toy_dx2", "decoder/toy_dy2"} <= set(found["raised"])
     steps = [line for line in answer.err.splitlines() if line.startswith("building")]
     assert steps[0].startswith("building encoder (plan 1 of at most ")
@@ -102,14 +103,14 @@ def test_a_broken_half_is_refused_mended_and_its_plan_is_ready(
     # The plans of what was tried are gone; those of the old decoder and of the new one are there.
     assert device.names() == [".blob", *["decoder.tensorrt.fp16"] * 2, "encoder.tensorrt.fp16"]
     assert not any((tmp_path / "temporary").iterdir())
-    for job in plan_jobs(find_bundle(broken.path), HALF, BuilderSettings()):
-        assert build_job(device.workshop(), job, lambda step, done: None).why == ""
+    for request in plan_requests(find_bundle(broken.path), HALF, BuilderSettings()):
+        assert build_request(device.environment(), request, lambda step, done: None).why == ""
     prompt = Prompt.points([(80, 60)])
     masks = []
     for name in ("tensorrt", "onnxruntime:cpu"):
         with load(broken.path, runtime=name) as segmenter:
-            assert segmenter.engine == (HALF if name == "tensorrt" else Engine(name))
-            masks.append(segmenter.decode(segmenter.encode(picture((160, 120))), prompt).logits > 0)
+            assert segmenter.engine == (HALF if name == "tensorrt" else EngineSpec(name))
+            masks.append(segmenter.decode(segmenter.encode(textured_image((160, 120))), prompt).logits > 0)
     assert np.mean(masks[0] == masks[1]) > 0.99
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_edge.exporters.half.bisect import WHOLE, Islands, raise_culprits
+from sam_edge.exporters.half.bisect import WHOLE, Islands, bisect_fp32_nodes
 
 ORDER = {"encoder": [f"e{index}" for index in range(40)], "decoder": [f"d{index}" for index in range(25)]}
 NODES = [(graph, node) for graph, nodes in ORDER.items() for node in nodes]
@@ -21,7 +21,7 @@ def test_single_culprits_are_raised(culprits: set[tuple[str, str]]) -> None:
         tried.append(islands)
         return all(node in islands[graph] for graph, node in culprits)
 
-    found = raise_culprits(ORDER, NONE, passes)
+    found = bisect_fp32_nodes(ORDER, NONE, passes)
     assert found.passes
     islands, raised = found.islands, found.nodes
     assert culprits <= set(raised)
@@ -31,26 +31,26 @@ def test_single_culprits_are_raised(culprits: set[tuple[str, str]]) -> None:
 
 
 def test_the_first_culprit_alone_is_raised_first() -> None:
-    found = raise_culprits(ORDER, NONE, lambda islands: "d3" in islands["decoder"])
+    found = bisect_fp32_nodes(ORDER, NONE, lambda islands: "d3" in islands["decoder"])
     assert found.passes
     assert found.nodes == [("decoder", "d3")]
 
 
 def test_a_loss_that_is_spread_is_raised_in_growing_blocks() -> None:
-    found = raise_culprits(ORDER, NONE, lambda islands: len(islands["encoder"]) >= 20)
+    found = bisect_fp32_nodes(ORDER, NONE, lambda islands: len(islands["encoder"]) >= 20)
     assert found.passes
     assert 20 <= len(found.nodes) <= 40
 
 
 def test_what_was_raised_before_stays() -> None:
     before = {**NONE, "encoder": frozenset({"e1"})}
-    found = raise_culprits(ORDER, before, lambda islands: {"e1", "e5"} <= islands["encoder"])
+    found = bisect_fp32_nodes(ORDER, before, lambda islands: {"e1", "e5"} <= islands["encoder"])
     assert found.passes
     assert found.islands["encoder"] == {"e1", "e5"}
 
 
 def test_an_engine_that_is_wrong_in_float32_cannot_be_mended() -> None:
-    found = raise_culprits(ORDER, NONE, lambda islands: False)
+    found = bisect_fp32_nodes(ORDER, NONE, lambda islands: False)
     assert not found.passes
     assert found.nodes == []
     assert "float32, too" in found.why
@@ -58,7 +58,7 @@ def test_an_engine_that_is_wrong_in_float32_cannot_be_mended() -> None:
 
 def test_rounds_are_bounded() -> None:
     everything = {graph: frozenset(nodes) for graph, nodes in ORDER.items()}
-    found = raise_culprits(ORDER, NONE, lambda islands: islands == everything, rounds=2)
+    found = bisect_fp32_nodes(ORDER, NONE, lambda islands: islands == everything, rounds=2)
     assert not found.passes
     assert len(found.nodes) == 3
     assert found.why == "encoder and the rest each differ alone in float16"
@@ -66,7 +66,7 @@ def test_rounds_are_bounded() -> None:
 
 @pytest.mark.parametrize("whole", ORDER)
 def test_a_loss_that_is_everywhere_in_one_half_raises_that_half(whole: str) -> None:
-    found = raise_culprits(ORDER, NONE, lambda islands: len(islands[whole]) == len(ORDER[whole]), rounds=3)
+    found = bisect_fp32_nodes(ORDER, NONE, lambda islands: len(islands[whole]) == len(ORDER[whole]), rounds=3)
     assert found.passes
     assert found.nodes == [(whole, WHOLE)]
     assert found.islands == {**NONE, whole: frozenset(ORDER[whole])}

@@ -74,7 +74,7 @@ def test_what_overflows_stays_in_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "safe"), [(180, True), (182, False)])
-def test_half_of_the_largest_is_left_to_other_pictures(tmp_path: Path, value: int, safe: bool) -> None:
+def test_half_of_the_largest_is_left_to_other_images(tmp_path: Path, value: int, safe: bool) -> None:
     islands = find_islands(squares(tmp_path / "g.onnx"), [{"x": np.full(4, value, np.float32)}])
     assert ("square" not in islands) == safe
 

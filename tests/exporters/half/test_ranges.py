@@ -37,5 +37,5 @@ def test_a_long_graph_takes_the_memory_of_a_few_tensors(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    # Four are needed; all thirty and their shadows would be 70, and what one picture leaves to the next 4 more.
+    # Four are needed; all thirty and their shadows would be 70, and what one image leaves to the next 4 more.
     assert int(done.stdout) / 1e3 < 6 * MEGABYTES

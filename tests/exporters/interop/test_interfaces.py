@@ -34,7 +34,7 @@ from tests.modeling.tiny_sam import DIM, GRID, SIDE_PX, TINY, tiny_sam
 pytestmark = pytest.mark.slow
 
 Array = NDArray[np.float32]
-PICTURES_HW = [(96, 128), (150, 84), (61, 200)]
+IMAGES_HW = [(96, 128), (150, 84), (61, 200)]
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def sessions(interfaces: tuple[Path, Mapping[str, Interface]]) -> dict[str, ort.
 class OfficialClient:
     """The steps of segment_anything's ONNX example, on a square of SIDE_PX."""
 
-    def __init__(self, decoder: ort.InferenceSession, embedding: Array, picture_hw: tuple[int, int]) -> None:
+    def __init__(self, decoder: ort.InferenceSession, embedding: Array, image_hw: tuple[int, int]) -> None:
         self.decoder = decoder
         self.embedding = embedding
-        self.picture_hw = picture_hw
+        self.image_hw = image_hw
 
     def apply_coords(self, coords: NDArray[np.float64]) -> NDArray[np.float64]:
         """As ResizeLongestSide(SIDE_PX) does."""
-        height, width = self.picture_hw
+        height, width = self.image_hw
         scale = SIDE_PX * 1.0 / max(height, width)
         new_height, new_width = int(height * scale + 0.5), int(width * scale + 0.5)
         return np.multiply(coords, (new_width / width, new_height / height))
@@ -88,13 +88,13 @@ class OfficialClient:
                 if mask is None
                 else mask,
                 "has_mask_input": np.array([mask is not None], np.float32),
-                "orig_im_size": np.array(self.picture_hw, np.float32),
+                "orig_im_size": np.array(self.image_hw, np.float32),
             },
         )
         return answer
 
 
-def picture(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+def photo(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     coarse = np.random.default_rng(3).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC))
 
@@ -124,18 +124,18 @@ def test_signature_is_the_official_one(sessions: Mapping[str, ort.InferenceSessi
         assert outputs["low_res_masks"] == [1, masks, SIDE_PX // 4, SIDE_PX // 4]
 
 
-@pytest.mark.parametrize("picture_hw", PICTURES_HW)
+@pytest.mark.parametrize("image_hw", IMAGES_HW)
 def test_the_official_example_gets_the_segmenters_masks(
-    picture_hw: tuple[int, int], sessions: Mapping[str, ort.InferenceSession], tiny_bundle: Path
+    image_hw: tuple[int, int], sessions: Mapping[str, ort.InferenceSession], tiny_bundle: Path
 ) -> None:
-    height, width = picture_hw
-    image = picture(picture_hw)
+    height, width = image_hw
+    image = photo(image_hw)
     point, box = (0.4 * width, 0.6 * height), [0.2 * width, 0.1 * height, 0.8 * width, 0.9 * height]
     with load(tiny_bundle, runtime="onnxruntime") as segmenter:
         embedding = segmenter.encode(image)
         seen = np.asarray(embedding.tensors["embedding"])
-        several = OfficialClient(sessions["official.decoder.onnx"], seen, picture_hw)
-        single = OfficialClient(sessions["official.decoder.single.onnx"], seen, picture_hw)
+        several = OfficialClient(sessions["official.decoder.onnx"], seen, image_hw)
+        single = OfficialClient(sessions["official.decoder.single.onnx"], seen, image_hw)
         earlier = segmenter.decode(embedding, Prompt.points([point]), multimask=False).logits
         asked: list[tuple[Any, dict[str, Any], Prompt]] = [
             (([point], [1]), {}, Prompt.points([point])),
@@ -149,12 +149,12 @@ def test_the_official_example_gets_the_segmenters_masks(
             for multimask, picked in ((False, slice(0, 1)), (True, slice(1, 4))):
                 ours = segmenter.decode(embedding, prompt, multimask=multimask)
                 assert near(low[0, picked], ours.logits)
-                assert near(iou[0, picked], ours.iou)
+                assert near(iou[0, picked], ours.predicted_iou)
                 assert near(masks[0, picked], ours.frame_logits)
             best = segmenter.decode(embedding, prompt).best()
             masks, iou, low = single.predict(*positional, **named)
             assert near(low[0], best.logits)
-            assert near(iou[0], best.iou)
+            assert near(iou[0], best.predicted_iou)
             assert near(masks[0], best.frame_logits)
             assert masks.shape == (1, 1, height, width)
 
@@ -181,12 +181,12 @@ def test_any_number_of_points_is_pytorchs_answer(
         assert near(iou[0, 0], expected[1][0, scores.argmax()].numpy())
 
 
-@pytest.mark.parametrize("picture_hw", PICTURES_HW)
+@pytest.mark.parametrize("image_hw", IMAGES_HW)
 def test_samexporters_steps_give_the_segmenters_masks(
-    picture_hw: tuple[int, int], sessions: Mapping[str, ort.InferenceSession], tiny_bundle: Path
+    image_hw: tuple[int, int], sessions: Mapping[str, ort.InferenceSession], tiny_bundle: Path
 ) -> None:
-    height, width = picture_hw
-    bgr = np.ascontiguousarray(picture(picture_hw)[..., ::-1])
+    height, width = image_hw
+    bgr = np.ascontiguousarray(photo(image_hw)[..., ::-1])
     encoder, decoder = sessions["samexporter.encoder.onnx"], sessions["samexporter.decoder.onnx"]
     (only,) = encoder.get_inputs()
     assert (only.name, only.shape[2], len(only.shape)) == ("input_image", 3, 3)
@@ -195,12 +195,12 @@ def test_samexporters_steps_give_the_segmenters_masks(
     rgb = Image.fromarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).resize(resized_wh, Image.Resampling.BILINEAR)
     embedding = encoder.run(None, {only.name: np.asarray(rgb).astype(np.float32)})[0]
     point = (0.4 * width, 0.6 * height)
-    low = OfficialClient(decoder, embedding, picture_hw).predict([point], [1])[2][0, 0]
+    low = OfficialClient(decoder, embedding, image_hw).predict([point], [1])[2][0, 0]
     upscaled = cv2.resize(low, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR)
     cropped = upscaled[: resized_wh[1], : resized_wh[0]]
     mask = cv2.resize(cropped, (width, height), interpolation=cv2.INTER_LINEAR)
     with load(tiny_bundle, runtime="onnxruntime") as segmenter:
-        seen = segmenter.encode(picture(picture_hw))
+        seen = segmenter.encode(photo(image_hw))
         assert near(embedding, np.asarray(seen.tensors["embedding"]))
         best = segmenter.decode(seen, Prompt.points([point])).best()
     assert near(mask, best.frame_logits[0])
@@ -229,13 +229,13 @@ def test_large_weights_are_shared_with_the_models_encoder(
         size_threshold=256,
     )
     bare = onnx.load(tmp_path / "encoder.onnx", load_external_data=False)
-    onnx.save(foreign.picture_encoder(bare, SIDE_PX, SAM_PREPROCESS), tmp_path / "samexporter.encoder.onnx")
+    onnx.save(foreign.image_encoder(bare, SIDE_PX, SAM_PREPROCESS), tmp_path / "samexporter.encoder.onnx")
     assert {path.name for path in tmp_path.iterdir()} == {
         "encoder.onnx",
         "encoder.onnx.data",
         "samexporter.encoder.onnx",
     }
-    given = {"input_image": picture((96, 128)).astype(np.float32)}
+    given = {"input_image": photo((96, 128)).astype(np.float32)}
     shared, inline = (
         ort.InferenceSession(place / "samexporter.encoder.onnx").run(None, given)[0]
         for place in (tmp_path, folder)
@@ -255,9 +255,9 @@ def test_graphs_that_differ_are_not_written(
 ) -> None:
     shutil.copy(tiny_bundle / "encoder.onnx", tmp_path)
     brighter = replace(TINY, preprocess=replace(SAM_PREPROCESS, mean=(120.0, 116.28, 103.53)))
-    right = foreign.picture_encoder
+    right = foreign.image_encoder
     monkeypatch.setattr(
-        foreign, "picture_encoder", lambda encoder, side, _: right(encoder, side, brighter.preprocess)
+        foreign, "image_encoder", lambda encoder, side, _: right(encoder, side, brighter.preprocess)
     )
     with pytest.raises(FidelityError, match=r"--interface samexporter differ .* embedding_rms"):
         make_interface("samexporter", tiny_sam(), TINY, tmp_path)
@@ -267,8 +267,8 @@ def test_graphs_that_differ_are_not_written(
     ("name", "size", "reason"),
     [
         ("official", InputSize(1024, 16, False, fixed_wh=(1024, 576)), "leave out --input"),
-        ("official", InputSize(1024, 16, True, fit="squash"), "pads pictures into a square"),
-        ("samexporter", InputSize(1024, 64, True, shrink=2), "use --interface official"),
+        ("official", InputSize(1024, 16, True, fit="squash"), "pads images into a square"),
+        ("samexporter", InputSize(1024, 64, True, encoder_stride=2), "use --interface official"),
         ("onnx", InputSize(1024, 16, True), "choose official or samexporter"),
     ],
 )
@@ -289,6 +289,6 @@ def test_exported_folder(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pyt
         manifest = segmenter.manifest
         assert manifest.interfaces["official"].files == FILES["official"]
         assert set(FILES["official"].values()) < set(manifest.files)
-        assert segmenter.decode(segmenter.encode(picture((96, 128))), Prompt.points([(40, 40)])).iou.shape == (
-            3,
-        )
+        assert segmenter.decode(
+            segmenter.encode(photo((96, 128))), Prompt.points([(40, 40)])
+        ).predicted_iou.shape == (3,)

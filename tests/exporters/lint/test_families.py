@@ -31,9 +31,11 @@ from tests.exporters.lint.rtx import really_built
 DIM, SIDE_PX = 32, 256
 
 
-def sam(encoder: torch.nn.Module, *, side_px: int = SIDE_PX, eps: float = 1e-6, shrink: int = 1) -> Sam:
+def sam(encoder: torch.nn.Module, *, side_px: int = SIDE_PX, eps: float = 1e-6, encoder_stride: int = 1) -> Sam:
     """A small decoder behind the encoder."""
-    return Sam(encoder, PromptEncoder(dim=DIM, image_size=side_px), MaskDecoder(dim=DIM, eps=eps), shrink)
+    return Sam(
+        encoder, PromptEncoder(dim=DIM, image_size=side_px), MaskDecoder(dim=DIM, eps=eps), encoder_stride
+    )
 
 
 def narrow(*stages: Stage) -> list[Stage]:
@@ -61,7 +63,7 @@ MODELS: Mapping[str, Callable[[], Sam]] = {
     "efficientvit_sam_l": lambda: sam(
         EfficientViT(narrow(*l_stages(1, 1, 1, 1, 1)), neck_depth=1, neck_expansion=1, out_channels=DIM),
         eps=EPS,
-        shrink=HALF_INPUT.shrink,
+        encoder_stride=HALF_INPUT.encoder_stride,
     ),
     # At 256 pixels, where its coarsest map has 4 x 4 cells, TensorRT for RTX 1.7 breaks down.
     "efficientvit_sam_xl": lambda: sam(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from sam_edge.bundle.folder import find_bundle
-from sam_edge.bundle.manifest import Engine
+from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import BundleError, SamEdgeError
 from sam_edge.exporters.lint.operators import ADDED_LATER, OPERATORS
 from sam_edge.exporters.lint.tensorrt import Finding, check_engine, lint, lint_model
@@ -206,7 +206,7 @@ def test_a_profile_makes_free_dimensions_good() -> None:
 
 
 def test_the_sizes_that_a_model_leaves_free_are_no_finding() -> None:
-    assert check_engine(find_bundle("nano"), Engine("tensorrt")) == []
+    assert check_engine(find_bundle("nano"), EngineSpec("tensorrt")) == []
 
 
 def test_what_is_computed_from_shapes_is_no_finding() -> None:

@@ -42,7 +42,7 @@ def padded(coords: Tensor, labels: Tensor, slots: int, junk: float = 0.0) -> tup
     return all_coords, all_labels
 
 
-def picture(seed: int = 0) -> Tensor:
+def image(seed: int = 0) -> Tensor:
     return torch.randn(1, DIM, *GRID, generator=torch.Generator().manual_seed(seed))
 
 
@@ -56,7 +56,7 @@ CASES = [(points, False) for points in range(1, 11)] + [(0, True), (1, True), (4
 @pytest.mark.parametrize(("points", "box"), CASES)
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_cut_equals_plain(points: int, box: bool, with_mask: bool) -> None:
-    embedding = picture()
+    embedding = image()
     mask = torch.randn(1, 1, 4 * GRID[0], 4 * GRID[1]) * 8 if with_mask else None
     coords, labels = prompt(points, box=box)
     no_mask = MODEL.prompt_encoder.no_mask()
@@ -77,7 +77,7 @@ def test_cut_equals_plain(points: int, box: bool, with_mask: bool) -> None:
     seed=st.integers(0, 2**31),
 )
 def test_padding_changes_nothing(points: int, box: bool, extra: int, junk: int, seed: int) -> None:
-    prepared = PREPARE(picture(seed), MODEL.prompt_encoder.no_mask())
+    prepared = PREPARE(image(seed), MODEL.prompt_encoder.no_mask())
     coords, labels = prompt(points, box=box, seed=seed)
     unpadded = DECODER(*prepared, coords, labels)
     more = DECODER(*prepared, *padded(coords, labels, labels.shape[1] + extra, junk))
@@ -85,22 +85,22 @@ def test_padding_changes_nothing(points: int, box: bool, extra: int, junk: int, 
 
 
 def test_what_an_empty_slot_holds_is_never_seen() -> None:
-    prepared = PREPARE(picture(), MODEL.prompt_encoder.no_mask())
+    prepared = PREPARE(image(), MODEL.prompt_encoder.no_mask())
     coords, labels = prompt(2, box=False)
     answers = [DECODER(*prepared, *padded(coords, labels, SLOTS, junk)) for junk in (0.0, 900.0)]
     assert difference(*answers) == 0.0
 
 
 def test_no_prompt_at_all_is_answered() -> None:
-    prepared = PREPARE(picture(), MODEL.prompt_encoder.no_mask())
+    prepared = PREPARE(image(), MODEL.prompt_encoder.no_mask())
     empty = padded(torch.zeros(1, 0, 2), torch.zeros(1, 0), 2)
-    plain = MODEL.decode(picture(), torch.zeros(1, 0, 2), torch.zeros(1, 0))
+    plain = MODEL.decode(image(), torch.zeros(1, 0, 2), torch.zeros(1, 0))
     assert difference(DECODER(*prepared, *empty), plain) < 1e-4
 
 
 def test_a_label_changes_the_answer() -> None:
     """Else the tests above would pass on a decoder that ignores its prompt."""
-    prepared = PREPARE(picture(), MODEL.prompt_encoder.no_mask())
+    prepared = PREPARE(image(), MODEL.prompt_encoder.no_mask())
     coords, labels = prompt(2, box=False)
     assert difference(DECODER(*prepared, coords, labels), DECODER(*prepared, coords, 1 - labels)) > 1e-3
 

@@ -22,7 +22,7 @@ from sam_edge.modeling.encoders.efficient_sam import EfficientSamEncoder
 from sam_edge.modeling.fuse import folded
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
-from tests.modeling.decoders.test_cut_decoder import difference, padded, picture, prompt
+from tests.modeling.decoders.test_cut_decoder import difference, image, padded, prompt
 from tests.modeling.tiny_sam import DIM, GRID, HEADS, SIDE_PX
 
 
@@ -41,7 +41,7 @@ def tiny() -> Sam:
 
 
 MODEL = tiny()
-PREPARED = Prepare(MODEL, GRID)(picture(), MODEL.prompt_encoder.no_mask())
+PREPARED = Prepare(MODEL, GRID)(image(), MODEL.prompt_encoder.no_mask())
 DECODER = CutDecoder(MODEL, GRID)
 
 
@@ -49,7 +49,7 @@ DECODER = CutDecoder(MODEL, GRID)
 @given(points=st.integers(0, 10), box=st.booleans(), extra=st.integers(0, 9), seed=st.integers(0, 2**31))
 def test_cut_equals_plain(points: int, box: bool, extra: int, seed: int) -> None:
     coords, labels = prompt(points, box=box, seed=seed)
-    plain = MODEL.decode(picture(), coords, labels)
+    plain = MODEL.decode(image(), coords, labels)
     assert difference(DECODER(*PREPARED, coords, labels), plain) < 1e-4
     slots = padded(coords, labels, labels.shape[1] + extra, junk=900.0)
     assert difference(DECODER(*PREPARED, *slots), plain) < 1e-4
@@ -85,7 +85,7 @@ def test_labels_and_places_change_the_answer() -> None:
 
 def test_masks_are_no_prompts() -> None:
     with pytest.raises(InputError, match="takes no mask prompt"):
-        MODEL.decode(picture(), *prompt(1, box=False), torch.zeros(1, 1, 4 * GRID[0], 4 * GRID[1]))
+        MODEL.decode(image(), *prompt(1, box=False), torch.zeros(1, 1, 4 * GRID[0], 4 * GRID[1]))
     export = SamExport(MODEL)
     assert not export.takes_masks
     assert [source.name for source in export.graphs()] == ["encoder", "decoder", "decoder_many"]

@@ -166,7 +166,7 @@ def test_prompts_of_a_batch_do_not_mix(nano: Nano, features: dict[str, Tensor]) 
         assert same((logits[k : k + 1], iou[k : k + 1]), decode(nano, features, asked), within=1e-4)
 
 
-def test_points_outside_the_picture_stay_finite(nano: Nano, features: dict[str, Tensor]) -> None:
+def test_points_outside_the_image_stay_finite(nano: Nano, features: dict[str, Tensor]) -> None:
     for x, y in [(-5000.0, 40.0), (40.0, 9000.0), (-1.0, -1.0)]:
         logits, iou = decode(nano, features, prompt([(x, y, 1.0), (x, y, 0.0)]))
         assert bool(torch.isfinite(logits).all())

@@ -32,11 +32,11 @@ def backend(name: str, library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setitem(sys.modules, key, value)
     monkeypatch.setattr(libcuda, "LIBRARY", library._name)
     monkeypatch.delitem(sys.modules, module, raising=False)
-    opener = cast(OpenCuda, getattr(import_module(module), function))
-    opener()
+    loader = cast(OpenCuda, getattr(import_module(module), function))
+    loader()
     library.fake_clear()
     try:
-        yield opener
+        yield loader
     finally:
         # Others must not get the module that knows the stand-ins.
         sys.modules.pop(module, None)

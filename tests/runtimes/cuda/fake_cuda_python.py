@@ -180,7 +180,7 @@ class Compiler(ModuleType):
 
     @staticmethod
     def nvrtcCompileProgram(program: bytes, count: int, options: list[bytes]) -> Answer:
-        # A fused product and sum is rounded once, and the picture differs from the processor's.
+        # A fused product and sum is rounded once, and the image differs from the processor's.
         assert options == OPTIONS
         assert count == len(options)
         return (Code.NVRTC_ERROR_COMPILATION if program == b"wrong" else Code.Success,)

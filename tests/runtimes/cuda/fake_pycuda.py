@@ -85,7 +85,7 @@ compilers: list[str] = []
 def compile_cubin(source: str, **options: Any) -> bytes:
     """Stands for pycuda.compiler.compile."""
     assert options["arch"] == "sm_87"
-    # A fused product and sum is rounded once, and the picture differs from the processor's.
+    # A fused product and sum is rounded once, and the image differs from the processor's.
     assert options["options"] == ["-fmad=false"]
     compilers.append(options["nvcc"])
     if source == "wrong":

@@ -13,7 +13,7 @@ from tests.runtimes.cuda.bindings import BACKENDS, PRIMARY, backend, told
 
 
 @pytest.fixture(params=BACKENDS)
-def opener(
+def loader(
     request: pytest.FixtureRequest, library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[OpenCuda]:
     with backend(request.param, library, monkeypatch) as found:
@@ -21,8 +21,8 @@ def opener(
 
 
 @pytest.fixture
-def cuda(opener: OpenCuda, library: ctypes.CDLL) -> CudaApi:
-    opened = opener()
+def cuda(loader: OpenCuda, library: ctypes.CDLL) -> CudaApi:
+    opened = loader()
     told(library)
     return opened
 

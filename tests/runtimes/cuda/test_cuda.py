@@ -49,7 +49,7 @@ def test_the_better_binding_is_taken(
         return lambda index: SimulatedCuda()
 
     monkeypatch.setattr(cuda, "_is_installed", lambda name: name in installed)
-    monkeypatch.setattr(cuda, "load", load)
+    monkeypatch.setattr(cuda, "import_object", load)
     first = find_cuda()
     assert asked == [f"sam_edge.runtimes.{library}"]
     # One device is one object, whoever asks.
@@ -69,7 +69,7 @@ def test_a_missing_driver_is_said_before_a_binding_is_asked(monkeypatch: pytest.
 
     monkeypatch.setattr(cuda, "probe", no_driver)
     monkeypatch.setattr(cuda, "_is_installed", lambda name: True)
-    monkeypatch.setattr(cuda, "load", lambda where: pytest.fail("the binding was asked"))
+    monkeypatch.setattr(cuda, "import_object", lambda where: pytest.fail("the binding was asked"))
     with pytest.raises(EngineError, match="no NVIDIA GPU here, or no driver for it"):
         find_cuda()
 
@@ -86,7 +86,7 @@ def test_a_binding_that_cannot_be_loaded_is_one_line(error: Exception, monkeypat
         raise error
 
     monkeypatch.setattr(cuda, "_is_installed", lambda name: name == "pycuda")
-    monkeypatch.setattr(cuda, "load", load)
+    monkeypatch.setattr(cuda, "import_object", load)
     with pytest.raises(EngineError, match=r"^pycuda is installed but cannot be loaded \(.*driver there\?$"):
         find_cuda()
 
@@ -102,11 +102,11 @@ def test_packages_that_lack_the_part_we_need_are_not_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "cure"),
+    ("code", "hint"),
     [(35, "update the driver"), (100, "nvidia-smi"), (803, "restart after"), (12345, "list of errors")],
 )
-def test_an_error_says_what_was_done_and_what_helps(code: int, cure: str) -> None:
-    with pytest.raises(EngineError, match=rf"CUDA failed while dancing \(cudaErrorX, {code}\): .*{cure}"):
+def test_an_error_says_what_was_done_and_what_helps(code: int, hint: str) -> None:
+    with pytest.raises(EngineError, match=rf"CUDA failed while dancing \(cudaErrorX, {code}\): .*{hint}"):
         fail(code, "cudaErrorX", "dancing")
 
 

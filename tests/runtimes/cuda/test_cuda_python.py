@@ -15,43 +15,43 @@ from tests.runtimes.cuda.bindings import backend
 
 
 @pytest.fixture
-def opener(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenCuda]:
+def loader(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenCuda]:
     with backend("cuda-python", library, monkeypatch) as found:
         yield found
 
 
 @pytest.fixture
-def runtime(opener: OpenCuda) -> Any:
+def runtime(loader: OpenCuda) -> Any:
     return sys.modules["cuda.bindings.runtime"]
 
 
-def test_no_device_is_one_line(opener: OpenCuda, runtime: Any) -> None:
+def test_no_device_is_one_line(loader: OpenCuda, runtime: Any) -> None:
     runtime.count = 0
     with pytest.raises(EngineError, match="sees no CUDA device"):
-        opener()
+        loader()
 
 
-def test_a_missing_driver_is_one_line(opener: OpenCuda, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_one_line(loader: OpenCuda, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library() -> None:
         raise RuntimeError("Failed to dlopen libcuda.so")
 
     monkeypatch.setattr(runtime, "cudaGetDeviceCount", no_library, raising=False)
     with pytest.raises(EngineError, match=r"no NVIDIA driver is here \(Failed to dlopen libcuda\.so\)"):
-        opener()
+        loader()
 
 
 @pytest.mark.parametrize("pinned", [False, True])
-def test_memory_that_was_out_is_no_error_of_the_next_call(opener: OpenCuda, runtime: Any, pinned: bool) -> None:
-    cuda = opener()
+def test_memory_that_was_out_is_no_error_of_the_next_call(loader: OpenCuda, runtime: Any, pinned: bool) -> None:
+    cuda = loader()
     with pytest.raises(EngineError, match="out of"):
         cuda.host_malloc(1 << 22, mapped=False) if pinned else cuda.malloc(1 << 22)
     assert runtime.last_error == 0
 
 
-def test_a_missing_compiler_says_what_brings_it(opener: OpenCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_says_what_brings_it(loader: OpenCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["cuda.bindings.nvrtc"], "is_installed", False)
     with pytest.raises(CompilerError, match="pip install nvidia-cuda-nvrtc"):
-        opener().compile("source", "letterbox")
+        loader().compile("source", "letterbox")
 
 
 def test_without_a_gpu_is_one_line() -> None:

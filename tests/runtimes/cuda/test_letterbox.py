@@ -26,7 +26,7 @@ BILINEAR = Preprocess((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), "bilinear")
 SQUARE = InputSize(long_side=256, multiple=32, square=True)
 
 
-def picture(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
+def image(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
     """Colours that change both slowly and from pixel to pixel, saturated ones among them."""
     rng = np.random.default_rng(seed)
     ys, xs = np.mgrid[:height, :width]
@@ -52,7 +52,7 @@ def levels(got: NDArray[np.float32], expected: NDArray[np.float32], preprocess: 
 @pytest.mark.parametrize("size_wh", [(640, 360), (255, 301), (100, 40), (256, 256), (1000, 10)])
 def test_sams_resize_is_the_same_to_the_last_bit(layout: Layout, size_wh: tuple[int, int]) -> None:
     width, height = (side + side % 2 for side in size_wh) if layout == "nv12" else size_wh
-    frame, rgb = laid_out(picture(width, height), layout)
+    frame, rgb = laid_out(image(width, height), layout)
     view = SQUARE.view((width, height))
     np.testing.assert_array_equal(computed(frame, view, SAM, layout), encoder_input(rgb, view, SAM))
 
@@ -65,14 +65,14 @@ def test_any_window_of_any_frame(data: st.DataObject, layout: Layout) -> None:
     window = (x, y, data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y)))
     size = InputSize(long_side=96, multiple=32, square=data.draw(st.booleans()))
     view = size.view((width, height), window)
-    frame, rgb = laid_out(picture(width, height), layout)
+    frame, rgb = laid_out(image(width, height), layout)
     np.testing.assert_array_equal(computed(frame, view, SAM, layout), encoder_input(rgb, view, SAM))
 
 
 @pytest.mark.parametrize("size_wh", [(640, 360), (301, 255), (512, 512), (257, 256), (256, 256), (770, 99)])
 def test_area_differs_by_rounding_alone(size_wh: tuple[int, int]) -> None:
     view = SQUARE.view(size_wh)
-    rgb = picture(*size_wh)
+    rgb = image(*size_wh)
     got, expected = computed(rgb, view, AREA), encoder_input(rgb, view, AREA)
     assert levels(got, expected, AREA) < 1.01
     # A sum that lies between two levels may fall to the other side.
@@ -91,7 +91,7 @@ def test_area_rounds_halves_to_even() -> None:
 @pytest.mark.parametrize("size_wh", [(100, 50), (31, 255), (7, 3)])
 def test_enlarging_differs_by_rounding_alone(size_wh: tuple[int, int]) -> None:
     view = SQUARE.view(size_wh)
-    rgb = picture(*size_wh)
+    rgb = image(*size_wh)
     # OpenCV's weights have 11 bits there.
     assert levels(computed(rgb, view, AREA), encoder_input(rgb, view, AREA), AREA) < 1.01
 
@@ -99,16 +99,16 @@ def test_enlarging_differs_by_rounding_alone(size_wh: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size_wh", [(640, 360), (100, 50), (31, 255), (256, 256)])
 def test_bilinear_differs_by_rounding_alone(size_wh: tuple[int, int]) -> None:
     view = SQUARE.view(size_wh)
-    rgb = picture(*size_wh)
+    rgb = image(*size_wh)
     got = computed(rgb, view, BILINEAR)
     assert levels(got, encoder_input(rgb, view, BILINEAR), BILINEAR) < 0.02
 
 
 def test_a_squashed_and_a_shrunken_view() -> None:
-    rgb = picture(400, 300)
+    rgb = image(400, 300)
     for size in (
         InputSize(long_side=128, multiple=32, square=True, fit="squash"),
-        InputSize(long_side=256, multiple=32, square=True, shrink=2),
+        InputSize(long_side=256, multiple=32, square=True, encoder_stride=2),
     ):
         view = size.view((400, 300))
         np.testing.assert_array_equal(computed(rgb, view, SAM), encoder_input(rgb, view, SAM))
@@ -135,7 +135,7 @@ def test_frames_follow_each_other_without_new_memory() -> None:
     view = SQUARE.view((320, 200))
     used = set()
     for seed in range(5):
-        rgb = picture(320, 200, seed)
+        rgb = image(320, 200, seed)
         got = letterbox(rgb, view)
         assert isinstance(got, DeviceArray)
         np.testing.assert_array_equal(got, encoder_input(rgb, view, SAM))
@@ -151,11 +151,11 @@ def test_frames_that_are_none_are_refused() -> None:
     cuda = SimulatedCuda()
     view = SQUARE.view((32, 20))
     with pytest.raises(InputError, match=r"shape \(20, 30, 3\): 32 x 20 rgb pixels have \(20, 32, 3\)"):
-        Letterbox(cuda, SAM)(picture(30, 20), view)
+        Letterbox(cuda, SAM)(image(30, 20), view)
     with pytest.raises(InputError, match="give uint8"):
-        Letterbox(cuda, SAM)(picture(32, 20).astype(np.float32), view)
+        Letterbox(cuda, SAM)(image(32, 20).astype(np.float32), view)
     with pytest.raises(InputError, match="even sides"):
-        Letterbox(cuda, SAM, "nv12")(picture(33, 20), SQUARE.view((33, 20)))
+        Letterbox(cuda, SAM, "nv12")(image(33, 20), SQUARE.view((33, 20)))
 
 
 @pytest.mark.shared

@@ -17,14 +17,14 @@ from tests.runtimes.cuda.fake_pycuda import Driver, compilers, contexts
 
 
 @pytest.fixture
-def opener(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenCuda]:
+def loader(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenCuda]:
     with backend("pycuda", library, monkeypatch) as found:
         yield found
 
 
-def test_a_thread_that_opens_it_ends_with_an_empty_stack(opener: OpenCuda, library: ctypes.CDLL) -> None:
+def test_a_thread_that_opens_it_ends_with_an_empty_stack(loader: OpenCuda, library: ctypes.CDLL) -> None:
     def work() -> int:
-        opener()
+        loader()
         return len(contexts.stack)
 
     with ThreadPoolExecutor(1) as pool:
@@ -34,16 +34,16 @@ def test_a_thread_that_opens_it_ends_with_an_empty_stack(opener: OpenCuda, libra
     assert told(library) == [f"context {PRIMARY}", "context 0", f"context {PRIMARY}"]
 
 
-def test_a_context_that_is_not_to_be_had_is_one_line(opener: OpenCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_that_is_not_to_be_had_is_one_line(loader: OpenCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Driver.Device, "number", 2)
     with pytest.raises(EngineError, match=r"no usable CUDA device \(cuDevicePrimaryCtxRetain failed"):
-        opener(1)
+        loader(1)
 
 
-def test_no_device_is_one_line(opener: OpenCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_device_is_one_line(loader: OpenCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Driver.Device, "number", 0)
     with pytest.raises(EngineError, match="sees no CUDA device"):
-        opener()
+        loader()
 
 
 def test_a_missing_driver_is_one_line() -> None:
@@ -52,17 +52,17 @@ def test_a_missing_driver_is_one_line() -> None:
 
 
 def test_the_compiler_is_found_where_jetpack_puts_it(
-    opener: OpenCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    loader: OpenCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "cuda" / "bin").mkdir(parents=True)
     nvcc = tmp_path / "cuda" / "bin" / "nvcc"
     nvcc.touch(0o755)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("sam_edge.runtimes.cuda.pycuda._CUDA", tmp_path / "cuda")
-    opener().compile("one", "kernel")
+    loader().compile("one", "kernel")
     nvcc.parent.rename(tmp_path / "bin")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    opener().compile("another", "kernel")
+    loader().compile("another", "kernel")
     monkeypatch.setenv("PATH", "")
-    opener().compile("a third", "kernel")
+    loader().compile("a third", "kernel")
     assert compilers[-3:] == [str(nvcc), str(tmp_path / "bin" / "nvcc"), "nvcc"]

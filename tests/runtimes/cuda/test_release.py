@@ -16,7 +16,13 @@ from sam_edge.imaging.image import encoder_input
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.runtimes.cuda.letterbox import Letterbox
 from sam_edge.runtimes.cuda.memory import MemoryPool, Staging
-from sam_edge.runtimes.cuda.release import recording, soon, undisturbed, wait_for_device, when_dropped
+from sam_edge.runtimes.cuda.release import (
+    defer_finalizers,
+    on_finalize,
+    recording,
+    run_or_defer,
+    wait_for_device,
+)
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
 PREPROCESS = Preprocess((127.5, 127.5, 127.5), (50.0, 60.0, 70.0), "antialias")
@@ -31,15 +37,15 @@ class Owner:
 def test_what_is_dropped_in_a_section_is_given_back_at_its_end() -> None:
     told: list[str] = []
     owner, other = Owner(), Owner()
-    when_dropped(owner, partial(told.append, "owner"))
-    when_dropped(other, partial(told.append, "other"))
-    with undisturbed():
-        with undisturbed():
+    on_finalize(owner, partial(told.append, "owner"))
+    on_finalize(other, partial(told.append, "other"))
+    with defer_finalizers():
+        with defer_finalizers():
             del owner
         assert told == []
         with ThreadPoolExecutor(1) as pool:
             # Another thread is not in the section.
-            pool.submit(soon, partial(told.append, "elsewhere")).result()
+            pool.submit(run_or_defer, partial(told.append, "elsewhere")).result()
         assert told == ["elsewhere"]
     assert told == ["elsewhere", "owner"]
     del other
@@ -50,10 +56,10 @@ def test_what_falls_due_while_another_is_given_back_waits_for_it() -> None:
     told: list[str] = []
 
     def first() -> None:
-        soon(partial(told.append, "second"))
+        run_or_defer(partial(told.append, "second"))
         told.append("first")
 
-    soon(first)
+    run_or_defer(first)
     assert told == ["first", "second"]
 
 
@@ -62,10 +68,10 @@ def test_a_device_that_fails_does_not_disturb_who_drops() -> None:
         raise EngineError("the device is broken")
 
     told: list[str] = []
-    soon(fail)
-    with undisturbed():
-        soon(fail)
-        soon(partial(told.append, "next"))
+    run_or_defer(fail)
+    with defer_finalizers():
+        run_or_defer(fail)
+        run_or_defer(partial(told.append, "next"))
     assert told == ["next"]
 
 

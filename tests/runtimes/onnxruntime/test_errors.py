@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip ins
 
 from sam_edge.errors import BundleError, EngineError, InputError
 from sam_edge.runtimes.onnxruntime import errors
-from sam_edge.runtimes.onnxruntime.session import OnnxRuntime
+from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
 from tests.runtimes.onnxruntime.graphs import save, tensor
 
 
@@ -23,7 +23,7 @@ def test_an_operator_that_is_lacking_is_named_with_its_node(tmp_path: Path, node
         tmp_path, "odd", [helper.make_node(op, ["a"], ["b"], name=node)], [tensor("a", 1)], [tensor("b", 1)]
     )
     with pytest.raises(BundleError, match=rf"has no {op} for node '{node}' of .*odd\.onnx") as caught:
-        OnnxRuntime(path, device="cpu")
+        OnnxRuntimeSession(path, device="cpu")
     assert "\n" not in str(caught.value)
 
 
@@ -33,14 +33,14 @@ def test_a_type_without_a_kernel_is_named_with_its_node(tmp_path: Path) -> None:
     inputs = [tensor("a", 1, 1, 2, 2, **kinds), tensor("grid", 1, 2, 2, 2)]
     path = save(tmp_path, "typed", [node], inputs, [tensor("b", 1, 1, 2, 2, **kinds)])
     with pytest.raises(BundleError, match="has no GridSample for node 'sampling'"):
-        OnnxRuntime(path, device="cpu")
+        OnnxRuntimeSession(path, device="cpu")
 
 
 def test_an_opset_of_the_future(tmp_path: Path) -> None:
     node = helper.make_node("Neg", ["a"], ["b"])
     path = save(tmp_path, "future", [node], [tensor("a", 1)], [tensor("b", 1)], opset=99)
     with pytest.raises(BundleError, match=r"has opset 99, onnxruntime .* knows \d+ at most"):
-        OnnxRuntime(path, device="cpu")
+        OnnxRuntimeSession(path, device="cpu")
 
 
 @pytest.mark.parametrize("replay", [False, True])
@@ -50,7 +50,7 @@ def test_too_little_memory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixt
     path = save(tmp_path, "huge", [node], inputs, [tensor("b", "x", "y")])
     feeds: Any = {"a": np.zeros(1, np.float32), "shape": np.array([1 << 20, 1 << 24])}
     with pytest.raises(EngineError, match=r"out of memory to run the graph: .* not told, .* GB are free"):
-        OnnxRuntime(path, device="cpu", replay=replay).run(feeds)
+        OnnxRuntimeSession(path, device="cpu", replay=replay).run(feeds)
     assert capfd.readouterr() == ("", "")
 
 
@@ -78,10 +78,10 @@ def test_what_was_asked_for_is_said_where_onnxruntime_says_it(
         ):
             assert isinstance(found, EngineError)
             assert str(found).startswith(f"{where} to ")
-            assert f"{wanted}, {free} are free; close other programs" in str(found)
+            assert f"{wanted}, {free} are free: close other programs" in str(found)
     # Nobody can say what is free.
     monkeypatch.setattr(errors, "free_memory_mb", lambda: None)
-    assert f"{wanted}; close other programs" in str(errors.run_error(Exception(said), "cuda"))
+    assert f"{wanted}: close other programs" in str(errors.run_error(Exception(said), "cuda"))
 
 
 def test_errors_of_cuda_are_engine_errors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +99,5 @@ def test_errors_of_cuda_are_engine_errors(monkeypatch: pytest.MonkeyPatch) -> No
     assert "out of device memory to load e.onnx: how much was asked for is not told" in str(full)
     text = "CUDNN failure\nCUDA failure 719: unspecified launch failure ; GPU=0 ; hostname=x ; file=y"
     failed = errors.run_error(Exception(text), "cuda")
-    assert str(failed) == "CUDA fails while the graph runs: unspecified launch failure; see sam-edge doctor"
+    assert str(failed) == "CUDA fails while the graph runs: unspecified launch failure: see sam-edge doctor"
     assert isinstance(errors.run_error(Exception("Got invalid dimensions"), "cuda"), InputError)

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip ins
 
 from sam_edge.errors import BundleError
 from sam_edge.runtimes.onnxruntime import session as module
-from sam_edge.runtimes.onnxruntime.session import OnnxRuntime
+from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
 from tests.runtimes.onnxruntime.graphs import image, save, tensor, write_encoder
 
 
@@ -28,7 +28,7 @@ def test_float16_graphs_take_and_give_float32(tmp_path: Path) -> None:
     node = helper.make_node("Add", ["a", "a"], ["logits"])
     path = save(tmp_path, "half", [node], [tensor("a", 2, kind=half)], [tensor("logits", 2, kind=half)])
     for options in ({}, {"resident": True}, {"replay": True}):
-        engine = OnnxRuntime(path, device="cpu", **options)
+        engine = OnnxRuntimeSession(path, device="cpu", **options)
         assert engine.inputs[0].dtype == "float16"
         answer = engine.run({"a": np.array([1, 2], np.float32)})["logits"]
         assert answer.dtype == np.float32
@@ -49,7 +49,7 @@ def test_threads(
 ) -> None:
     path = save(tmp_path, name, [helper.make_node("Neg", ["a"], ["b"])], [tensor("a", 1)], [tensor("b", 1)])
     monkeypatch.setattr(module, "usable_cores", lambda: cores)
-    engine = OnnxRuntime(path, threads, "cpu")
+    engine = OnnxRuntimeSession(path, threads, "cpu")
     assert engine._session is not None
     options = engine._session.get_session_options()
     assert options.intra_op_num_threads == expected
@@ -73,15 +73,15 @@ def test_cuda_graphs_are_recorded_on_request_alone(
     monkeypatch.setattr(module, "_open", opened)
     monkeypatch.setattr(module, "check_device", lambda device: None)
     monkeypatch.setattr(module, "plan_folder", lambda graph: graph.parent / "plans")
-    OnnxRuntime(encoder, device=device)
+    OnnxRuntimeSession(encoder, device=device)
     # Who asks for them is told that they cannot be had.
     with pytest.raises(BundleError, match="some nodes"):
-        OnnxRuntime(encoder, device=device, replay=True)
+        OnnxRuntimeSession(encoder, device=device, replay=True)
     assert asked == [False, True]
 
 
 def test_onnxruntime_does_not_print(encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    OnnxRuntime(encoder, device="cpu").run(image(1))
+    OnnxRuntimeSession(encoder, device="cpu").run(image(1))
     with pytest.raises(BundleError):
-        OnnxRuntime(Path(sys.executable), device="cpu")
+        OnnxRuntimeSession(Path(sys.executable), device="cpu")
     assert capfd.readouterr() == ("", "")

@@ -14,7 +14,7 @@ pytest.importorskip("openvino", reason="openvino is not installed: pip install '
 from sam_edge.errors import EngineError, InputError
 from sam_edge.runtimes.openvino import model as module
 from sam_edge.runtimes.openvino.model import Compiler, out_of_memory
-from sam_edge.runtimes.openvino.session import OpenVinoRuntime
+from sam_edge.runtimes.openvino.session import OpenVinoSession
 from tests.runtimes.onnxruntime.graphs import save, tensor
 
 ON_GPU = (
@@ -70,7 +70,7 @@ def test_a_run_without_memory_says_what_is_free(
     graph: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(module, "available_mb", lambda: 300)
-    engine = OpenVinoRuntime(graph, device="CPU", cached=False)
+    engine = OpenVinoSession(graph, device="CPU", cached=False)
     assert engine._any is not None
     feeds = {"a": np.ones(2, np.float32)}
     engine._any._idle = [Request(error)]
@@ -91,7 +91,7 @@ def test_compiling_without_memory_says_what_the_gpu_has(monkeypatch: pytest.Monk
     compiler = Compiler("GPU.1", {}, None, "")
     with pytest.raises(EngineError, match=r"out of memory to compile the graph on GPU\.1") as caught:
         compiler.compile(None)
-    assert "8.5 GB were asked for, at most 2.0 GB are free; close" in str(caught.value)
+    assert "8.5 GB were asked for, at most 2.0 GB are free: close" in str(caught.value)
     # What one tensor may take at most is in OpenVINO's own words.
     assert "device is 4294959104 bytes" in str(caught.value)
 
@@ -102,8 +102,8 @@ def test_a_gpu_that_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "core", Gpu)
     monkeypatch.setattr(Gpu, "get_property", lost)
-    assert "8.5 GB were asked for; close" in str(out_of_memory(RuntimeError(ON_GPU), "GPU", "to run"))
+    assert "8.5 GB were asked for: close" in str(out_of_memory(RuntimeError(ON_GPU), "GPU", "to run"))
     monkeypatch.undo()
     monkeypatch.setattr(module, "core", Gpu)
     monkeypatch.setattr(Gpu, "properties", {})
-    assert "8.5 GB were asked for; close" in str(out_of_memory(RuntimeError(ON_GPU), "GPU", "to run"))
+    assert "8.5 GB were asked for: close" in str(out_of_memory(RuntimeError(ON_GPU), "GPU", "to run"))

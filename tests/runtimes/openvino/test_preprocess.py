@@ -15,13 +15,13 @@ from sam_edge.segmenter import load
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 
-from sam_edge.runtimes.openvino.session import OpenVinoRuntime
+from sam_edge.runtimes.openvino.session import OpenVinoSession
 
 SIZES_WH = [(512, 320), (512, 288), (160, 512), (640, 480), (333, 777)]
 RESIZES = ["area", "antialias", "bilinear"]
 
 
-def picture(width: int, height: int) -> np.ndarray:
+def photo(width: int, height: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -32,8 +32,8 @@ def test_a_frame_gives_the_same_features_as_its_input(
 ) -> None:
     bundle = find_bundle("nano")
     preprocess = replace(bundle.manifest.preprocess, resize=resize)
-    image, view = picture(*size_wh), bundle.manifest.input_size.view(size_wh)
-    engine = OpenVinoRuntime(bundle.graph("encoder"), threads=1, cached=False)
+    image, view = photo(*size_wh), bundle.manifest.input_size.view(size_wh)
+    engine = OpenVinoSession(bundle.graph("encoder"), threads=1, cached=False)
     expected = engine.run({"image": encoder_input(image, view, preprocess)})
     # The first frame meets the engine for any shape, the second and third one that was made for it.
     for _ in range(3):
@@ -45,8 +45,8 @@ def test_a_frame_gives_the_same_features_as_its_input(
 def test_a_window_of_a_frame() -> None:
     bundle = find_bundle("nano")
     preprocess = bundle.manifest.preprocess
-    image = picture(640, 480)
-    engine = OpenVinoRuntime(bundle.graph("encoder"), threads=1, cached=False)
+    image = photo(640, 480)
+    engine = OpenVinoSession(bundle.graph("encoder"), threads=1, cached=False)
     for window in [(100, 40, 320, 256), (0, 0, 320, 256), (7, 200, 320, 256)]:
         view = bundle.manifest.input_size.view((640, 480), window)
         expected = engine.run({"image": encoder_input(image, view, preprocess)})
@@ -57,10 +57,10 @@ def test_a_window_of_a_frame() -> None:
 def test_preprocessing_is_part_of_the_key_of_kept_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
     bundle = find_bundle("nano")
-    image, view = picture(320, 256), bundle.manifest.input_size.view((320, 256))
+    image, view = photo(320, 256), bundle.manifest.input_size.view((320, 256))
     plain = bundle.manifest.preprocess
     for preprocess in (plain, replace(plain, mean=(0.0, 0.0, 0.0)), plain):
-        engine = OpenVinoRuntime(bundle.graph("encoder"), threads=1)
+        engine = OpenVinoSession(bundle.graph("encoder"), threads=1)
         expected = engine.run({"image": encoder_input(image, view, preprocess)})["embedding"]
         for _ in range(2):
             got = engine.run_frame(image, view, preprocess)["embedding"]
@@ -69,11 +69,11 @@ def test_preprocessing_is_part_of_the_key_of_kept_code(tmp_path: Path, monkeypat
 
 def test_the_segmenter_lets_the_engine_prepare_its_frames() -> None:
     with load("nano", runtime="openvino", threads=1) as segmenter:
-        image = picture(320, 256)
+        image = photo(320, 256)
         for _ in range(2):
             embedding = segmenter.encode(image)
         engine = segmenter._engine("encoder")
-        assert isinstance(engine, OpenVinoRuntime)
+        assert isinstance(engine, OpenVinoSession)
         (kind,) = engine._by_kind
         assert segmenter.manifest.preprocess in kind
         blob = encoder_input(image, embedding.view, segmenter.manifest.preprocess)

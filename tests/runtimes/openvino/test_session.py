@@ -14,13 +14,13 @@ from onnx import TensorProto, helper
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import BundleError, EngineError, InputError
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.backends import find_loader
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 
 from sam_edge.runtimes.openvino.library import ov
 from sam_edge.runtimes.openvino.model import Compiler, computes_in_half, read_model, settings, usable_devices
-from sam_edge.runtimes.openvino.session import KEPT_KINDS, OpenVinoRuntime
+from sam_edge.runtimes.openvino.session import KEPT_KINDS, OpenVinoSession
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def rows(count: int) -> np.ndarray:
 def test_a_float32_graph_is_computed_in_float32(tmp_path: Path, weight: np.ndarray) -> None:
     # Left to itself OpenVINO takes bfloat16 where the processor has it, which errs by 1e-2 here.
     given = rows(300)
-    got = OpenVinoRuntime(product(tmp_path, weight)).run({"x": given})["y"]
+    got = OpenVinoSession(product(tmp_path, weight)).run({"x": given})["y"]
     exact = given.astype(np.float64) @ weight.astype(np.float64)
     np.testing.assert_allclose(got, exact, atol=1e-4)
     model = read_model(tmp_path / "product.onnx")
@@ -74,7 +74,7 @@ def test_a_half_graph_keeps_what_its_operations_say(tmp_path: Path, weight: np.n
     assert computes_in_half(model)
     assert settings(model, "CPU", None)["INFERENCE_PRECISION_HINT"] == "dynamic"
     given = rows(8)
-    got = OpenVinoRuntime(tmp_path / "product.onnx").run({"x": given})["y"]
+    got = OpenVinoSession(tmp_path / "product.onnx").run({"x": given})["y"]
     np.testing.assert_allclose(got, given @ weight, atol=0.05)
 
 
@@ -91,16 +91,16 @@ def test_threads_are_the_cores_it_may_use(tmp_path: Path, weight: np.ndarray) ->
 
 def test_a_device_that_is_not_here_names_those_that_are(tmp_path: Path, weight: np.ndarray) -> None:
     with pytest.raises(EngineError, match=r"no GPU\.7 .*openvino:CPU"):
-        OpenVinoRuntime(product(tmp_path, weight), device="GPU.7")
+        OpenVinoSession(product(tmp_path, weight), device="GPU.7")
     assert set(usable_devices()) == {"CPU", "GPU", "NPU"}
     assert usable_devices()["CPU"] is None
 
 
 @pytest.mark.parametrize("device", ["openvino:CPU", "openvino:AUTO"])
 def test_devices_are_chosen_by_name(tmp_path: Path, weight: np.ndarray, device: str) -> None:
-    name, opener = find_runtime(device.lower())
+    name, loader = find_loader(device.lower())
     assert name == device
-    engine = opener(product(tmp_path, weight), threads=1)
+    engine = loader(product(tmp_path, weight), threads=1)
     for count in (3, 4, 4, 4):
         np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
 
@@ -108,7 +108,7 @@ def test_devices_are_chosen_by_name(tmp_path: Path, weight: np.ndarray, device: 
 def test_shapes_that_come_again_get_engines_of_their_own_and_not_too_many(
     tmp_path: Path, weight: np.ndarray, cache: Path
 ) -> None:
-    engine = OpenVinoRuntime(product(tmp_path, weight))
+    engine = OpenVinoSession(product(tmp_path, weight))
     for count in range(1, 9):
         for _ in range(3):
             np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
@@ -120,14 +120,14 @@ def test_shapes_that_come_again_get_engines_of_their_own_and_not_too_many(
 def test_shapes_that_never_come_twice_in_a_row_compile_nothing(
     tmp_path: Path, weight: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = OpenVinoRuntime(product(tmp_path, weight), cached=False)
+    engine = OpenVinoSession(product(tmp_path, weight), cached=False)
     monkeypatch.setattr(Compiler, "_compile", _refuse)
     for count in (1, 2, 3, 1, 2, 3):
         engine.run({"x": rows(count)})
 
 
 def test_the_engine_for_any_shape_is_given_up_where_sizes_stay(tmp_path: Path, weight: np.ndarray) -> None:
-    engine = OpenVinoRuntime(product(tmp_path, weight), device="CPU")
+    engine = OpenVinoSession(product(tmp_path, weight), device="CPU")
     held = []
     for count in (1, 2, 2, 2, 3, 2, 3, 4, 4, 1):
         np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
@@ -140,11 +140,11 @@ def test_the_second_start_compiles_nothing(
     tmp_path: Path, weight: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = product(tmp_path, weight)
-    first = OpenVinoRuntime(graph).run({"x": rows(5)})["y"]
+    first = OpenVinoSession(graph).run({"x": rows(5)})["y"]
     (blob,) = cache.glob("*.blob")
     before = blob.read_bytes()
     monkeypatch.setattr(Compiler, "_compile", _refuse)
-    np.testing.assert_array_equal(OpenVinoRuntime(graph).run({"x": rows(5)})["y"], first)
+    np.testing.assert_array_equal(OpenVinoSession(graph).run({"x": rows(5)})["y"], first)
     assert blob.read_bytes() == before
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_cache_is_thrown_away_and_made_anew(
     tmp_path: Path, weight: np.ndarray, cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = product(tmp_path, weight)
-    OpenVinoRuntime(graph)
+    OpenVinoSession(graph)
     (blob,) = cache.glob("*.blob")
     data = bytearray(blob.read_bytes())
     data[len(data) // 2] ^= 255
@@ -164,11 +164,11 @@ def test_a_damaged_cache_is_thrown_away_and_made_anew(
         "other": b"not code at all" * 99,
     }
     blob.write_bytes(contents[damage])
-    got = OpenVinoRuntime(graph).run({"x": rows(5)})["y"]
+    got = OpenVinoSession(graph).run({"x": rows(5)})["y"]
     np.testing.assert_allclose(got, rows(5) @ weight, atol=1e-4)
     # Its size is not always the same: what counts is that the next one need not compile.
     monkeypatch.setattr(Compiler, "_compile", _refuse)
-    np.testing.assert_array_equal(OpenVinoRuntime(graph).run({"x": rows(5)})["y"], got)
+    np.testing.assert_array_equal(OpenVinoSession(graph).run({"x": rows(5)})["y"], got)
 
 
 def test_sound_code_that_the_device_refuses_is_made_anew(
@@ -176,7 +176,7 @@ def test_sound_code_that_the_device_refuses_is_made_anew(
 ) -> None:
     graph = product(tmp_path, weight)
     model = read_model(graph)
-    engine = OpenVinoRuntime(graph)
+    engine = OpenVinoSession(graph)
     compiler = engine._compiler
     assert compiler._cache is not None
     compiler._cache.write(f"{compiler._key}\n", b"code of another driver")
@@ -187,13 +187,13 @@ def test_sound_code_that_the_device_refuses_is_made_anew(
 
 
 def test_another_graph_under_the_same_name_is_another_key(tmp_path: Path, weight: np.ndarray) -> None:
-    OpenVinoRuntime(product(tmp_path, weight))
-    got = OpenVinoRuntime(product(tmp_path, 2 * weight)).run({"x": rows(5)})["y"]
+    OpenVinoSession(product(tmp_path, weight))
+    got = OpenVinoSession(product(tmp_path, 2 * weight)).run({"x": rows(5)})["y"]
     np.testing.assert_allclose(got, rows(5) @ (2 * weight), atol=1e-4)
 
 
 def test_nothing_is_kept_where_nobody_wants_it(tmp_path: Path, weight: np.ndarray, cache: Path) -> None:
-    OpenVinoRuntime(product(tmp_path, weight), cached=False)
+    OpenVinoSession(product(tmp_path, weight), cached=False)
     assert not cache.exists()
 
 
@@ -204,11 +204,11 @@ def test_an_unknown_operation_is_named_with_its_node(tmp_path: Path) -> None:
     model = helper.make_model(helper.make_graph([node], "odd", [a], [b]), opset_imports=opsets, ir_version=10)
     onnx.save(model, tmp_path / "odd.onnx")
     with pytest.raises(BundleError, match=r"com\.example\.Frobnicate \(node b\)"):
-        OpenVinoRuntime(tmp_path / "odd.onnx")
+        OpenVinoSession(tmp_path / "odd.onnx")
 
 
 def test_inputs_are_read_where_they_lie(tmp_path: Path, weight: np.ndarray) -> None:
-    engine = OpenVinoRuntime(product(tmp_path, weight), device="CPU", cached=False)
+    engine = OpenVinoSession(product(tmp_path, weight), device="CPU", cached=False)
     given = rows(5)
     engine.run({"x": given})
     assert engine._any is not None
@@ -220,7 +220,7 @@ def test_inputs_are_read_where_they_lie(tmp_path: Path, weight: np.ndarray) -> N
 
 
 def test_closing_twice_is_closing_once(tmp_path: Path, weight: np.ndarray) -> None:
-    engine = OpenVinoRuntime(product(tmp_path, weight))
+    engine = OpenVinoSession(product(tmp_path, weight))
     engine.close()
     engine.close()
     with pytest.raises(InputError, match="closed"):
@@ -228,7 +228,7 @@ def test_closing_twice_is_closing_once(tmp_path: Path, weight: np.ndarray) -> No
 
 
 def test_threads_meet_new_shapes_at_once(tmp_path: Path, weight: np.ndarray) -> None:
-    engine = OpenVinoRuntime(product(tmp_path, weight))
+    engine = OpenVinoSession(product(tmp_path, weight))
 
     def right(count: int) -> bool:
         return bool(np.allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4))
@@ -245,15 +245,15 @@ def test_the_shipped_model_says_what_it_says_on_onnxruntime() -> None:
     slots = int(labels.shape[1])
     answers = []
     for name in ("onnxruntime:cpu", "openvino:CPU"):
-        opener = find_runtime(name)[1]
-        features = opener(bundle.graph("encoder"), threads=1).run({"image": image})
+        loader = find_loader(name)[1]
+        features = loader(bundle.graph("encoder"), threads=1).run({"image": image})
         prompt = {
             "point_coords": np.full((1, slots, 2), 40, np.float32),
             "point_labels": np.where(np.arange(slots) == 0, 1, -2).astype(np.float32)[None],
             "mask_logits": np.zeros((1, 1, 24, 32), np.float32),
             "has_mask": np.zeros(1, np.float32),
         }
-        decoder = opener(bundle.graph("decoder"), threads=1)
+        decoder = loader(bundle.graph("decoder"), threads=1)
         for _ in range(3):
             answer = decoder.run({**features, **prompt})
         answers.append(answer)

@@ -21,7 +21,7 @@ def write_decoder(folder: Path) -> Path:
     return _write(folder / "decoder.onnx", "Mul", ["embedding", "prompt"], "logits", [1, 3, "h", "w"])
 
 
-def picture(value: float = 1.0, side: int = 4) -> dict[str, NDArray[np.float32]]:
+def image(value: float = 1.0, side: int = 4) -> dict[str, NDArray[np.float32]]:
     return {"image": np.full((1, 3, side, side), value, np.float32)}
 
 

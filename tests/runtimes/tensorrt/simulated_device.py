@@ -10,8 +10,8 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from sam_edge.runtimes.tensorrt.build import Memory
-from sam_edge.runtimes.tensorrt.plans import Workshop
-from sam_edge.runtimes.tensorrt.session import TensorRtRuntime, describe
+from sam_edge.runtimes.tensorrt.plans import BuildEnvironment
+from sam_edge.runtimes.tensorrt.session import TensorRtSession, describe
 from tests.runtimes.tensorrt.fake_builder import FakeTrt
 from tests.runtimes.tensorrt.simulated_tensorrt import MARK, Simulation
 
@@ -30,16 +30,16 @@ class Device:
         self.spoil: Callable[[ModelProto], None] = lambda model: None
         """What goes wrong while a plan is built."""
 
-    def workshop(self, machine: object = None, name: str | None = None) -> Workshop:
-        """Stands for `find_workshop`."""
+    def environment(self, machine: object = None, name: str | None = None) -> BuildEnvironment:
+        """Stands for `find_build_environment`."""
         device = describe(self.simulation.gpu)
-        return Workshop(self.builder, device, lambda: Memory(3000, 7600), self.folder)
+        return BuildEnvironment(self.builder, device, lambda: Memory(3000, 7600), self.folder)
 
     def open(
         self, graph: Path, threads: int | None = None, device: str | None = None, plan: Path | None = None
-    ) -> TensorRtRuntime:
+    ) -> TensorRtSession:
         """Stands for the runtime, which loads plans and builds none."""
-        return TensorRtRuntime(graph, threads, gpu=self.simulation.gpu, folder=self.folder, plan=plan)
+        return TensorRtSession(graph, threads, gpu=self.simulation.gpu, folder=self.folder, plan=plan)
 
     def names(self) -> list[str]:
         """Graphs that the cache has plans of, and what else lies in it."""

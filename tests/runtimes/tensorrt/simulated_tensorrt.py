@@ -20,7 +20,7 @@ from sam_edge.runtimes.tensorrt.plan_cache import (
     this_exporter,
     write_plan,
 )
-from sam_edge.runtimes.tensorrt.session import Gpu, TensorRtRuntime, describe
+from sam_edge.runtimes.tensorrt.session import Gpu, TensorRtSession, describe
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
 MARK = b"plan:"
@@ -225,10 +225,10 @@ class Simulation:
         )
         return write_plan(graph, plan, key, self.folder)
 
-    def open(self, graph: Path, threads: int | None = None) -> TensorRtRuntime:
+    def open(self, graph: Path, threads: int | None = None) -> TensorRtSession:
         """Build and load; a graph that is none has no plan."""
         self.build(graph)
-        return TensorRtRuntime(graph, threads, gpu=self.gpu, folder=self.folder)
+        return TensorRtSession(graph, threads, gpu=self.gpu, folder=self.folder)
 
 
 _engine: type[ICudaEngine] = SimulatedEngine

@@ -156,7 +156,7 @@ def test_no_builder_is_left_to_the_garbage_collector(trt: FakeTrt, graph: Path) 
     except SamEdgeError as error:
         # Who keeps the error, in a list or as what a test expected, keeps no builder.
         kept = [error]
-        kept.append(kept)  # type: ignore[arg-type]  # garbage that only the collector finds
+        kept.append(kept)  # garbage that only the collector finds
     finally:
         gc.enable()
     (builder,) = trt.builders
@@ -235,7 +235,7 @@ def test_every_graph_of_a_sam_is_built(rtx: Any, tiny_bundle: Path) -> None:
 @pytest.mark.slow
 def test_the_cut_decoder_of_full_size_is_built(rtx: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    # Decoders are the same whatever encodes the picture.
+    # Decoders are the same whatever encodes the image.
     model = sam(nn.Identity()).eval().requires_grad_(False)
     source = next(source for source in SamExport(model).graphs() if source.name == "decoder")
     really_built(rtx, write_graph(source, tmp_path), {})

@@ -58,7 +58,7 @@ def test_plans_are_built_on_the_gpu_that_is_named(
     monkeypatch.setattr(tensorrt_plans, "this_device", this_device)
     monkeypatch.setattr(cuda, "find_cuda", find_cuda)
     monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
-    tensorrt_plans.find_workshop(_machine(tmp_path, cuda=True), name)
+    tensorrt_plans.find_build_environment(_machine(tmp_path, cuda=True), name)
     assert asked == [name, index]
 
 
@@ -78,4 +78,4 @@ def test_a_missing_cuda_binding_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(tensorrt_plans, "this_device", missing)
     with pytest.raises(MissingExtraError, match=r"sam-edge\[tensorrt\]"):
-        tensorrt_plans.find_workshop(_machine(tmp_path, cuda=True))
+        tensorrt_plans.find_build_environment(_machine(tmp_path, cuda=True))

@@ -22,7 +22,7 @@ from sam_edge.runtimes.tensorrt import (
 )
 from sam_edge.runtimes.tensorrt.build import Memory
 from sam_edge.runtimes.tensorrt.plan_cache import PlanDevice
-from sam_edge.runtimes.tensorrt.plans import Workshop
+from sam_edge.runtimes.tensorrt.plans import BuildEnvironment
 from tests.exporters.lint.graphs import quantized_linear
 from tests.fixtures.commands import Answer
 from tests.runtimes.tensorrt.fake_builder import FakeTrt
@@ -53,10 +53,10 @@ def on_orin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTrt:
     """A device, and a TensorRT that builds nothing."""
     trt = FakeTrt(inputs=("image", "embedding"))
 
-    def workshop(machine: Machine, device: str | None) -> Workshop:
-        return Workshop(trt, ORIN, lambda: Memory(3000, 7600), tmp_path / "cache" / "tensorrt")
+    def environment(machine: Machine, device: str | None) -> BuildEnvironment:
+        return BuildEnvironment(trt, ORIN, lambda: Memory(3000, 7600), tmp_path / "cache" / "tensorrt")
 
-    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_workshop", workshop)
+    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_build_environment", environment)
     monkeypatch.setattr(tensorrt_dry_run, "find_device", lambda machine, device: ORIN)
     # Its plans are empty; test_plans_rebuilt.py compares some that compute.
     monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.compare", lambda *_: "compared")

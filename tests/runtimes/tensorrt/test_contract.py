@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge.sessions.backends import OpenRuntime
+from sam_edge.sessions.backends import SessionLoader
 from tests.runtimes import test_contract as contract
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
@@ -24,7 +24,7 @@ free_graph = contract.free_graph
 
 
 @pytest.fixture(params=["discrete", "integrated", "without graphs"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRuntime:
+def loader(request: pytest.FixtureRequest, tmp_path: Path) -> SessionLoader:
     simulation = Simulation(
         tmp_path / "cache",
         integrated=request.param == "integrated",

@@ -15,7 +15,7 @@ from sam_edge.errors import EngineError, InputError
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.runtimes.cuda.api import CompilerError
 from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
-from sam_edge.runtimes.tensorrt.session import TensorRtRuntime
+from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.runtimes.tensorrt.graphs import write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
@@ -28,7 +28,7 @@ def simulation(tmp_path: Path) -> Simulation:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, simulation: Simulation) -> TensorRtRuntime:
+def engine(tmp_path: Path, simulation: Simulation) -> TensorRtSession:
     return simulation.open(write_encoder(tmp_path))
 
 
@@ -36,7 +36,7 @@ def frame(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (40, 64, 3), dtype=np.uint8)
 
 
-def test_only_the_cameras_bytes_go_to_the_device(simulation: Simulation, engine: TensorRtRuntime) -> None:
+def test_only_the_cameras_bytes_go_to_the_device(simulation: Simulation, engine: TensorRtSession) -> None:
     view = MANIFEST.input_size.view((64, 40))
     for seed in range(3):
         simulation.cuda.log.clear()
@@ -56,7 +56,7 @@ def test_only_the_cameras_bytes_go_to_the_device(simulation: Simulation, engine:
 
 
 def test_without_cudas_compiler_the_processor_prepares_frames(
-    simulation: Simulation, engine: TensorRtRuntime, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, engine: TensorRtSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -76,9 +76,9 @@ def test_without_cudas_compiler_the_processor_prepares_frames(
 
 @pytest.mark.parametrize("compiler", [True, False], ids=["kernel", "processor"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_make_the_same_picture(
+def test_layouts_make_the_same_image(
     simulation: Simulation,
-    engine: TensorRtRuntime,
+    engine: TensorRtSession,
     monkeypatch: pytest.MonkeyPatch,
     layout: Layout,
     compiler: bool,
@@ -100,7 +100,7 @@ def test_layouts_make_the_same_picture(
 
 
 def test_memory_that_is_out_is_no_missing_compiler(
-    simulation: Simulation, engine: TensorRtRuntime, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, engine: TensorRtSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out(source: str, function: str) -> int:
         raise EngineError("out of device memory")
@@ -110,7 +110,7 @@ def test_memory_that_is_out_is_no_missing_compiler(
         engine.run_frame(frame(), MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)
 
 
-def test_each_call_may_come_from_another_thread(simulation: Simulation, engine: TensorRtRuntime) -> None:
+def test_each_call_may_come_from_another_thread(simulation: Simulation, engine: TensorRtSession) -> None:
     view = MANIFEST.input_size.view((64, 40))
 
     def call(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sam_edge.errors import EngineError
-from tests.runtimes.tensorrt.graphs import picture, prompt, write_decoder, write_encoder
+from tests.runtimes.tensorrt.graphs import image, prompt, write_decoder, write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedContext, SimulatedEngine
 
 
@@ -37,10 +37,10 @@ def test_masks_outlive_the_next_prompt(simulate: Simulate, decoder: Path) -> Non
 def test_an_embedding_is_not_overwritten_while_it_lives(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate()
     engine = simulation.open(encoder)
-    embeddings = [engine.run(picture(value))["embedding"] for value in range(20)]
+    embeddings = [engine.run(image(value))["embedding"] for value in range(20)]
     assert len({embedding.address for embedding in embeddings}) == 20
     for value, embedding in enumerate(embeddings):
-        np.testing.assert_array_equal(embedding, 2 * picture(value)["image"])
+        np.testing.assert_array_equal(embedding, 2 * image(value)["image"])
 
 
 def test_steady_work_allocates_nothing(simulate: Simulate, encoder: Path, decoder: Path) -> None:
@@ -48,7 +48,7 @@ def test_steady_work_allocates_nothing(simulate: Simulate, encoder: Path, decode
     encode, decode = simulation.open(encoder), simulation.open(decoder)
 
     def frame(value: float) -> int:
-        decode.run(prompt(encode.run(picture(value))["embedding"]))
+        decode.run(prompt(encode.run(image(value))["embedding"]))
         return simulation.cuda.used
 
     frame(0)
@@ -60,14 +60,14 @@ def test_all_is_given_back(simulate: Simulate, encoder: Path, decoder: Path) -> 
     simulation = simulate()
     encode, decode = simulation.open(encoder), simulation.open(decoder)
     for _ in range(3):
-        embedding = encode.run(picture(2))["embedding"]
+        embedding = encode.run(image(2))["embedding"]
         decode.run(prompt(embedding))
     encode.close()
     decode.close()
     encode.close()
     assert simulation.cuda.handles == 0
     # What somebody holds stays, as long as it is held.
-    np.testing.assert_array_equal(embedding, 2 * picture(2)["image"])
+    np.testing.assert_array_equal(embedding, 2 * image(2)["image"])
     assert simulation.cuda.used > 0
     del embedding
     gc.collect()
@@ -86,9 +86,9 @@ def test_shared_memory_is_not_copied(simulate: Simulate, decoder: Path) -> None:
 def test_large_inputs_are_copied_even_from_shared_memory(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate(integrated=True)
     engine = simulation.open(encoder)
-    engine.run(picture(1, side=8))
+    engine.run(image(1, side=8))
     assert simulation.cuda.log == ["encode"]
-    given = picture(1, side=512)
+    given = image(1, side=512)
     embedding = engine.run(given)["embedding"]
     assert simulation.cuda.log == ["encode", "copy to_device", "encode"]
     np.testing.assert_array_equal(embedding, 2 * given["image"])
@@ -98,21 +98,21 @@ def test_out_of_memory_says_how_much_was_asked_and_had(simulate: Simulate, encod
     simulation = simulate(total=3 << 20)
     engine = simulation.open(encoder)
     with pytest.raises(EngineError, match=r"3\.0 MiB were asked, [0-3] of 3 MiB are free on Simulated; close"):
-        engine.run(picture(1, side=512))
-    # A smaller picture still goes.
-    np.testing.assert_array_equal(engine.run(picture(2))["embedding"], 2 * picture(2)["image"])
+        engine.run(image(1, side=512))
+    # A smaller image still goes.
+    np.testing.assert_array_equal(engine.run(image(2))["embedding"], 2 * image(2)["image"])
 
 
 def test_memory_that_lies_idle_is_given_up_before_giving_up(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate(total=4 << 20)
     engine = simulation.open(encoder)
-    engine.run(picture(1, side=256))
+    engine.run(image(1, side=256))
     used = simulation.cuda.used
     assert used > 1 << 20
     # Four frames of this size have room only where the blocks of the larger size were.
-    embeddings = [engine.run(picture(value, side=250))["embedding"] for value in range(3)]
+    embeddings = [engine.run(image(value, side=250))["embedding"] for value in range(3)]
     for value, embedding in enumerate(embeddings):
-        np.testing.assert_array_equal(embedding, 2 * picture(value, side=250)["image"])
+        np.testing.assert_array_equal(embedding, 2 * image(value, side=250)["image"])
 
 
 def test_memory_that_lies_idle_in_another_engine_is_given_up_too(
@@ -120,13 +120,13 @@ def test_memory_that_lies_idle_in_another_engine_is_given_up_too(
 ) -> None:
     simulation = simulate(total=4 << 20)
     encode, decode = simulation.open(encoder), simulation.open(decoder)
-    # Two embeddings of 768 KiB, used once, and the picture.
-    embeddings = [encode.run(picture(value, side=256))["embedding"] for value in range(2)]
+    # Two embeddings of 768 KiB, used once, and the image.
+    embeddings = [encode.run(image(value, side=256))["embedding"] for value in range(2)]
     del embeddings
     assert simulation.cuda.used > 2 << 20
     held = np.ones((1, 3, 256, 256), np.float32)
     np.testing.assert_array_equal(decode.run(prompt(held))["logits"], 2 * held)
-    np.testing.assert_array_equal(encode.run(picture(3))["embedding"], 2 * picture(3)["image"])
+    np.testing.assert_array_equal(encode.run(image(3))["embedding"], 2 * image(3)["image"])
 
 
 @pytest.mark.parametrize("step", ["context", "run"])
@@ -157,15 +157,15 @@ def test_memory_that_tensorrt_lacks_is_counted(
     monkeypatch.setattr(kind, method, refuse)
     free = r"6\d of 64 MiB are free on Simulated; close other programs, or export a smaller input"
     with pytest.raises(EngineError, match=f": {re.escape(complaint)}{told}{free}"):
-        engine.run(picture())
+        engine.run(image())
 
 
 def test_an_older_complaint_is_not_about_this_run(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate(capturable=False)
     engine = simulation.open(encoder)
     for value in range(2):
-        engine.run(picture(value))
+        engine.run(image(value))
     engine._plan._complaints.add("out of memory")
     simulation.trt.fails = True
     with pytest.raises(EngineError, match=r"^TensorRT fails to run: not ready: no workspace or profile$"):
-        engine.run(picture(1))
+        engine.run(image(1))

@@ -11,7 +11,7 @@ from sam_edge.errors import BundleError, EngineError, MissingExtraError, OutputE
 from sam_edge.runtimes.cuda import api as cuda_module
 from sam_edge.runtimes.tensorrt import session as tensorrt_module
 from sam_edge.runtimes.tensorrt.plan_cache import find_plan
-from sam_edge.runtimes.tensorrt.session import TensorRtRuntime, describe, plan_device, usable_devices
+from sam_edge.runtimes.tensorrt.session import TensorRtSession, describe, plan_device, usable_devices
 from tests.runtimes.tensorrt.graphs import write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedRuntime
 
@@ -25,8 +25,8 @@ def test_a_plan_of_another_device_is_not_loaded(simulate: Simulate, encoder: Pat
     simulation = simulate()
     simulation.build(encoder)
     simulation.cuda.device = replace(simulation.cuda.device, name="Other", sm_count=16)
-    with pytest.raises(BundleError, match="device name Simulated, here is Other; run sam-edge build"):
-        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+    with pytest.raises(BundleError, match="device name Simulated, here is Other: run sam-edge build"):
+        TensorRtSession(encoder, gpu=simulation.gpu, folder=simulation.folder)
 
 
 def test_a_plan_that_tensorrt_refuses_is_an_error_with_its_reason(
@@ -37,8 +37,8 @@ def test_a_plan_that_tensorrt_refuses_is_an_error_with_its_reason(
     simulation.build(encoder)
     monkeypatch.undo()
     plan = find_plan(encoder, describe(simulation.gpu), None, simulation.folder)
-    with pytest.raises(PlanError, match=r"encoder\.onnx: Magic tag does not match; run sam-edge build"):
-        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+    with pytest.raises(PlanError, match=r"encoder\.onnx: Magic tag does not match: run sam-edge build"):
+        TensorRtSession(encoder, gpu=simulation.gpu, folder=simulation.folder)
     # Its key says that it fits: kept, it would never be built anew.
     assert not plan.exists()
 
@@ -56,7 +56,7 @@ def test_a_refused_plan_that_cannot_be_removed_keeps_its_reason(
 
     monkeypatch.setattr(tensorrt_module, "discard_plan", refuse)
     with pytest.raises(PlanError, match="Magic tag does not match"):
-        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+        TensorRtSession(encoder, gpu=simulation.gpu, folder=simulation.folder)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_plan_that_has_no_room_is_kept(
 
     monkeypatch.setattr(SimulatedRuntime, "deserialize_cuda_engine", refuse)
     with pytest.raises(EngineError, match=f"{told} 1024 MiB are free on Simulated; close other programs"):
-        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+        TensorRtSession(encoder, gpu=simulation.gpu, folder=simulation.folder)
     assert plan.exists()
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_plan_is_removed_and_never_loaded(simulate: Simulate, encoder:
     plan = find_plan(encoder, describe(simulation.gpu), None, simulation.folder)
     plan.write_bytes(plan.read_bytes() + b"!")
     with pytest.raises(BundleError, match="damaged and has been removed"):
-        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+        TensorRtSession(encoder, gpu=simulation.gpu, folder=simulation.folder)
     assert not plan.exists()
 
 

@@ -112,7 +112,7 @@ def test_another_device_is_refused_with_the_reason(
     graph: Path, tmp_path: Path, change: dict[str, Any], word: str
 ) -> None:
     write_plan(graph, PLAN, key_of(graph), tmp_path)
-    with pytest.raises(BundleError, match=f"encoder.onnx does not fit: .*{word}; run sam-edge build .*model"):
+    with pytest.raises(BundleError, match=f"encoder.onnx does not fit: .*{word}: run sam-edge build .*model"):
         find_plan(graph, replace(DEVICE, **change), SETTINGS, tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_a_changed_graph_has_no_plan(graph: Path, tmp_path: Path) -> None:
     key = key_of(graph)
     graph.write_bytes(b"another graph")
     assert mismatch(key, graph_sha256(graph), DEVICE) == "the graph has changed since it was built"
-    with pytest.raises(BundleError, match="no TensorRT plan for this device yet; run sam-edge build"):
+    with pytest.raises(BundleError, match="no TensorRT plan for this device yet: run sam-edge build"):
         find_plan(graph, DEVICE, SETTINGS, tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_plan_is_removed(graph: Path, tmp_path: Path) -> None:
 def test_a_damaged_key_is_removed_with_its_plan(graph: Path, tmp_path: Path) -> None:
     written = write_plan(graph, PLAN, key_of(graph), tmp_path)
     key_path(written).write_bytes(b"{")
-    with pytest.raises(BundleError, match="json was damaged and has been removed; run sam-edge build"):
+    with pytest.raises(BundleError, match="json was damaged and has been removed: run sam-edge build"):
         find_plan(graph, DEVICE, SETTINGS, tmp_path)
     assert not written.exists()
 
@@ -183,7 +183,7 @@ def test_a_key_that_cannot_be_read_is_no_traceback(graph: Path, tmp_path: Path) 
     written = write_plan(graph, PLAN, key_of(graph), tmp_path)
     key_path(written).unlink()
     key_path(written).mkdir()
-    with pytest.raises(PlanError, match=r"cannot read .*json: Is a directory; run sam-edge build"):
+    with pytest.raises(PlanError, match=r"cannot read .*json: Is a directory: run sam-edge build"):
         find_plan(graph, DEVICE, SETTINGS, tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_damage_that_cannot_be_removed_is_not_loaded_either(
         raise OutputError(f"cannot write {path}")
 
     monkeypatch.setattr(plans, "discard_plan", refuse)
-    with pytest.raises(PlanError, match="is damaged; run sam-edge build"):
+    with pytest.raises(PlanError, match="is damaged: run sam-edge build"):
         read_plan(written)
 
 

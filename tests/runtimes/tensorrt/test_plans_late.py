@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sam_edge import Prompt
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.images import textured_image
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
 from sam_edge.runtimes.tensorrt.plan_cache import discard_plan
 from sam_edge.segmenter import load
@@ -19,7 +19,7 @@ from tests.runtimes.tensorrt.simulated_tensorrt import SimulatedRuntime
 @pytest.fixture
 def nano(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans of the model, which nobody needs to compare here."""
-    monkeypatch.setattr(tensorrt_open, "sit_exam", lambda *_: {"mask_iou_mean": 1.0})
+    monkeypatch.setattr(tensorrt_open, "run_self_test", lambda *_: {"mask_iou_mean": 1.0})
     load("nano", runtime="tensorrt").close()
     device.built.clear()
 
@@ -36,7 +36,7 @@ def test_a_late_plan_that_cannot_be_used_is_built_when_the_model_is_opened(
     with load("nano", runtime="tensorrt") as segmenter:
         assert device.built == ["decoder_many.onnx"]
         points = [(20 + 10 * index, 100) for index in range(segmenter.max_points)]
-        segmenter.decode(segmenter.encode(picture((320, 240))), Prompt.points(points))
+        segmenter.decode(segmenter.encode(textured_image((320, 240))), Prompt.points(points))
 
 
 def test_where_all_is_ready_late_plans_are_not_loaded(

@@ -13,7 +13,7 @@ from sam_edge import Prompt
 from sam_edge.bundle.folder import Bundle
 from sam_edge.cli import main
 from sam_edge.errors import EngineError, FidelityError, PlanError
-from sam_edge.fidelity.images import picture
+from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.runtimes.tensorrt.plan_cache import key_path
 from sam_edge.segmenter import load
@@ -60,7 +60,7 @@ def test_the_first_opening_builds_compares_and_says_so(
     model: Bundle, device: Device, caplog: pytest.LogCaptureFixture
 ) -> None:
     with load(model.path, runtime="tensorrt") as segmenter:
-        masks = segmenter.decode(segmenter.encode(picture((160, 120))), Prompt.points([(80, 60)]))
+        masks = segmenter.decode(segmenter.encode(textured_image((160, 120))), Prompt.points([(80, 60)]))
     assert masks.binary.any()
     assert device.built == ["encoder.onnx", "decoder.onnx"]
     said = [record.getMessage() for record in caplog.records]
@@ -112,7 +112,7 @@ def test_a_plan_that_computes_something_else_is_never_used(model: Bundle, device
 def test_the_command_refuses_it_too(
     model: Bundle, device: Device, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_workshop", device.workshop)
+    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_build_environment", device.environment)
     device.spoil = wrong_kernel
     assert main(["build", str(model.path)]) == 1
     captured = capsys.readouterr()
@@ -138,7 +138,7 @@ def test_a_folder_without_answers_is_not_called_compared(
 def test_a_command_that_opens_a_model_builds_too(
     model: Bundle, device: Device, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_image(tmp_path / "a.png", picture((160, 120)))
+    write_image(tmp_path / "a.png", textured_image((160, 120)))
     arguments = ["segment", str(tmp_path / "a.png"), "--point", "80,60", "--model", str(model.path)]
     assert main([*arguments, "--runtime", "tensorrt"]) == 0
     assert len(device.built) == 2

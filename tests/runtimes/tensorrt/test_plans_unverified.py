@@ -28,7 +28,7 @@ def build_without_comparing(model: Bundle, monkeypatch: pytest.MonkeyPatch, erro
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(tensorrt_open, "sit_exam", break_off)
+        patch.setattr(tensorrt_open, "run_self_test", break_off)
         with pytest.raises(type(error)):
             load(model.path, runtime="tensorrt")
 
@@ -64,7 +64,7 @@ def test_nobody_opens_a_plan_that_is_being_compared(
     model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device.spoil = wrong_kernel
-    real = tensorrt_open.sit_exam
+    real = tensorrt_open.run_self_test
     refused = []
 
     def meanwhile(*arguments: object) -> object:
@@ -74,7 +74,7 @@ def test_nobody_opens_a_plan_that_is_being_compared(
             refused.append(graph)
         return real(*arguments)
 
-    monkeypatch.setattr(tensorrt_open, "sit_exam", meanwhile)
+    monkeypatch.setattr(tensorrt_open, "run_self_test", meanwhile)
     with pytest.raises(FidelityError):
         load(model.path, runtime="tensorrt")
     assert refused == ["encoder", "decoder"]
@@ -83,7 +83,7 @@ def test_nobody_opens_a_plan_that_is_being_compared(
 def test_the_command_compares_what_was_built_before(
     model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_workshop", device.workshop)
+    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_build_environment", device.environment)
     device.spoil = wrong_kernel
     build_without_comparing(model, monkeypatch, KeyboardInterrupt())
     assert main(["build", str(model.path)]) == 1
@@ -113,7 +113,7 @@ def test_plans_that_passed_stay_when_another_fails(model: Bundle, device: Device
 def test_what_was_refused_is_built_again_only_by_the_command(
     model: Bundle, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_workshop", device.workshop)
+    monkeypatch.setattr("sam_edge.runtimes.tensorrt.cli.find_build_environment", device.environment)
     device.spoil = wrong_kernel
     assert main(["build", str(model.path)]) == 1
     with pytest.raises(FidelityError, match=r"plans of encoder, decoder .* here .* were refused") as told:
@@ -156,9 +156,9 @@ def test_a_verdict_is_of_the_bytes_that_were_compared(
 ) -> None:
     build_without_comparing(model, monkeypatch, KeyboardInterrupt())
     plan = next(device.folder.glob("encoder-*.plan"))
-    for judge in (accept_plan, refuse_plan):
-        judge(plan, "0" * 64)
-        assert read_key(plan).untried
+    for find_violations in (accept_plan, refuse_plan):
+        find_violations(plan, "0" * 64)
+        assert read_key(plan).unverified
     key_path(plan).unlink()
     accept_plan(plan, "0" * 64)
     assert not key_path(plan).exists()

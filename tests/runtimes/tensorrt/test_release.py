@@ -11,9 +11,9 @@ import pytest
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import EngineError, InputError, PlanError
-from sam_edge.runtimes.tensorrt.session import TensorRtRuntime
+from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.runtimes.tensorrt import simulated_tensorrt
-from tests.runtimes.tensorrt.graphs import picture, write_encoder
+from tests.runtimes.tensorrt.graphs import image, write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
 MANIFEST = find_bundle("nano").manifest
@@ -40,14 +40,14 @@ def encoder(tmp_path: Path) -> Path:
 def test_an_engine_that_is_dropped_leaves_nothing(simulation: Simulation, encoder: Path) -> None:
     engine = simulation.open(encoder)
     for value in range(3):
-        embedding = engine.run(picture(value))["embedding"]
+        embedding = engine.run(image(value))["embedding"]
     engine.run_frame(FRAME, MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)
     assert simulation.trt.alive
     del engine
     assert list(simulation.trt.alive) == []
     assert simulation.cuda.handles == 0
     # What somebody holds stays, as long as it is held.
-    np.testing.assert_array_equal(embedding, 2 * picture(2)["image"])
+    np.testing.assert_array_equal(embedding, 2 * image(2)["image"])
     del embedding
     assert simulation.cuda.used == 0
 
@@ -68,7 +68,7 @@ def test_an_engine_that_fails_to_open_leaves_nothing(
     else:
         monkeypatch.setattr(simulation.cuda, step, fail)
     with pytest.raises((EngineError, PlanError)) as caught:
-        TensorRtRuntime(encoder, gpu=simulation.gpu, folder=simulation.folder)
+        TensorRtSession(encoder, gpu=simulation.gpu, folder=simulation.folder)
     # The error and its frames are still held here.
     assert caught.value.__traceback__ is not None
     assert list(simulation.trt.alive) == []
@@ -89,11 +89,11 @@ def test_an_engine_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
     simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
     recorder, lost = simulation.open(encoder), [simulation.open(encoder)]
-    lost[0].run(picture())
+    lost[0].run(image())
     lost.append(lost)
     if recorded:
         # The first run goes call by call, the next is recorded.
-        recorder.run(picture(1))
+        recorder.run(image(1))
     del lost
     execute = simulated_tensorrt.SimulatedContext.execute_async_v3
     alive: list[int] = []
@@ -104,8 +104,8 @@ def test_an_engine_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
         return execute(context, stream_handle)
 
     monkeypatch.setattr(simulated_tensorrt.SimulatedContext, "execute_async_v3", collecting)
-    embedding = recorder.run(picture(2))["embedding"]
-    np.testing.assert_array_equal(embedding, 2 * picture(2)["image"])
+    embedding = recorder.run(image(2))["embedding"]
+    np.testing.assert_array_equal(embedding, 2 * image(2)["image"])
     assert alive == [8]
     assert ("graph" in simulation.cuda.log) == recorded
     # Logger, runtime, engine and context of the other alone.
@@ -116,6 +116,6 @@ def test_an_engine_without_side_streams_is_told_of_none(simulation: Simulation, 
     simulation.trt.side_streams = 0
     engine = simulation.open(encoder)
     for value in range(2):
-        np.testing.assert_array_equal(engine.run(picture(value))["embedding"], 2 * picture(value)["image"])
+        np.testing.assert_array_equal(engine.run(image(value))["embedding"], 2 * image(value)["image"])
     engine.close()
     assert simulation.cuda.handles == 0

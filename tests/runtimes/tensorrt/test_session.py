@@ -16,8 +16,8 @@ from sam_edge.runtimes.cuda.api import CompilerError
 from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.runtimes.cuda.letterbox import Letterbox
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import find_runtime
-from tests.runtimes.tensorrt.graphs import picture, prompt, write_decoder, write_encoder
+from sam_edge.sessions.backends import find_loader
+from tests.runtimes.tensorrt.graphs import image, prompt, write_decoder, write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulate
 
 
@@ -33,7 +33,7 @@ def decoder(tmp_path: Path) -> Path:
 
 def test_the_embedding_stays_on_the_device(simulate: Simulate, encoder: Path, decoder: Path) -> None:
     simulation = simulate()
-    embedding = simulation.open(encoder).run(picture(3))["embedding"]
+    embedding = simulation.open(encoder).run(image(3))["embedding"]
     assert isinstance(embedding, DeviceArray)
     assert simulation.cuda.log == ["copy to_device", "encode"]
     simulation.cuda.log.clear()
@@ -54,21 +54,21 @@ def test_an_embedding_from_the_host_is_taken_too(simulate: Simulate, decoder: Pa
 def test_the_decoder_overtakes_the_encoder(simulate: Simulate, encoder: Path, decoder: Path) -> None:
     simulation = simulate()
     encode, decode = simulation.open(encoder), simulation.open(decoder)
-    embedding = encode.run(picture(1))["embedding"]
+    embedding = encode.run(image(1))["embedding"]
     decode.run(prompt(embedding))
     ordinary = simulation.cuda.streams(urgent=False)[0]
     simulation.cuda.hold(ordinary)
     simulation.cuda.log.clear()
     with ThreadPoolExecutor(1) as pool:
-        frame = pool.submit(encode.run, picture(9))
+        frame = pool.submit(encode.run, image(9))
         while "graph" not in simulation.cuda.log:
             assert not frame.done()
         # The encoder is at work in another thread, and the answer comes all the same.
         logits = decode.run(prompt(embedding, 7))["logits"]
         assert not frame.done()
         simulation.cuda.hold(ordinary, held=False)
-        np.testing.assert_array_equal(frame.result()["embedding"], 2 * picture(9)["image"])
-    np.testing.assert_array_equal(logits, 14 * picture(1)["image"])
+        np.testing.assert_array_equal(frame.result()["embedding"], 2 * image(9)["image"])
+    np.testing.assert_array_equal(logits, 14 * image(1)["image"])
     order = [step for step in simulation.cuda.log if step in {"encode", "execute"}]
     assert order == ["execute", "encode"]
 
@@ -85,7 +85,7 @@ def test_only_what_a_prompt_waits_for_is_urgent(simulate: Simulate, encoder: Pat
     decode.close()
 
 
-def test_a_picture_goes_from_the_letterbox_into_the_encoder(simulate: Simulate, encoder: Path) -> None:
+def test_a_image_goes_from_the_letterbox_into_the_encoder(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate()
     engine = simulation.open(encoder)
     manifest = find_bundle("nano").manifest
@@ -107,9 +107,9 @@ def test_a_failing_run_is_an_error_and_not_garbage(simulate: Simulate, encoder: 
     engine = simulation.open(encoder)
     simulation.trt.fails = True
     with pytest.raises(EngineError, match="TensorRT fails to run: not ready"):
-        engine.run(picture())
+        engine.run(image())
     simulation.trt.fails = False
-    np.testing.assert_array_equal(engine.run(picture(3))["embedding"], 2 * picture(3)["image"])
+    np.testing.assert_array_equal(engine.run(image(3))["embedding"], 2 * image(3)["image"])
 
 
 def test_a_size_beyond_the_plan_names_its_limits(simulate: Simulate, encoder: Path) -> None:
@@ -119,12 +119,12 @@ def test_a_size_beyond_the_plan_names_its_limits(simulate: Simulate, encoder: Pa
 
 def test_unknown_inputs_are_named(simulate: Simulate, encoder: Path) -> None:
     with pytest.raises(InputError, match="no input extra"):
-        simulate().open(encoder).run(picture() | {"extra": np.zeros(1, np.float32)})
+        simulate().open(encoder).run(image() | {"extra": np.zeros(1, np.float32)})
 
 
 @pytest.mark.parametrize(
     ("compiler", "tolerance"),
-    # The kernel's picture is within a grey level of the processor's.
+    # The kernel's image is within a grey level of the processor's.
     [(True, 5e-2), (False, 1e-4)],
     ids=["prepared by the kernel", "prepared by the processor"],
 )
@@ -141,7 +141,7 @@ def test_nano_segments_as_on_onnxruntime(
     bundle = find_bundle("nano")
     frame = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     prompts = [Prompt.points([(40, 50)]), Prompt.points([(120, 20)])]
-    expected = Segmenter(bundle, find_runtime("onnxruntime:cpu")[1], threads=1)
+    expected = Segmenter(bundle, find_loader("onnxruntime:cpu")[1], threads=1)
     masks = [expected.decode(expected.encode(frame), one) for one in prompts]
     with Segmenter(bundle, simulation.open) as segmenter:
         for _ in range(3):

@@ -21,13 +21,13 @@ NANO = find_bundle("nano")
 @given(width=st.integers(1, 4000), height=st.integers(1, 4000))
 def test_a_plan_for_every_size_takes_every_frame(width: int, height: int) -> None:
     shape = graph_shapes(NANO.manifest, "encoder", None)["image"]
-    picture = NANO.manifest.input_size.view((width, height)).picture_wh
-    for least, side, most in zip(shape.least, (1, 3, *picture[::-1]), shape.most, strict=True):
+    image = NANO.manifest.input_size.view((width, height)).encoder_wh
+    for least, side, most in zip(shape.least, (1, 3, *image[::-1]), shape.most, strict=True):
         assert least <= side <= most
 
 
 @given(rows=st.integers(1, 16))
-def test_sizes_of_all_graphs_follow_from_the_picture(rows: int) -> None:
+def test_sizes_of_all_graphs_follow_from_the_image(rows: int) -> None:
     encoder, decoder = (graph_shapes(NANO.manifest, name, (512, 32 * rows)) for name in ("encoder", "decoder"))
     assert encoder["image"].best == (1, 3, 32 * rows, 512)
     assert decoder["embedding"].best == (1, 96, 2 * rows, 32)

@@ -11,7 +11,7 @@ import pytest
 
 from sam_edge.runtimes.tensorrt.plan import MAX_SHAPES
 from sam_edge.runtimes.tensorrt.shape_context import MAX_GRAPHS
-from tests.runtimes.tensorrt.graphs import picture, prompt, write_decoder, write_encoder
+from tests.runtimes.tensorrt.graphs import image, prompt, write_decoder, write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulate
 
 
@@ -29,14 +29,12 @@ def test_a_shape_is_recorded_once(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate()
     engine = simulation.open(encoder)
     for value in range(10):
-        np.testing.assert_array_equal(engine.run(picture(value))["embedding"], 2 * picture(value)["image"])
+        np.testing.assert_array_equal(engine.run(image(value))["embedding"], 2 * image(value)["image"])
     assert simulation.cuda.log.count("capture") == 1
     assert simulation.cuda.log.count("graph") == 9
     for value in range(10):
-        np.testing.assert_array_equal(
-            engine.run(picture(value, 8))["embedding"], 2 * picture(value, 8)["image"]
-        )
-        engine.run(picture(value))
+        np.testing.assert_array_equal(engine.run(image(value, 8))["embedding"], 2 * image(value, 8)["image"])
+        engine.run(image(value))
     assert simulation.cuda.log.count("capture") == 2
     assert simulation.trt.contexts == 2
 
@@ -47,9 +45,9 @@ def test_each_embedding_in_use_has_a_graph_of_its_own(simulate: Simulate, encode
     held: list[Any] = []
     for value in range(12):
         # As a stream does: the last embedding is decoded while the next one is made.
-        held = [*held[-1:], encode.run(picture(value))["embedding"]]
+        held = [*held[-1:], encode.run(image(value))["embedding"]]
         logits = decode.run(prompt(held[0]))["logits"]
-        np.testing.assert_array_equal(logits, 4 * picture(max(value - 1, 0))["image"])
+        np.testing.assert_array_equal(logits, 4 * image(max(value - 1, 0))["image"])
     # Three blocks are in use in turns, two held and one in the making.
     assert simulation.cuda.log.count("capture") <= 6
 
@@ -57,10 +55,10 @@ def test_each_embedding_in_use_has_a_graph_of_its_own(simulate: Simulate, encode
 def test_no_more_graphs_are_kept_than_the_limit(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate()
     engine = simulation.open(encoder)
-    embeddings = [engine.run(picture(value))["embedding"] for value in range(MAX_GRAPHS + 9)]
+    embeddings = [engine.run(image(value))["embedding"] for value in range(MAX_GRAPHS + 9)]
     assert len(simulation.cuda._graphs) == MAX_GRAPHS
     for value, embedding in enumerate(embeddings):
-        np.testing.assert_array_equal(embedding, 2 * picture(value)["image"])
+        np.testing.assert_array_equal(embedding, 2 * image(value)["image"])
 
 
 def test_no_more_shapes_are_kept_than_the_limit(simulate: Simulate, encoder: Path) -> None:
@@ -68,9 +66,7 @@ def test_no_more_shapes_are_kept_than_the_limit(simulate: Simulate, encoder: Pat
     engine = simulation.open(encoder)
     for _ in range(3):
         for side in range(1, MAX_SHAPES + 4):
-            np.testing.assert_array_equal(
-                engine.run(picture(7, side))["embedding"], 2 * picture(7, side)["image"]
-            )
+            np.testing.assert_array_equal(engine.run(image(7, side))["embedding"], 2 * image(7, side)["image"])
     assert len(simulation.cuda._graphs) <= MAX_SHAPES
     assert len(simulation.cuda._host) <= MAX_SHAPES
 
@@ -83,7 +79,7 @@ def test_an_engine_that_cannot_be_recorded_runs_call_by_call(
     tries = []
     for value in range(400):
         simulation.cuda.log.clear()
-        np.testing.assert_array_equal(engine.run(picture(value))["embedding"], 2 * picture(value)["image"])
+        np.testing.assert_array_equal(engine.run(image(value))["embedding"], 2 * image(value)["image"])
         assert "graph" not in simulation.cuda.log
         tries += [value] * simulation.cuda.log.count("capture")
     # The first run is never recorded. After the third failure it is left at that, and said.
@@ -99,7 +95,7 @@ def test_a_recording_that_was_disturbed_is_tried_again(
     engine = simulation.open(encoder)
     for value in range(50):
         simulation.trt.capturable = value > 5
-        np.testing.assert_array_equal(engine.run(picture(value))["embedding"], 2 * picture(value)["image"])
+        np.testing.assert_array_equal(engine.run(image(value))["embedding"], 2 * image(value)["image"])
     assert simulation.cuda.log.count("capture") == 2
     assert simulation.cuda.log.count("graph") == 50 - 12
     assert not caplog.messages

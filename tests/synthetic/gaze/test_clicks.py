@@ -27,7 +27,7 @@ def test_centre_of_a_rectangle() -> None:
     assert (x, y) == (15, 25)
 
 
-def test_the_border_of_the_picture_is_an_edge() -> None:
+def test_the_border_of_the_image_is_an_edge() -> None:
     x, y = centre_click(rectangle(0, 0, 60, 40))
     assert 19 <= x <= 40
     assert y in (19, 20)
@@ -77,7 +77,7 @@ def test_displaced_by_exactly_that_much(distance: float) -> None:
     assert np.hypot(x - 50, y - 50) == pytest.approx(distance)
 
 
-def test_displaced_stays_in_the_picture() -> None:
+def test_displaced_stays_in_the_image() -> None:
     for seed in range(20):
         x, y = displaced((1, 1), 30, (100, 80), np.random.default_rng(seed))
         assert 0 <= x <= 99

@@ -10,23 +10,23 @@ import pytest
 import torch
 
 from sam_edge.training.data.augment import View, motion_kernel, recolour, warp
-from sam_edge.training.data.batches import PROMPTS_PER_PICTURE, SLOTS, Batches, choose_targets
-from sam_edge.training.data.images import Picture, load_packs
+from sam_edge.training.data.batches import PROMPTS_PER_IMAGE, SLOTS, Batches, choose_targets
+from sam_edge.training.data.images import Photo, load_packs
 from sam_edge.training.data.pack import TRAIN_SETS, entries, write_packs
 from sam_edge.training.data.simulate import FOREGROUND
 from sam_edge.training.runs.schedule import Crops
 
 
 @pytest.fixture(scope="module")
-def pictures(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
+def photos(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Photo]:
     folder = tmp_path_factory.mktemp("packs")
     write_packs(entries(tiny_data, "train", TRAIN_SETS), folder, 10**9)
-    loaded: list[Picture] = load_packs(folder)
+    loaded: list[Photo] = load_packs(folder)
     return loaded
 
 
-def test_the_same_number_gives_the_same_batch(pictures: list[Picture]) -> None:
-    first, again, other = Batches(pictures, 3), Batches(pictures, 3), Batches(pictures, 4)
+def test_the_same_number_gives_the_same_batch(photos: list[Photo]) -> None:
+    first, again, other = Batches(photos, 3), Batches(photos, 3), Batches(photos, 4)
     for batches in (first, again, other):
         batches.set_crops((Crops(96, 3),))
     for name, value in first[7].items():
@@ -35,12 +35,12 @@ def test_the_same_number_gives_the_same_batch(pictures: list[Picture]) -> None:
     assert not torch.equal(first[7]["images"], first[8]["images"])
 
 
-def test_shapes_follow_set_crops_and_no_mask_is_empty(pictures: list[Picture]) -> None:
-    batches = Batches(pictures, 0)
+def test_shapes_follow_set_crops_and_no_mask_is_empty(photos: list[Photo]) -> None:
+    batches = Batches(photos, 0)
     batches.set_crops((Crops(128, 4),))
     for number in range(5):
         batch = batches[number]
-        prompts = 4 * PROMPTS_PER_PICTURE
+        prompts = 4 * PROMPTS_PER_IMAGE
         assert batch["images"].shape == (4, 3, 128, 128)
         assert batch["masks"].shape == (prompts, 128, 128)
         assert batch["coords"].shape == (prompts, SLOTS, 2)
@@ -56,7 +56,7 @@ def test_image_and_labels_are_cut_alike() -> None:
     image = np.repeat(labels[:, :, None] * 255, 3, axis=2)
     matrix = np.array([[0.9, 0.2, 5.0], [-0.2, 0.9, 30.0]])
     for scale in (0.92, 0.4):
-        view = warp(Picture("pets", "x", image, (labels,)), matrix * scale, 96, scale)
+        view = warp(Photo("pets", "x", image, (labels,)), matrix * scale, 96, scale)
         inside = view.image[:, :, 0] > 128
         covered = cv2.warpAffine(np.ones_like(labels), matrix * scale, (96, 96)) > 0
         assert np.mean((inside == (view.labels[0] > 0))[covered]) > 0.98

@@ -41,7 +41,7 @@ def test_the_centre_is_the_pixel_farthest_from_the_edge() -> None:
     assert 15 <= y <= 25
 
 
-def test_the_border_of_the_picture_is_an_edge() -> None:
+def test_the_border_of_the_image_is_an_edge() -> None:
     mask = np.ones((21, 21), bool)
     assert centre_click(mask) == (10, 10)
 

@@ -17,7 +17,7 @@ from sam_edge.training.runs.watch import coco_cases, quick_score
 
 
 def test_only_large_objects_of_exhaustive_photos(tiny_data: Path) -> None:
-    (case,) = coco_cases(tiny_data, pictures=5, objects=2)
+    (case,) = coco_cases(tiny_data, photos=5, objects=2)
     assert len(case.masks) <= 2
     areas = [int(mask.sum()) for mask in case.masks]
     assert areas == sorted(areas, reverse=True)
@@ -27,7 +27,7 @@ def test_only_large_objects_of_exhaustive_photos(tiny_data: Path) -> None:
 def test_agrees_with_the_evaluation_of_the_exported_model(tiny_data: Path, tmp_path: Path) -> None:
     weights = tmp_path / "nano.safetensors"
     export_weights(build_nano(), weights, {})
-    watched = quick_score(load_weights(weights), coco_cases(tiny_data, pictures=1, objects=9))
+    watched = quick_score(load_weights(weights), coco_cases(tiny_data, photos=1, objects=9))
     with load(export(weights, tmp_path / "nano", "nano")) as segmenter:
         photos = [open_dataset(f"{tiny_data}/coco:val")]
         rows = evaluate_points(segmenter, photos, PointProtocol((1,)), lambda: None)

@@ -29,13 +29,13 @@ def test_extents_reach_to_the_sides_of_the_object() -> None:
     assert set(np.unique(groups)) == {0, 1, 2}
 
 
-def test_a_picture_full_of_objects_has_no_group_for_nothing() -> None:
+def test_a_image_full_of_objects_has_no_group_for_nothing() -> None:
     labels = np.full((64, 64), 5, np.uint16)
     _, groups = instance_targets(labels)
     assert (groups == 1).all()
 
 
-def test_unlabelled_pictures_cost_nothing_but_are_no_error() -> None:
+def test_unlabelled_images_cost_nothing_but_are_no_error() -> None:
     extents, groups = instance_targets(np.zeros((64, 64), np.uint16))
     features = build_nano().encoder(torch.zeros(1, 3, 64, 64))
     heads = DenseHeads()

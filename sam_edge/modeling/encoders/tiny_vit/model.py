@@ -17,7 +17,7 @@ from sam_edge.modeling.layers import neck
 
 
 class TinyViT(nn.Module):
-    """Picture (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16.
+    """Image (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16.
 
     There are no absolute positions, so any size works. The classifier's `norm_head` and `head` are never
     used: they are here because the public checkpoint holds them.

@@ -209,8 +209,8 @@ def find_plan(
     if new and unverified:
         return new
     if reasons:
-        raise PlanError(f"the TensorRT plan of {graph} does not fit: {reasons[0]}; {hint}")
-    raise PlanError(f"{graph} has no TensorRT plan for this device yet; {hint}")
+        raise PlanError(f"the TensorRT plan of {graph} does not fit: {reasons[0]}", path=graph, hint=hint)
+    raise PlanError(f"{graph} has no TensorRT plan for this device yet", path=graph, hint=hint)
 
 
 def read_plan(path: Path) -> tuple[bytes, PlanKey]:

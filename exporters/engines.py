@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -21,11 +20,13 @@ from sam_edge.fidelity.frames import Frames
 from sam_edge.fidelity.gate import Reference, ask, find_violations, measure
 from sam_edge.host.machine import this_machine
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import BACKENDS, Session, SessionLoader, find_loader
-from sam_edge.sessions.loaders import GraphLoader, Say, find_graph_loader
-from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.sessions.backends import backends, find_runtime, is_installed
+from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
+from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.storage.files import sha256
 from sam_edge.tensors import Arrays
+
+Say = Callable[[str], None]
 
 EMULATION = EngineSpec("emulation", "fp16")
 """What float16 hardware computes, on any processor: float32 that is rounded wherever the engine is float16."""
@@ -69,7 +70,7 @@ class Fp16Model:
 def feeds_of(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> dict[str, list[Arrays]]:
     """What every graph of a model is fed when images and prompts go through it."""
     feeds: dict[str, list[Arrays]] = {name: [] for name in bundle.manifest.graphs}
-    loader = find_loader(TRUSTED)[1]
+    loader = find_runtime(TRUSTED)
     with Segmenter(bundle, _recording(loader, feeds)) as segmenter:
         ask(segmenter, images)
     return feeds
@@ -193,20 +194,20 @@ def measure_engine(
 
 def is_here(runtime: str) -> bool:
     """Whether a runtime can be opened on this machine."""
-    entry = BACKENDS.get(runtime)
-    return entry is not None and find_spec(entry.library) is not None and entry.score(this_machine()) > 0
+    backend = backends().get(runtime)
+    return backend is not None and is_installed(backend.library) and backend.score(this_machine()) > 0
 
 
 def _recording(loader: SessionLoader, feeds: Mapping[str, list[Arrays]]) -> SessionLoader:
     """An opener whose engines note what they are fed."""
 
-    def open_recording(graph: Path, threads: int | None = None) -> Session:
-        return _Recording(loader(graph, threads), feeds[graph.stem])
+    def open_recording(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        return _Recording(loader(graph, options), feeds[graph.stem])
 
     return open_recording
 
 
-class _Recording(Wrapped):
+class _Recording(Wrapper):
     """An engine that notes what it is fed."""
 
     def __init__(self, engine: Session, seen: list[Arrays]) -> None:

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from sam_edge.exporters.half.precision import Source, read_source, save
-from sam_edge.sessions.backends import SessionLoader
+from sam_edge.sessions.session import SessionLoader
 from sam_edge.tensors import Arrays
 
 WATCHED = 8
@@ -44,7 +44,7 @@ def first_departure(
         path = folder / f"watched.{graph.name}"
         save(_with_outputs(source, watched), path)
         ours, theirs = (_run(loader, path, feeds) for loader in (engine, trusted))
-        wrong = [not _agree(ours[name], theirs[name]) for name in watched]
+        wrong = [not _agree(np.asarray(ours[name]), np.asarray(theirs[name])) for name in watched]
         if any(wrong):
             departed = int(chosen[wrong.index(True)])
             before = wrong.index(True) - 1

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from sam_edge.bundle.folder import ASSETS, MANIFEST, Bundle
 from sam_edge.bundle.manifest import EngineSpec, dump
 from sam_edge.errors import BundleError
-from sam_edge.sessions.backends import Session, SessionLoader
+from sam_edge.sessions.session import Session, SessionLoader, SessionOptions
 from sam_edge.storage.files import atomic_path, os_errors_as_output_error, write_bytes
 from sam_edge.tensors import TensorSpec
 
@@ -83,8 +83,8 @@ class ShapeCheckedLoader:
     """The user's own, to be named."""
     engine: EngineSpec
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Session:
-        opened = self.loader(graph, threads)
+    def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        opened = self.loader(graph, options)
         manifest = self.bundle.manifest
         files = {one.file: name for name, one in manifest.graphs.items()}
         for made in manifest.engines.values():

@@ -23,12 +23,15 @@ from sam_edge.fidelity.frames import Frames
 from sam_edge.fidelity.gate import LIMITS, Limits, Reference, Steps, ask, find_violations, measure, result
 from sam_edge.fidelity.self_test import read_self_test, self_test_limits
 from sam_edge.lazy import import_object
-from sam_edge.segmenter import Segmenter, passed
-from sam_edge.sessions.backends import SessionLoader, find_loader
-from sam_edge.sessions.loaders import GraphLoader, Say, find_graph_loader
+from sam_edge.segmenter import Segmenter
+from sam_edge.sessions.backends import Runtime, find_runtime
+from sam_edge.sessions.choice import passed
+from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.storage.files import write_bytes
 
 from .staging import ShapeCheckedLoader, commit, staging_folder
+
+Say = Callable[[str], None]
 
 TRUSTED = "onnxruntime:cpu"
 """Runs the FP32 graphs that the others are held against, after it was held against PyTorch's own answers."""
@@ -77,7 +80,7 @@ def engines_of(bundle: Bundle, runtimes: Sequence[str], precisions: Sequence[str
     """
     found: list[EngineSpec] = []
     for runtime in runtimes or (None,):
-        full, _ = find_loader(runtime)
+        full = find_runtime(runtime).name
         found.append(EngineSpec(full))
         half = EngineSpec(full, "fp16")
         if half.graphs_key in bundle.manifest.engines:
@@ -181,7 +184,8 @@ def _references(
 ) -> tuple[_Reference, _Reference]:
     """What TRUSTED is held against, and what all others are: its answers, if it can be trusted."""
     say("running the FP32 graphs")
-    name, loader = _trusted()
+    loader = _trusted()
+    name = loader.name
     with Segmenter(work, ShapeCheckedLoader(loader, bundle, EngineSpec(name)), threads=threads) as segmenter:
         self_test = read_self_test(bundle, segmenter)
         wrong = self_test and find_violations(measure(segmenter, [self_test]), "fp32", self_test_limits("fp32"))
@@ -239,7 +243,8 @@ def _judge(
 
 def _can_show(work: Bundle, engine: EngineSpec, reference: _Reference) -> bool:
     """Whether TRUSTED can show where `engine` departs: it is another, and right on the first image."""
-    name, loader = _trusted()
+    loader = _trusted()
+    name = loader.name
     if engine == EngineSpec(name):
         return False
     if reference.against == ONNX:
@@ -258,7 +263,7 @@ def _first_departure(work: Bundle, loader: GraphLoader, expected: Reference) -> 
     with loader.trial() as trial:
         for name, feeds in feeds_of(work, [expected.image]).items():
             if feeds:
-                found = first_departure(work.graph(name), trial, _trusted()[1], feeds[0], work.path)
+                found = first_departure(work.graph(name), trial, _trusted(), feeds[0], work.path)
                 if found:
                     return f"{name}/{found}"
     return None
@@ -285,11 +290,11 @@ def _mend(
     return Bundle(work.path, replace(work.manifest, raised=raised)), found, halved.raised
 
 
-def _trusted() -> tuple[str, SessionLoader]:
+def _trusted() -> Runtime:
     try:
-        return find_loader(TRUSTED)
+        return find_runtime(TRUSTED)
     except MissingExtraError as missing:
         try:
-            return find_loader("reference")
+            return find_runtime("reference")
         except MissingExtraError:
             raise missing from None

@@ -2,53 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
-import onnx
-from onnx.reference import ReferenceEvaluator
+from typing import TYPE_CHECKING
 
 from sam_edge.errors import BundleError, InputError
-from sam_edge.sessions.backends import SessionLoader
-from sam_edge.tensors import Arrays, TensorSpec, check_feeds
+from sam_edge.sessions.backend import Backend
+from sam_edge.sessions.base import BaseSession
+from sam_edge.sessions.session import SessionOptions
+from sam_edge.tensors import Array, Arrays, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
 
 
-class ReferenceSession:
-    """An ONNX graph, evaluated node by node."""
+class ReferenceSession(BaseSession):
+    """An ONNX graph, evaluated node by node on one core.
 
-    def __init__(self, graph: Path, threads: int | None = None) -> None:
+    Args:
+        graph: the ONNX file.
+        options: of no effect.
+
+    Raises:
+        BundleError: the file is missing or damaged, or has an operation that the evaluator lacks.
+    """
+
+    def __init__(self, graph: Path, options: SessionOptions = SessionOptions()) -> None:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
         try:
             self._evaluator: ReferenceEvaluator | None = ReferenceEvaluator(str(graph))
             model = onnx.load(str(graph), load_external_data=False)
         except Exception as error:  # protobuf, OS and evaluator errors share no base class
             line = " ".join(str(error).split())
-            raise BundleError(f"the reference evaluator cannot load {graph}: {line}") from error
-        self.inputs = tuple(_spec(value) for value in model.graph.input)
-        self.outputs = tuple(_spec(value) for value in model.graph.output)
+            raise BundleError(f"the reference evaluator cannot load {graph}: {line}", path=graph) from error
+        super().__init__([*map(_spec, model.graph.input)], [*map(_spec, model.graph.output)])
 
-    def run(self, feeds: Arrays) -> Arrays:
+    def compute(self, feeds: Mapping[str, Array]) -> Arrays:
+        import numpy as np
+
         evaluator = self._evaluator
-        if evaluator is None:
-            raise InputError("the engine was closed", hint="open the graph again")
-        arrays = check_feeds(self.inputs, feeds)
-        given = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
+        assert evaluator is not None, "closed sessions are refused before"
         names = [spec.name for spec in self.outputs]
         try:
             # Its Sigmoid computes both sides of a case and takes one; what overflows is the other.
             with np.errstate(over="ignore", invalid="ignore"):
-                return dict(zip(names, evaluator.run(names, given), strict=True))
+                return dict(zip(names, evaluator.run(names, dict(feeds)), strict=True))
         except Exception as error:  # as above
             line = " ".join(str(error).split())
             raise InputError(f"the reference evaluator refuses the input: {line}") from error
 
-    def close(self) -> None:
+    def release(self) -> None:
         self._evaluator = None
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    import onnx
+
     tensor = value.type.tensor_type
     shape = tuple(item.dim_param or item.dim_value for item in tensor.shape.dim)
     return TensorSpec(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
 
 
-_: SessionLoader = ReferenceSession
+def _open(graph: Path, options: SessionOptions = SessionOptions()) -> ReferenceSession:
+    return ReferenceSession(graph, options)
+
+
+# Right, but so slow that nobody should get it without asking.
+BACKEND = Backend(
+    name="reference", library="onnx", extra="export", open=_open, score=lambda machine: 1, on_request=True
+)

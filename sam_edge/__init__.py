@@ -9,6 +9,7 @@ masks.best().binary[0]
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sam_edge.embedding import Embedding
     from sam_edge.errors import (
         BundleError,
         CheckpointError,
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
         SamEdgeError,
     )
     from sam_edge.geometry import View
+    from sam_edge.loading import load
     from sam_edge.masks import Masks
     from sam_edge.predictor import SamPredictor
     from sam_edge.prompt import Prompt
-    from sam_edge.segmenter import Embedding, Segmenter, load
+    from sam_edge.segmenter import Segmenter
+    from sam_edge.sessions.backend import Backend
+    from sam_edge.sessions.session import Session, SessionOptions
+    from sam_edge.tensors import TensorSpec
 
 __all__ = [
+    "Backend",
     "BundleError",
     "CheckpointError",
     "Embedding",
@@ -39,19 +45,26 @@ __all__ = [
     "SamEdgeError",
     "SamPredictor",
     "Segmenter",
+    "Session",
+    "SessionOptions",
+    "TensorSpec",
     "View",
     "load",
 ]
 
 # Name -> module, imported when the name is first asked for: `sam-edge --help` needs neither numpy nor OpenCV.
 _HOMES = {
-    "Embedding": "segmenter",
+    "Backend": "sessions.backend",
+    "Embedding": "embedding",
     "Masks": "masks",
     "Prompt": "prompt",
     "SamPredictor": "predictor",
     "Segmenter": "segmenter",
+    "Session": "sessions.session",
+    "SessionOptions": "sessions.session",
+    "TensorSpec": "tensors",
     "View": "geometry",
-    "load": "segmenter",
+    "load": "loading",
 }
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
 from sam_edge.imaging.image import Layout
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Embedding, Segmenter
+from sam_edge.segmenter import Segmenter
 
 
 class SamPredictor:
@@ -67,7 +68,7 @@ class SamPredictor:
 
     def get_image_embedding(self) -> NDArray[np.float32]:
         """The image's embedding (1, channels, h, w)."""
-        return self._encoded.tensors["embedding"]
+        return np.asarray(self._encoded.tensors["embedding"])
 
     @property
     def is_image_set(self) -> bool:

@@ -2,61 +2,54 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from threading import Lock
 from types import TracebackType
-from typing import cast
+from typing import NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle.folder import Bundle, find_bundle
-from sam_edge.bundle.manifest import EngineSpec, Manifest, Precision
-from sam_edge.errors import FidelityError, InputError, PlanError
+from sam_edge.bundle.folder import Bundle
+from sam_edge.bundle.manifest import EngineSpec, Graph, Manifest
+from sam_edge.embedding import Embedding
+from sam_edge.errors import InputError
 from sam_edge.geometry import View
+from sam_edge.host.cores import usable_cores
 from sam_edge.imaging.image import Layout, check_image, encoder_input, image_wh, to_rgb
-from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.lazy import import_object
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
-from sam_edge.sessions.backends import (
-    FrameSession,
-    Session,
-    SessionLoader,
-    check_graphs,
-    find_backend,
-    find_loader,
-)
+from sam_edge.sessions.session import FrameSession, Session, SessionLoader, SessionOptions
 from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4
-"""Input pixels per logit, in every model of the family."""
-MAX_THREADS = 1024
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Embedding:
-    """What the encoder makes of one frame. Any prompt can meet it, on any thread, any number of times."""
-
-    tensors: Arrays
-    """The encoder's outputs by name; `embedding` is (1, channels, h, w)."""
-    view: View
-    """Which part of the frame was seen, and at which size."""
-    capture_ns: int
-    """When the frame was taken, on the clock of whoever gave it."""
-    model_id: str
-    """The model that made it; no other can decode it."""
+"""Encoder input pixels per logit, in every model of the family."""
+DECODER_CORES = 4
+"""A decoder's products are too thin to share among more, and the encoder wants the rest."""
+HOST_OUTPUTS = frozenset({"logits", "iou"})
+"""Outputs that are numpy arrays on every device; all others only feed other graphs and may stay on it."""
+BATCHES = (16, 8, 4, 2, 1)
+"""Prompts that are decoded in one run; other numbers are put together from these, so that engines meet few
+shapes."""
+WARM_RUNS = 3
+"""How often a warm-up runs each graph: an engine may record or plan at the second run of a shape."""
 
 
 class Segmenter:
     """A model on a runtime. `encode` once a frame, `decode` once a prompt; neither changes the segmenter.
 
-    The engines of every frame and every gaze point are opened at once, the rarer ones when they are first
-    needed: a program that never gives a mask prompt never pays for that graph.
+    The encoder and the smallest decoder are opened at once, the other graphs when they are first needed, or by
+    `warm_up`. Any number of threads may use it. It belongs to the process that made it: another process opens
+    its own.
+
+    Args:
+        bundle: the model.
+        loader: opens its graphs; `sam_edge.sessions.backends.find_runtime` gives one.
+        threads: processor cores each engine may use; None: all for the encoder, at most 4 for the decoders.
+        engine: whose graphs are opened; None: the FP32 sources.
     """
 
     def __init__(
@@ -68,20 +61,37 @@ class Segmenter:
         engine: EngineSpec | None = None,
     ) -> None:
         self.engine = engine
-        """Whose graphs are opened; None: the sources."""
         self._bundle = bundle
-        self._open = loader
+        self._load = loader
         self._threads = threads
-        self._engines: dict[str, Session] = {}
+        self._sessions: dict[str, Session] = {}
         self._opening = Lock()
-        self._decoders = _decoders(bundle.manifest)
+        self._closed = False
+        graphs = bundle.manifest.graphs
+        self._encoder = _named_by_role(graphs, "encoder")[0]
+        self._refine = next(iter(_named_by_role(graphs, "refine")), None)
+        self._decoders = sorted(
+            (
+                _Decoder(name, graph.slots, graph.is_batched)
+                for name, graph in graphs.items()
+                if graph.role == "decoder"
+            ),
+            key=lambda decoder: (decoder.slots, decoder.is_batched),
+        )
         try:
-            for graph in ("encoder", self._decoders[0][1]):
-                self._engine(graph)
+            for graph in (self._encoder, self._decoders[0].name):
+                self._session(graph)
         except BaseException:
-            # The room that one engine takes may be what the other one lacks; a second try must find it free.
+            # The memory that one engine takes may be what the other one lacks; a second try must find it free.
             self.close()
             raise
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._closed else ""
+        return f"<Segmenter {self.manifest.model_id} on {self.engine or self._load}{state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("a Segmenter cannot be pickled", hint="load the model in the process that uses it")
 
     @property
     def manifest(self) -> Manifest:
@@ -91,18 +101,18 @@ class Segmenter:
     @property
     def max_points(self) -> int:
         """How many points a prompt may have beside a box."""
-        return self._decoders[-1][0] - 2
+        return self._decoders[-1].slots - 2
 
     @property
     def takes_masks(self) -> bool:
         """Whether an earlier mask can be part of a prompt."""
-        graphs = self.manifest.graphs
-        return "refine" in graphs or any(spec.name == "mask_logits" for spec in graphs["decoder"].inputs)
+        graph = self.manifest.graphs[self._decoders[0].name]
+        return self._refine is not None or any(spec.name == "mask_logits" for spec in graph.inputs)
 
     def decoder_for(self, prompt: Prompt) -> tuple[int, str]:
-        """Slots and name of the graph that answers a prompt: the smallest that holds it."""
-        fitting = (decoder for decoder in self._decoders if decoder[0] >= prompt.tokens)
-        return next(fitting, self._decoders[-1])
+        """Slots and name of the graph that answers a prompt alone: the smallest that holds it."""
+        decoder = self._smallest(prompt.tokens)
+        return decoder.slots, decoder.name
 
     def view(self, frame_wh: tuple[int, int], window_xywh: tuple[int, int, int, int] | None = None) -> View:
         """How this model sees a frame of that size (width, height), or a window of it."""
@@ -116,12 +126,17 @@ class Segmenter:
         layout: Layout = "rgb",
         capture_ns: int = 0,
     ) -> Embedding:
-        """Run the encoder on a frame, uint8: (H, W, 3) RGB or BGR, or (H * 3 / 2, W) NV12 (see `Layout`).
+        """Run the encoder on a frame.
 
-        A camera's own layout is the cheapest: an engine may convert it on its device.
+        Args:
+            image: uint8, of the layout's shape: (H, W, 3) for RGB and BGR, (H * 3 / 2, W) for NV12 (see
+                `Layout`). A camera's own layout is the cheapest: an engine may convert it on its device.
+            view: which part of the frame is encoded; None: the whole frame.
+            layout: how the pixels lie in memory.
+            capture_ns: when the frame was taken; kept in the embedding.
 
         Raises:
-            InputError: not such an array, or a view of a frame of another size.
+            InputError: not such an array, a view of a frame of another size, or a closed segmenter.
         """
         image = check_image(image, layout=layout)
         frame_wh = image_wh(image, layout)
@@ -129,46 +144,88 @@ class Segmenter:
         if view.frame_wh != frame_wh:
             raise InputError(f"the view is for frames of {view.frame_wh}, the image is {frame_wh}")
         self.manifest.input_size.check(view)
-        tensors = _features(self._engine("encoder"), image, view, self.manifest.preprocess, layout)
+        session, preprocess = self._session(self._encoder), self.manifest.preprocess
+        # isinstance of a Protocol would look at every member, which takes a tenth of a millisecond.
+        if hasattr(session, "run_frame"):
+            tensors = cast(FrameSession, session).run_frame(image, view, preprocess, layout)
+        else:
+            tensors = session.run({"image": encoder_input(to_rgb(image, layout), view, preprocess)})
         return Embedding(tensors, view, capture_ns, self.manifest.model_id)
 
     def decode(self, embedding: Embedding, prompt: Prompt, *, multimask: bool | None = None) -> Masks:
-        """Masks of what the prompt shows: three, or one if `multimask` is False.
+        """Masks of what the prompt shows.
 
-        By default one point or one box, which is ambiguous, gets three masks, and more gets one.
+        Args:
+            embedding: of this model.
+            prompt: in pixels of the embedding's frame.
+            multimask: three masks if true, one if false. None: three for one point or one box, which is
+                ambiguous, and one for more.
 
         Raises:
             InputError: a prompt outside the frame, with too many points, with a mask of another shape
-                or where the model takes none; an embedding of another model.
+                or where the model takes none; an embedding of another model; a closed segmenter.
         """
-        if embedding.model_id != self.manifest.model_id:
-            raise InputError(
-                f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}",
-                hint="encode the frame again",
-            )
-        prompt.check_inside(embedding.view)
-        slots, name = self.decoder_for(prompt)
-        feeds = dict(embedding.tensors)
-        feeds["point_coords"], feeds["point_labels"] = prompt.slots(embedding.view, slots)
-        feeds |= self._mask_feeds(embedding, prompt)
-        engine = self._engine(name)
-        answer = engine.run({spec.name: feeds[spec.name] for spec in engine.inputs})
-        if multimask is None:
-            multimask = choose_multimask(prompt.tokens)
-        # Of the decoder's four masks the first is for unambiguous prompts, the others for ambiguous ones.
-        picked = slice(1, None) if multimask else slice(0, 1)
-        return Masks(answer["logits"][0, picked], answer["iou"][0, picked], embedding.view)
+        self._check(embedding)
+        return self._decode(embedding, [prompt], self._smallest(prompt.tokens), multimask)[0]
 
     def decode_batch(
         self, embedding: Embedding, prompts: Iterable[Prompt], *, multimask: bool | None = None
     ) -> list[Masks]:
-        """Masks of each prompt on the same frame."""
-        return [self.decode(embedding, prompt, multimask=multimask) for prompt in prompts]
+        """Masks of each prompt on the same frame, in the order of the prompts; as `decode`, up to rounding.
+
+        Prompts go through the decoder together, up to 16 at once, where the model has a graph for that.
+        """
+        self._check(embedding)
+        prompts = list(prompts)
+        found: list[Masks | None] = [None] * len(prompts)
+        for decoder, indices in self._groups(prompts).items():
+            left = iter(indices)
+            for size in _split(len(indices)) if decoder.is_batched else [1] * len(indices):
+                chosen = list(islice(left, size))
+                answers = self._decode(embedding, [prompts[index] for index in chosen], decoder, multimask)
+                for index, masks in zip(chosen, answers, strict=True):
+                    found[index] = masks
+        return cast("list[Masks]", found)
+
+    def warm_up(self, frame_wh: tuple[int, int], *, batches: Sequence[int] = ()) -> None:
+        """Open, compile and run everything that frames of that size need, so that no later call waits for it.
+
+        Args:
+            frame_wh: width and height of the frames that will come.
+            batches: numbers of prompts that `decode_batch` will be asked for.
+
+        Raises:
+            InputError: the model takes no frames of that size.
+            EngineError: memory or the device.
+        """
+        width, height = frame_wh
+        view = self.view(frame_wh)
+        frame = np.zeros((height, width, 3), np.uint8)
+        mask_hw = tuple(side // MASK_STRIDE for side in reversed(view.input_wh))
+        point = [(width / 2, height / 2)]
+        masks = [None, np.zeros(mask_hw, np.float32)] if self.takes_masks else [None]
+
+        def warm(_: int) -> None:
+            embedding = self.encode(frame, view)
+            for decoder in self._decoders:
+                if decoder.is_batched and decoder is not self._decoders[0]:
+                    continue
+                points = point * max(1, decoder.slots - 2)
+                for mask in masks:
+                    self.decode(embedding, Prompt.points(points, mask_logits=mask))
+            for count in batches:
+                self.decode_batch(embedding, [Prompt.points(point)] * count)
+
+        # Two at a time: an engine keeps what a run needs for each thread that runs at once.
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(warm, range(2 * WARM_RUNS)))
 
     def close(self) -> None:
-        """Give the engines' memory back."""
-        while self._engines:
-            self._engines.popitem()[1].close()
+        """Give the engines' memory back. Nothing can be encoded or decoded afterwards."""
+        with self._opening:
+            self._closed = True
+            while self._sessions:
+                self._sessions.popitem()[1].close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -178,132 +235,122 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _engine(self, graph: str) -> Session:
-        engine = self._engines.get(graph)
-        if engine is None:
+    def _session(self, graph: str) -> Session:
+        session = self._sessions.get(graph)
+        if session is None:
             with self._opening:
-                engine = self._engines.get(graph)
-                if engine is None:
-                    engine = self._open(self._bundle.graph(graph, self.engine), self._threads)
-                    self._engines[graph] = engine
-        return engine
+                if self._closed:
+                    raise InputError("the segmenter is closed", hint="load the model again")
+                session = self._sessions.get(graph)
+                if session is None:
+                    path = self._bundle.graph(graph, self.engine)
+                    session = self._load(path, self._options(self.manifest.graphs[graph].role))
+                    self._sessions[graph] = session
+        return session
 
-    def _mask_feeds(self, embedding: Embedding, prompt: Prompt) -> Arrays:
-        """The tensors by which a mask prompt, or its absence, reaches the decoder."""
-        width, height = (side // MASK_STRIDE for side in embedding.view.input_wh)
-        logits = prompt.mask_logits
-        if logits is not None and not self.takes_masks:
-            raise InputError(f"{self.manifest.name} takes no mask prompt", hint="give points or a box")
-        if logits is not None and logits.shape != (height, width):
+    def _options(self, role: str) -> SessionOptions:
+        """What the session of a graph is told."""
+        if role == "encoder":
+            return SessionOptions(self._threads, host_outputs=HOST_OUTPUTS)
+        # Whatever a prompt waits for overtakes the encoder.
+        threads = self._threads or min(usable_cores(), DECODER_CORES)
+        return SessionOptions(threads, host_outputs=HOST_OUTPUTS, priority="urgent")
+
+    def _check(self, embedding: Embedding) -> None:
+        if embedding.model_id != self.manifest.model_id:
             raise InputError(
-                f"mask logits have shape {logits.shape}: this frame's are {(height, width)}, "
-                "pass the low-resolution logits of an earlier answer on it"
+                f"the embedding is of {embedding.model_id}, this model is {self.manifest.model_id}",
+                hint="encode the frame again",
             )
-        if "refine" in self.manifest.graphs:
+
+    def _smallest(self, tokens: int) -> _Decoder:
+        """The decoder with the fewest slots that holds so many tokens; the largest, which refuses, if none
+        does."""
+        return next((decoder for decoder in self._decoders if decoder.slots >= tokens), self._decoders[-1])
+
+    def _groups(self, prompts: Sequence[Prompt]) -> dict[_Decoder, list[int]]:
+        """Which prompts, by index, go through which decoder."""
+        batched = [decoder for decoder in self._decoders if decoder.is_batched]
+        groups: dict[_Decoder, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            fitting = [decoder for decoder in batched if decoder.slots >= prompt.tokens]
+            # With `refine` a mask changes the image's tensors, which a batch shares.
+            is_alone = not fitting or (self._refine is not None and prompt.mask_logits is not None)
+            decoder = self._smallest(prompt.tokens) if is_alone else fitting[0]
+            groups.setdefault(decoder, []).append(index)
+        return groups
+
+    def _decode(
+        self, embedding: Embedding, prompts: Sequence[Prompt], decoder: _Decoder, multimask: bool | None
+    ) -> list[Masks]:
+        """Masks of prompts that go through a decoder in one run."""
+        slots = [self._slots(embedding, prompt, decoder.slots) for prompt in prompts]
+        feeds = dict(embedding.tensors)
+        feeds["point_coords"], feeds["point_labels"] = (
+            np.concatenate(arrays) for arrays in zip(*slots, strict=True)
+        )
+        feeds |= self._mask_feeds(embedding, prompts)
+        session = self._session(decoder.name)
+        answer = session.run({spec.name: feeds[spec.name] for spec in session.inputs})
+        logits, predicted_iou = np.asarray(answer["logits"]), np.asarray(answer["iou"])
+        found = []
+        for index, prompt in enumerate(prompts):
+            several = choose_multimask(prompt.tokens) if multimask is None else multimask
+            # Of the decoder's four masks the first is for unambiguous prompts, the others for ambiguous ones.
+            picked = slice(1, None) if several else slice(0, 1)
+            found.append(Masks(logits[index, picked], predicted_iou[index, picked], embedding.view))
+        return found
+
+    def _slots(
+        self, embedding: Embedding, prompt: Prompt, count: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        prompt.check_inside(embedding.view)
+        return prompt.slots(embedding.view, count)
+
+    def _mask_feeds(self, embedding: Embedding, prompts: Sequence[Prompt]) -> Arrays:
+        """The tensors by which mask prompts, or their absence, reach the decoder."""
+        width, height = (side // MASK_STRIDE for side in embedding.view.input_wh)
+        for prompt in prompts:
+            logits = prompt.mask_logits
+            if logits is not None and not self.takes_masks:
+                raise InputError(f"{self.manifest.name} takes no mask prompt", hint="give points or a box")
+            if logits is not None and logits.shape != (height, width):
+                raise InputError(
+                    f"mask logits have shape {logits.shape}, this frame's are {(height, width)}",
+                    hint="pass the low-resolution logits of an earlier answer on it",
+                )
+        if self._refine is not None:
+            (logits, *_) = (prompt.mask_logits for prompt in prompts)
             if logits is None:
                 return {}
-            # A mask changes what every image token starts from: that part is made anew.
+            # A mask changes what every image token starts from: that part is computed again.
             feeds = {"embedding": embedding.tensors["embedding"], "mask_logits": logits[None, None]}
-            return self._engine("refine").run(feeds)
-        if logits is None:
-            logits = np.zeros((height, width), np.float32)
-        has_mask = np.array([prompt.mask_logits is not None], np.float32)
-        return {"mask_logits": logits[None, None], "has_mask": has_mask}
+            return self._session(self._refine).run(feeds)
+        masks = np.zeros((len(prompts), 1, height, width), np.float32)
+        for index, prompt in enumerate(prompts):
+            if prompt.mask_logits is not None:
+                masks[index, 0] = prompt.mask_logits
+        has_mask = np.array([prompt.mask_logits is not None for prompt in prompts], np.float32)
+        return {"mask_logits": masks, "has_mask": has_mask}
 
 
-def load(
-    model: str | Path = "nano",
-    *,
-    runtime: str | None = None,
-    precision: Precision | None = None,
-    threads: int | None = None,
-) -> Segmenter:
-    """Open a shipped model by name, or an exported model folder.
+@dataclass(frozen=True)
+class _Decoder:
+    """A graph that answers prompts."""
 
-    TensorRT plans that are missing, or no longer fit, are built first, which takes minutes: why, and every
-    step, is logged as a warning. `sam-edge build` does it beforehand.
-
-    Args:
-        model: a name such as "nano", or the folder that `sam-edge export` wrote.
-        runtime: such as "onnxruntime" or "openvino:GPU"; None takes the best one this machine has.
-        precision: "fp32", or "fp16" if the folder was exported so for this runtime; None takes fp16 if
-            there is such an engine and it is not known to fail here.
-        threads: how many cores an engine may use; None leaves it to the runtime.
-
-    Raises:
-        BundleError: no such model, or it is damaged.
-        InputError: no such runtime, or the folder has no engine of that precision for it.
-        MissingExtraError: the runtime's library is not installed.
-        FidelityError: this engine computes something else on this runtime: `sam-edge verify` found it, or
-            the comparison with PyTorch's answers that follows a build.
-    """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise InputError(f"threads is {threads}", hint=f"give 1 to {MAX_THREADS}")
-    bundle = find_bundle(model)
-    name, loader = find_loader(runtime)
-    engine = choose_engine(bundle, name, precision)
-    try:
-        # Now, and not in the middle of a stream: building takes minutes.
-        late = bundle.manifest.graphs.keys() - {"encoder", _decoders(bundle.manifest)[0][1]}
-        check_graphs(name, (bundle.graph(graph, engine) for graph in sorted(late)))
-        return Segmenter(bundle, loader, threads=threads, engine=engine)
-    except PlanError as error:
-        prepare = find_backend(name).prepare
-        if prepare is None:
-            raise
-        _log.warning("%s", error.what)
-        import_object(prepare)(bundle, engine, loader, _log.warning)
-    return Segmenter(bundle, loader, threads=threads, engine=engine)
+    name: str
+    slots: int
+    is_batched: bool
 
 
-def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> EngineSpec:
-    """The engine of a model for a runtime NAME:DEVICE.
-
-    Raises:
-        InputError: the folder has none of that precision for it.
-        FidelityError: it is known to fail the gate on that runtime.
-    """
-    manifest = bundle.manifest
-    half = EngineSpec(runtime, "fp16")
-    has_half = half.graphs_key in manifest.engines
-    if precision == "fp16" and not has_half:
-        name = runtime.partition(":")[0]
-        raise InputError(
-            f"{bundle.path} has no fp16 engine for {name}",
-            path=bundle.path,
-            hint=f"leave precision out, or export the weights with --target {name} --precision fp16",
-        )
-    engine = half if has_half and precision != "fp32" else EngineSpec(runtime)
-    if precision is None and engine is half and not passed(manifest.measured(half)):
-        engine = EngineSpec(runtime)
-    if not passed(manifest.measured(engine)):
-        raise FidelityError(
-            f"{bundle.path} on {engine} failed sam-edge verify",
-            path=bundle.path,
-            hint="choose another --runtime or --precision, or export the model again",
-        )
-    return engine
+def _named_by_role(graphs: Mapping[str, Graph], role: str) -> list[str]:
+    return [name for name, graph in graphs.items() if graph.role == role]
 
 
-def passed(found: Mapping[str, float] | None) -> bool:
-    """Whether nothing is known against an engine."""
-    return found is None or found.get("passed", 1.0) == 1.0
-
-
-def _features(
-    engine: Session, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout
-) -> Arrays:
-    # isinstance of a Protocol would look at every member, which takes a tenth of a millisecond.
-    if hasattr(engine, "run_frame"):
-        return cast(FrameSession, engine).run_frame(image, view, preprocess, layout)
-    return engine.run({"image": encoder_input(to_rgb(image, layout), view, preprocess)})
-
-
-def _decoders(manifest: Manifest) -> list[tuple[int, str]]:
-    """Slots and names, the smallest first."""
-    return sorted((_slots(manifest, name), name) for name in manifest.graphs if "decoder" in name)
-
-
-def _slots(manifest: Manifest, graph: str) -> int:
-    (labels,) = (spec for spec in manifest.graphs[graph].inputs if spec.name == "point_labels")
-    return int(labels.shape[-1])
+def _split(count: int) -> list[int]:
+    """Sizes of runs that together answer so many prompts."""
+    runs = []
+    for size in BATCHES:
+        runs += [size] * (count // size)
+        count %= size
+    return runs

@@ -1,17 +1,34 @@
-"""Tensors that cross the border to an engine."""
+"""Tensors that cross the port to an engine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.errors import InputError
 
-Arrays = Mapping[str, NDArray[np.float32]]
-"""Named tensors, float32."""
+class Array(Protocol):
+    """A numpy array, or an array on a device that numpy and DLPack can read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __array__(self, dtype: Any = ..., *, copy: bool | None = ...) -> NDArray[Any]: ...
+
+    def __dlpack__(self) -> Any: ...
+
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...
+
+
+Arrays = Mapping[str, Array]
+"""Named tensors, each of the type its graph says: float32 nearly always, also in graphs that compute in
+float16."""
 
 
 @dataclass(frozen=True)
@@ -22,30 +39,6 @@ class TensorSpec:
     shape: tuple[int | str, ...]
     """A string names a dimension that a call may choose, such as "height"."""
     dtype: str = "float32"
-
-
-def check_feeds(specs: Sequence[TensorSpec], feeds: Arrays) -> list[NDArray[np.float32]]:
-    """The arrays that `specs` ask for, in their order, each in one piece of the host's memory.
-
-    Float16 and float32 become each other, as graphs of the same model may differ in that.
-
-    Raises:
-        InputError: an array is missing, or has another type or shape.
-    """
-    return [_check_feed(spec, feeds) for spec in specs]
-
-
-def _check_feed(spec: TensorSpec, feeds: Arrays) -> NDArray[np.float32]:
-    if spec.name not in feeds:
-        raise InputError(f"the graph's input {spec.name} is missing")
-    array = np.asarray(feeds[spec.name])
-    if not fits(spec.shape, array.shape):
-        raise InputError(f"input {spec.name} has shape {array.shape}, the graph takes {spec.shape}")
-    if array.dtype == spec.dtype:
-        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
-    if {array.dtype.name, spec.dtype} != {"float16", "float32"}:
-        raise InputError(f"input {spec.name} is {array.dtype}, the graph takes {spec.dtype}")
-    return np.asarray(array, spec.dtype, order="C")
 
 
 def fits(wanted: tuple[int | str, ...], shape: tuple[int, ...]) -> bool:

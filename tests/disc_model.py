@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from sam_edge.bundle.manifest import Graph, Manifest
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import Segmenter
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.sessions.session import SessionOptions
+from sam_edge.tensors import Array, Arrays, TensorSpec
 
 SLOTS = 6
 RADIUS_PX = 20.0
@@ -20,31 +22,31 @@ RADIUS_PX = 20.0
 class DiscSession:
     """Answers the first foreground point with a disc; mask k has k times the radius and rising IoU."""
 
-    def __init__(self, graph: Path, threads: int | None = None) -> None:
+    def __init__(self, graph: Path, options: SessionOptions = SessionOptions()) -> None:
         self._graph = graph.stem
-        specs = GRAPHS[self._graph]
-        self.inputs, self.outputs = specs.inputs, specs.outputs
+        super().__init__(GRAPHS[self._graph].inputs, GRAPHS[self._graph].outputs)
 
-    def run(self, feeds: Arrays) -> Arrays:
-        assert set(feeds) == {spec.name for spec in self.inputs}
+    def compute(self, feeds: Mapping[str, Array]) -> Arrays:
+        given = {name: np.asarray(array) for name, array in feeds.items()}
         if self._graph == "encoder":
-            height, width = feeds["image"].shape[2:]
+            height, width = given["image"].shape[2:]
             embedding = np.zeros((1, 1, height // 16, width // 16), np.float32)
-            return {"embedding": embedding + feeds["image"].mean()}
-        height, width = (16 * side for side in feeds["embedding"].shape[2:])
+            return {"embedding": embedding + given["image"].mean()}
+        height, width = (16 * side for side in given["embedding"].shape[2:])
         ys, xs = np.mgrid[2:height:4, 2:width:4].astype(np.float32)
-        labels = feeds["point_labels"][0]
-        x, y = feeds["point_coords"][0, int(np.argmax(labels >= 1))]
-        distance = np.hypot(xs - x, ys - y)
-        logits = np.stack([RADIUS_PX * k - distance for k in (1, 1, 2, 3)]) / 4
-        logits += feeds["has_mask"][0] * feeds["mask_logits"][0]
+        logits = []
+        for index, labels in enumerate(given["point_labels"]):
+            x, y = given["point_coords"][index, int(np.argmax(labels >= 1))]
+            distance = np.hypot(xs - x, ys - y)
+            planes = np.stack([RADIUS_PX * k - distance for k in (1, 1, 2, 3)]) / 4
+            logits.append(planes + given["has_mask"][index] * given["mask_logits"][index])
         return {
-            "logits": logits[None].astype(np.float32),
-            "iou": np.array([[0.5, 0.9, 0.7, 0.6]], np.float32),
+            "logits": np.stack(logits).astype(np.float32),
+            "iou": np.array([[0.5, 0.9, 0.7, 0.6]] * len(logits), np.float32),
         }
 
-    def close(self) -> None:
-        pass
+    def release(self) -> None:
+        """Nothing is held."""
 
 
 GRAPHS = {
@@ -52,17 +54,19 @@ GRAPHS = {
         "encoder.onnx",
         (TensorSpec("image", (1, 3, "height", "width")),),
         (TensorSpec("embedding", (1, 1, "h16", "w16")),),
+        "encoder",
     ),
     "decoder": Graph(
         "decoder.onnx",
         (
             TensorSpec("embedding", (1, 1, "h16", "w16")),
-            TensorSpec("point_coords", (1, SLOTS, 2)),
-            TensorSpec("point_labels", (1, SLOTS)),
-            TensorSpec("mask_logits", (1, 1, "h4", "w4")),
-            TensorSpec("has_mask", (1,)),
+            TensorSpec("point_coords", ("prompts", SLOTS, 2)),
+            TensorSpec("point_labels", ("prompts", SLOTS)),
+            TensorSpec("mask_logits", ("prompts", 1, "h4", "w4")),
+            TensorSpec("has_mask", ("prompts",)),
         ),
-        (TensorSpec("logits", (1, 4, "h4", "w4")), TensorSpec("iou", (1, 4))),
+        (TensorSpec("logits", ("prompts", 4, "h4", "w4")), TensorSpec("iou", ("prompts", 4))),
+        "decoder",
     ),
 }
 

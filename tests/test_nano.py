@@ -14,9 +14,10 @@ from sam_edge.benchmarks.quality.labelled import open_dataset
 from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
 from sam_edge.benchmarks.quality.scores import mask_iou, summarize
 from sam_edge.bundle.folder import find_bundle
+from sam_edge.loading import load
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Segmenter, load
+from sam_edge.segmenter import Segmenter
 from sam_edge.synthetic.gaze.clicks import centre_click
 from sam_edge.synthetic.scene import Scene
 

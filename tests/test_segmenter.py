@@ -13,10 +13,11 @@ import pytest
 from sam_edge.bundle.folder import Bundle
 from sam_edge.errors import EngineError, InputError
 from sam_edge.geometry import View
+from sam_edge.loading import load
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Segmenter, load
-from sam_edge.sessions.backends import Session
+from sam_edge.segmenter import Segmenter
+from sam_edge.sessions.session import Session, SessionOptions
 from tests.disc_model import (
     GRAPHS,
     RADIUS_PX,
@@ -132,10 +133,10 @@ def test_an_engine_that_does_not_open_leaves_none_open(tmp_path: Path) -> None:
         def close(self) -> None:
             closed.append(self._graph)
 
-    def loader(graph: Path, threads: int | None = None) -> Session:
+    def loader(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         if graph.stem == "decoder":
             raise EngineError("out of device memory")
-        return Noting(graph, threads)
+        return Noting(graph, options)
 
     with pytest.raises(EngineError, match="out of device memory"):
         Segmenter(disc_bundle(tmp_path), loader)

@@ -21,7 +21,7 @@ from sam_edge.fidelity.gate import Reference
 from sam_edge.fidelity.self_test import ANSWERS, self_test_image, self_test_prompts, thin, write_self_test
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.segmenter import load
+from sam_edge.loading import load
 from sam_edge.storage.files import sha256
 
 SIDE_PX = 512

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError, MissingExtraError
 from sam_edge.geometry import View
 from sam_edge.masks import Masks
 from sam_edge.prompt import FOREGROUND, Prompt
-from sam_edge.segmenter import Embedding
 
 WORK_SIDE_PX = 256
 """Long side that the baselines work at: GrabCut takes seconds on a photo."""
@@ -53,7 +53,7 @@ class Baseline:
         return Embedding({"embedding": small[None].astype(np.float32)}, view, 0, self._name)
 
     def decode(self, embedding: Embedding, prompt: Prompt, *, multimask: bool | None = None) -> Masks:
-        image = embedding.tensors["embedding"][0].astype(np.uint8)
+        image = np.asarray(embedding.tensors["embedding"])[0].astype(np.uint8)
         point = _first_point(prompt, embedding.view)
         planes = [plane.astype(np.float32) * 2 - 1 for plane in BASELINES[self._name](image, point)]
         logits = np.stack(planes if multimask is not False else planes[:1])

@@ -17,7 +17,8 @@ from sam_edge.cli.options import FiniteRange, runtime_option
 from sam_edge.errors import InputError
 from sam_edge.imaging.image import check_image_name
 from sam_edge.lazy import named_extras
-from sam_edge.segmenter import Segmenter, load
+from sam_edge.loading import load
+from sam_edge.segmenter import Segmenter
 from sam_edge.storage.files import check_outputs, write_bytes
 
 from .boxes import evaluate_ap, evaluate_boxes, read_detections

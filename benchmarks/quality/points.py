@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.embedding import Embedding
 from sam_edge.masks import Masks
 from sam_edge.prompt import FOREGROUND, Prompt
-from sam_edge.segmenter import Embedding
 from sam_edge.synthetic.gaze.clicks import centre_click, correcting_click, random_click
 
 from .candidates import Candidate

@@ -23,9 +23,9 @@ from sam_edge.benchmarks.options import Benchmark
 from sam_edge.geometry import View
 from sam_edge.imaging.image import encoder_input
 from sam_edge.lazy import import_object
+from sam_edge.loading import load as load_segmenter
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import load as load_segmenter
 
 
 def compare(fixtures: Path, family: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ Through onnxruntime-gpu. Every variant is a whole segmenter; they take turns fra
 that clocks and temperature meet all of them. Needs pip install 'sam-edge[gpu]'; exits 2 without a device.
 
 Segmenters record CUDA graphs only on request. If they win here, a program turns them on by
-Segmenter(bundle, functools.partial(find_loader("onnxruntime:cuda")[1], replay=True)).
+Segmenter(bundle, functools.partial(find_runtime("onnxruntime:cuda"), replay=True)).
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import parse_size
 from sam_edge.errors import SamEdgeError
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Segmenter, choose_engine
-from sam_edge.sessions.backends import Session, find_loader
-from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.segmenter import Segmenter
+from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import choose_engine
+from sam_edge.sessions.session import Session, SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
 
 WARMUP = 3
@@ -67,7 +68,7 @@ class Timing:
     """Largest difference to the logits of the first variant."""
 
 
-class Timed(Wrapped):
+class Timed(Wrapper):
     """An engine that notes how long each run took."""
 
     def __init__(self, engine: Session, times_ms: list[float]) -> None:
@@ -86,15 +87,15 @@ class Candidate:
 
     def __init__(self, bundle: Bundle, device: str, precision: Precision | None, variant: Variant) -> None:
         self.times_ms: dict[str, list[float]] = {}
-        loader: Callable[..., Session] = find_loader(f"onnxruntime:{device}")[1]
+        loader: Callable[..., Session] = find_runtime(f"onnxruntime:{device}")
         self._open = partial(loader, replay=variant.graphs, resident=variant.resident)
         engine = choose_engine(bundle, f"onnxruntime:{device}", precision)
         self.segmenter = Segmenter(bundle, self._timed, engine=engine)
         self.logits = np.zeros(0, np.float32)
 
-    def _timed(self, graph: Path, threads: int | None = None) -> Session:
+    def _timed(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         times = self.times_ms.setdefault(graph.name.partition(".")[0], [])
-        return Timed(self._open(graph, threads), times)
+        return Timed(self._open(graph, options), times)
 
     def frame(self, image: np.ndarray, prompt: Prompt) -> None:
         """One frame and one prompt on it."""

@@ -21,7 +21,8 @@ import numpy as np
 from sam_edge.benchmarks.options import Benchmark, json_option, runtimes_option, threads_option
 from sam_edge.lazy import import_object
 from sam_edge.prompt import FOREGROUND, NOT_A_POINT
-from sam_edge.sessions.backends import find_loader
+from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.session import SessionOptions
 
 from .flops import count_flops
 from .timing import gemm_call, gemm_gflops, interleaved_ms
@@ -68,7 +69,7 @@ def measure(runtimes: Sequence[str], threads: int | None, rounds: int) -> dict[s
 
 def _call(graph: Path, runtime: str, threads: int | None) -> Callable[[], object]:
     """Runs the graph on random features with every slot filled by points, the last by SAM's padding."""
-    engine = find_loader(runtime)[1](graph, threads)
+    engine = find_runtime(runtime)(graph, SessionOptions(threads=threads))
     generator = np.random.default_rng(0)
     feeds = {}
     for spec in engine.inputs:

@@ -20,7 +20,8 @@ import numpy as np
 from sam_edge.benchmarks.options import Benchmark, json_option, runtimes_option, threads_option
 from sam_edge.host.cores import usable_cores
 from sam_edge.lazy import import_object
-from sam_edge.sessions.backends import find_loader
+from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.session import SessionOptions
 
 from .flops import count_flops
 from .timing import gemm_call, gemm_gflops, interleaved_ms
@@ -38,7 +39,7 @@ def measure(family: str, runtimes: Sequence[str], threads: int | None, rounds: i
     with TemporaryDirectory() as folder:
         graph, eager = import_object("sam_edge.exporters.random_graphs:write_encoder")(family, Path(folder))
         flops = count_flops(graph)
-        engines = {name: find_loader(name)[1](graph, threads) for name in runtimes}
+        engines = {name: find_runtime(name)(graph, SessionOptions(threads=threads)) for name in runtimes}
     (spec,) = next(iter(engines.values())).inputs
     image = np.random.default_rng(0).standard_normal(tuple(int(side) for side in spec.shape), dtype=np.float32)
     expected = eager(image)

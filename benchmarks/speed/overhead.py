@@ -20,11 +20,12 @@ import numpy as np
 from sam_edge.benchmarks.options import Benchmark, json_option, size_option, threads_option
 from sam_edge.bundle.folder import Bundle, find_bundle
 from sam_edge.cli.options import parse_size
+from sam_edge.embedding import Embedding
 from sam_edge.host.cores import usable_cores
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Embedding, Segmenter
-from sam_edge.sessions.backends import Session, SessionLoader, find_loader
-from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.segmenter import Segmenter
+from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
 
 from .direct import DIRECT, Sample
@@ -35,7 +36,7 @@ DECODES = 5
 """Decodes in a row of each side: the first one finds the caches full of other things, and is not counted."""
 
 
-class Recorder(Wrapped):
+class Recorder(Wrapper):
     """An engine that remembers what it was fed last."""
 
     def __init__(self, engine: Session) -> None:
@@ -52,7 +53,7 @@ def measure(model: str, runtime: str, frame_wh: tuple[int, int], threads: int, r
     bundle = find_bundle(model)
     image = np.random.default_rng(0).integers(0, 256, (frame_wh[1], frame_wh[0], 3), dtype=np.uint8)
     prompt = Prompt.points([(frame_wh[0] / 2, frame_wh[1] / 2)])
-    loader = find_loader(runtime)[1]
+    loader = find_runtime(runtime)
     with Segmenter(bundle, loader, threads=threads) as segmenter:
         embedding = segmenter.encode(image)
         feeds = decoder_feeds(bundle, loader, embedding, prompt)
@@ -95,8 +96,8 @@ def decoder_feeds(bundle: Bundle, loader: SessionLoader, embedding: Embedding, p
     """What a segmenter feeds its decoder."""
     engines: list[Recorder] = []
 
-    def recorded(graph: Path, threads: int | None = None) -> Session:
-        engines.append(Recorder(loader(graph, threads)))
+    def recorded(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        engines.append(Recorder(loader(graph, options)))
         return engines[-1]
 
     with Segmenter(bundle, recorded) as segmenter:

@@ -15,8 +15,9 @@ import numpy as np
 from sam_edge.benchmarks.options import Benchmark, json_option, size_option
 from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import model_options, parse_size
+from sam_edge.loading import load
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Segmenter, load
+from sam_edge.segmenter import Segmenter
 
 from .timing import gemm_call, gemm_gflops, interleaved_ms
 

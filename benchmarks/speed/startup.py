@@ -21,7 +21,7 @@ from sam_edge.benchmarks.options import Benchmark, json_option
 from sam_edge.cli.options import runtime_option
 from sam_edge.errors import EngineError
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.backends import best_runtime
+from sam_edge.sessions.backends import best_backend
 from sam_edge.streaming.gaze import GazeSample
 
 REPEATS = 5
@@ -101,7 +101,7 @@ def main(runtime: str | None, source: str, gaze: str | None, as_json: bool) -> N
     """
     with tempfile.TemporaryDirectory() as folder:
         numbers = {
-            "runtime": runtime or best_runtime(this_machine()),
+            "runtime": runtime or best_backend(this_machine()),
             "first_mask_s": round(first_mask_s(runtime), 3),
             "run_peak_rss_mb": round(run_memory_mb(source, gaze or simulated_gaze(Path(folder)), runtime), 1),
             "cores": os.cpu_count(),

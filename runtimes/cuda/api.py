@@ -15,11 +15,11 @@ from threading import Lock
 from typing import Literal, NoReturn, Protocol, TypeAlias
 
 from sam_edge.errors import EngineError, MissingExtraError
+from sam_edge.host.advice import cuda_install
 from sam_edge.host.machine import this_machine
 from sam_edge.host.nvidia_driver import REASONS, probe
 from sam_edge.lazy import import_object
-from sam_edge.sessions.install import install_hint
-from sam_edge.sessions.scores import is_installed as _is_installed
+from sam_edge.sessions.backends import is_installed as _is_installed
 
 MIB = 1 << 20
 DLPACK_CUDA = 2
@@ -215,7 +215,7 @@ def find_cuda(index: int = 0) -> CudaApi:
             probe()
             library = next((name for name in BINDINGS if _is_installed(name)), None)
             if library is None:
-                raise MissingExtraError("cuda-python", "tensorrt", hint=install_hint("cuda", this_machine()))
+                raise MissingExtraError("cuda-python", "tensorrt", hint=cuda_install(this_machine()))
             try:
                 open_cuda: OpenCuda = import_object(BINDINGS[library])
                 _opened[index] = open_cuda(index)
@@ -242,9 +242,9 @@ def pointers_to(arguments: Arguments) -> ctypes.Array[ctypes.c_void_p]:
 
 def fail(code: int, name: str, doing: str) -> NoReturn:
     """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
-    install_hint = _CURES.get(code, "see CUDA's list of errors")
+    hint = _CURES.get(code, "see CUDA's list of errors")
     kind = CompilerError if code in _UNFIT_KERNEL else EngineError
-    raise kind(f"CUDA failed while {doing} ({name}, {code}): {install_hint}")
+    raise kind(f"CUDA failed while {doing} ({name}, {code}): {hint}")
 
 
 def fail_memory(size: int, cuda: CudaApi) -> NoReturn:

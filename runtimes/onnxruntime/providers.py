@@ -87,7 +87,7 @@ def check_device(device: str) -> None:
         _check_tf32(found)
 
 
-def usable_devices() -> dict[str, str | None]:
+def device_problems() -> dict[str, str | None]:
     """Each device, with None where it can be had, and why not in one line where it cannot."""
     answers: dict[str, str | None] = {}
     for device in PROVIDER_OF:

@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import cast
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
-from sam_edge.errors import EngineError, InputError, SamEdgeError
+from sam_edge.errors import EngineError, SamEdgeError
 from sam_edge.host.cores import usable_cores
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.backends import HOST_OUTPUTS, SessionLoader
-from sam_edge.tensors import Arrays, TensorSpec, check_feeds, fits
+from sam_edge.sessions.base import BaseSession
+from sam_edge.sessions.session import SessionLoader, SessionOptions
+from sam_edge.tensors import Array, Arrays, TensorSpec
 
-from .binding import NUMPY_TYPE, Bound, DeviceArray
+from .binding import NUMPY_TYPE, Bound, DeviceArray, Placed
 from .errors import load_error, run_error
 from .providers import check_device, default_device, start
 from .recordings import CAPTURE_LOCK
 from .tensorrt_plans import KeptPlans, plan_folder
 
-DECODER_CORES = 4
-"""A decoder's products are too thin to share among more, and the encoder wants the rest."""
 
-
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(BaseSession):
     """An ONNX graph in an onnxruntime session.
 
     Args:
         graph: the ONNX file.
-        threads: cores that may be used; None is all that this process has.
-        device: cpu, cuda or tensorrt; None is CUDA where it can be had, otherwise the CPU. tensorrt wants
-            NVIDIA_TF32_OVERRIDE=0 in the environment on GPUs that have TensorFloat-32 (compute capability 8.0
-            and later): onnxruntime has no option by which float32 stays float32 there.
-        resident: outputs that only another graph takes stay on the device. None: on all but the CPU.
+        options: `device` is cpu, cuda or tensorrt; None is CUDA where it can be had, otherwise the CPU.
+            tensorrt wants NVIDIA_TF32_OVERRIDE=0 in the environment on GPUs that have TensorFloat-32 (compute
+            capability 8.0 and later): onnxruntime has no option by which float32 stays float32 there.
+        resident: outputs that are not in `options.host_outputs` stay on the device. None: on all but the CPU.
         replay: runs are recorded at fixed addresses and replayed, as CUDA graphs; on a CPU the addresses
             are fixed and nothing is recorded. Only on request, because CUDA then refuses what other libraries
             of the process do on the GPU in that moment: `partial(OnnxRuntimeSession, replay=True)` is a
-            opener for a `Segmenter`, and `sam_edge.benchmarks.speed.cuda` says what it wins.
+            loader for a `Segmenter`, and `sam_edge.benchmarks.speed.cuda` measures what it wins.
 
     Raises:
-        BundleError: no graph, one with an operator that onnxruntime lacks, or one that cannot be recorded
+        BundleError: the file is not a graph, has an operator that onnxruntime lacks, or cannot be recorded
             because some of its nodes stay on the CPU.
         EngineError: the device, its driver or its memory.
     """
@@ -49,42 +45,36 @@ class OnnxRuntimeSession:
     def __init__(
         self,
         graph: Path,
-        threads: int | None = None,
-        device: str | None = None,
+        options: SessionOptions = SessionOptions(),
         *,
         resident: bool | None = None,
         replay: bool = False,
     ) -> None:
-        self.device = device or default_device(this_machine())
+        self.device = options.device or default_device(this_machine())
         self._memory = "cpu" if self.device == "cpu" else "cuda"
         check_device(self.device)
         self._kept = KeptPlans(plan_folder(graph)) if self.device == "tensorrt" else None
-        session = _open(graph, threads, self.device, replay=replay, kept=self._kept)
+        session = _open(graph, options.threads, self.device, replay=replay, kept=self._kept)
+        super().__init__([*map(_spec, session.get_inputs())], [*map(_spec, session.get_outputs())])
         self._session: ort.InferenceSession | None = session
-        self.inputs = tuple(_spec(node) for node in session.get_inputs())
-        self.outputs = tuple(_spec(node) for node in session.get_outputs())
-        self._taken = [spec.name for spec in self.inputs]
         self._names = [spec.name for spec in self.outputs]
-        self._halves = any(spec.dtype == "float16" for spec in self.outputs)
+        self._bound: Bound | None = None
         if resident is None:
             resident = self._memory != "cpu"
-        on_host = HOST_OUTPUTS if resident else frozenset(self._names)
-        self._bound = (
-            Bound(session, self._memory, on_host, replay=replay)
-            if resident or replay or self._memory != "cpu"
-            else None
-        )
+        if resident or replay:
+            everything = frozenset(self._names)
+            on_host = everything if options.host_outputs is None or not resident else options.host_outputs
+            self._bound = Bound(session, self._memory, on_host, replay=replay)
 
-    def run(self, feeds: Arrays) -> Arrays:
+    def compute(self, feeds: Mapping[str, Array]) -> Arrays:
         session, bound = self._session, self._bound
-        if session is None:
-            raise InputError("the engine was closed", hint="open the graph again")
-        placed = self._place(feeds)
+        assert session is not None, "closed sessions are refused before"
+        answer: Arrays
         try:
             if bound is not None:
-                answer = bound.run(placed)
+                answer = bound.run(cast("Placed", feeds))
             else:
-                answer = dict(zip(self._names, session.run(self._names, placed), strict=True))
+                answer = dict(zip(self._names, session.run(self._names, feeds), strict=True))
         except Exception as error:  # onnxruntime's own errors share no base class
             if self._kept is not None and self._kept.discard_refused(str(error)):
                 raise EngineError(
@@ -93,32 +83,19 @@ class OnnxRuntimeSession:
                 ) from error
             raise run_error(error, self._memory) from error
         if self._kept is not None:
-            self._kept.after_run({name: tuple(feed.shape) for name, feed in placed.items()})
-        # What stays on the device is only passed on to another graph.
-        return cast(
-            Arrays, {name: _readable(value) for name, value in answer.items()} if self._halves else answer
-        )
+            self._kept.after_run({name: tuple(feed.shape) for name, feed in feeds.items()})
+        return answer
 
-    def close(self) -> None:
+    def release(self) -> None:
         with CAPTURE_LOCK.running():
             self._bound = None
             self._session = None
 
-    def _place(self, feeds: Arrays) -> dict[str, DeviceArray | NDArray[np.float32]]:
-        """Feeds as the graph takes them: tensors of this device as they are, all others as numpy arrays."""
-        if self._bound is None:
-            return dict(zip(self._taken, check_feeds(self.inputs, feeds), strict=True))
-        return {
-            spec.name: feed if self._is_here(feed, spec) else check_feeds([spec], feeds)[0]
-            for spec, feed in ((spec, feeds.get(spec.name)) for spec in self.inputs)
-        }
-
-    def _is_here(self, feed: object, spec: TensorSpec) -> TypeGuard[DeviceArray]:
+    def takes(self, array: Array) -> bool:
         return (
-            isinstance(feed, DeviceArray)
-            and feed.on_cpu == (self._memory == "cpu")
-            and feed.dtype == spec.dtype
-            and fits(spec.shape, feed.shape)
+            self._bound is not None
+            and isinstance(array, DeviceArray)
+            and array.on_cpu == (self._memory == "cpu")
         )
 
 
@@ -129,7 +106,7 @@ def _open(
     options = ort.SessionOptions()
     options.inter_op_num_threads = 1
     # onnxruntime's own count knows nothing of control groups.
-    options.intra_op_num_threads = threads or _cores_for(graph)
+    options.intra_op_num_threads = threads or usable_cores()
     # Idle workers of one graph must not spin on the cores that the other graph needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The arena keeps its largest size for ever; a wearable shares its memory.
@@ -140,16 +117,6 @@ def _open(
         raise
     except Exception as error:  # onnxruntime's own errors share no base class
         raise load_error(error, graph, "cpu" if device == "cpu" else "cuda") from error
-
-
-def _cores_for(graph: Path) -> int:
-    cores = usable_cores()
-    return min(cores, DECODER_CORES) if graph.name.startswith("decoder") else cores
-
-
-def _readable(value: Any) -> Any:
-    """Arrays on the host are float32 even if the graph computes in float16; device tensors stay as they are."""
-    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float16 else value
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:

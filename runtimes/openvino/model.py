@@ -9,7 +9,6 @@ from typing import Any
 
 from sam_edge.errors import BundleError, EngineError
 from sam_edge.host.cores import usable_cores
-from sam_edge.host.machine import Machine
 from sam_edge.host.memory import available_mb, shortage
 from sam_edge.storage.cache import BlobCache
 
@@ -44,12 +43,7 @@ def find_device(name: str | None) -> str:
     raise EngineError(f"OpenVINO finds no {device} with a working driver on this machine: {hint}")
 
 
-def default_device(machine: Machine) -> str:
-    """The device that runs if none is named."""
-    return find_device(None)
-
-
-def usable_devices() -> dict[str, str | None]:
+def device_problems() -> dict[str, str | None]:
     """Each device, with None where it can be had, and why not in one line where it cannot.
 
     Where there are several of a kind, its name alone is the first one: GPU, GPU.1, GPU.2.

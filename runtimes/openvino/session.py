@@ -1,9 +1,9 @@
-"""OpenVINO: Intel's processors, GPUs and NPUs, and any other x86 or Arm processor."""
+"""An ONNX graph, compiled by OpenVINO for one of its devices."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,128 +15,107 @@ from sam_edge.errors import InputError
 from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, crop_and_resize, normalize_and_pad, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.sessions.backends import SessionLoader
+from sam_edge.sessions.base import BaseSession
+from sam_edge.sessions.session import FrameSession, SessionLoader, SessionOptions
 from sam_edge.storage.cache import BlobCache, cache_folder
 from sam_edge.storage.files import sha256
-from sam_edge.tensors import Arrays, TensorSpec, check_feeds
+from sam_edge.tensors import Array, Arrays, TensorSpec
 
 from .library import ov
-from .model import (
-    Compiler,
-    find_device,
-    is_shortage,
-    one_line,
-    out_of_memory,
-    read_model,
-    settings,
-)
+from .model import Compiler, find_device, is_shortage, one_line, out_of_memory, read_model, settings
 from .preprocess import fold_preprocess
 
-KEPT_KINDS = 4
-"""For how many kinds of input of a graph with free dimensions an engine is kept ready."""
-
-Shapes = tuple[tuple[int, ...], ...]
+MAX_SHAPES = 4
+"""For so many shapes of input a graph with free dimensions is compiled; beyond it, once for any shape."""
 
 
-class OpenVinoSession:
+class OpenVinoSession(BaseSession):
     """An ONNX graph, compiled by OpenVINO. Any number of threads may run it.
 
-    A graph with free dimensions is compiled anew for shapes that come again: memory and kernels are then
-    planned once and not at every run, and GPUs and NPUs take nothing else.
+    A graph with free dimensions is compiled when a shape comes for the first time, for that shape alone:
+    memory and kernels are then planned once and not at every run, and GPUs and NPUs take nothing else. A
+    stream, whose frames have one size, compiles once. Where many sizes come (a folder of images), all after
+    the first few share one program that takes any shape, so that neither time nor memory grows with their
+    number.
 
     Args:
         graph: an ONNX file, its external weights beside it.
-        threads: cores of a CPU that may be used; None is all that this process has.
-        device: CPU, GPU, GPU.1, NPU or AUTO (OpenVINO's own choice); None is a GPU if there is one.
+        options: `device` is CPU, GPU, GPU.1, NPU or AUTO (OpenVINO's own choice); None is a GPU if there is
+            one.
         cached: whether compiled code is kept in `cache_folder("openvino")` for the next start.
 
     Raises:
-        BundleError: no graph, or one with an operation that OpenVINO lacks.
+        BundleError: the file is not a graph, or has an operation that OpenVINO lacks.
         EngineError: no such device, or it cannot run the graph.
     """
 
-    def __init__(
-        self, graph: Path, threads: int | None = None, device: str | None = None, *, cached: bool = True
-    ) -> None:
-        self.device = find_device(device)
+    def __init__(self, graph: Path, options: SessionOptions = SessionOptions(), *, cached: bool = True) -> None:
+        self.device = find_device(options.device)
         self._model = read_model(graph)
         self._compiler = Compiler(
             self.device,
-            settings(self._model, self.device, threads),
+            settings(self._model, self.device, options.threads),
             BlobCache(cache_folder("openvino")) if cached else None,
             _graph_key(graph),
         )
-        self.inputs = tuple(_spec(port) for port in self._model.inputs)
-        self.outputs = tuple(_spec(port) for port in self._model.outputs)
-        self._choosing = Lock()
-        self._closed = False
-        self._last: Hashable = None
-        self._by_kind: OrderedDict[Hashable, _Engine] = OrderedDict()
-        self._any: _Engine | None = None
+        super().__init__([*map(_spec, self._model.inputs)], [*map(_spec, self._model.outputs)])
+        self._compiling = Lock()
+        self._programs: OrderedDict[Hashable, _Program] = OrderedDict()
         # Asked once: OpenVINO looks through the whole graph for it.
         self._has_free_shapes = bool(self._model.is_dynamic())
-        self._takes_any = not self._has_free_shapes or self.device in ("CPU", "AUTO")
-        if self._takes_any:
-            self._any = self._any_shape()
+        if not self._has_free_shapes:
+            self._program((), self._any_shape)
 
-    def run(self, feeds: Arrays) -> Arrays:
-        arrays = check_feeds(self.inputs, feeds)
-        shapes = tuple(array.shape for array in arrays)
-        return self._named(self._engine(shapes, lambda: self._fixed(shapes)).run(arrays))
+    def compute(self, feeds: Mapping[str, Array]) -> Arrays:
+        arrays = [np.asarray(feed) for feed in feeds.values()]
+        shapes = tuple(array.shape for array in arrays) if self._has_free_shapes else ()
+        return self._named(self._program(shapes, lambda: self._fixed(shapes)).run(arrays))
 
     def run_frame(
         self, image: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout = "rgb"
     ) -> Arrays:
-        """`run` on a frame. An engine made for one shape normalises and pads the image itself."""
+        """`run` on a frame: normalising and padding are the first operations of a program made for its size."""
+        self.check_open()
         pixels = crop_and_resize(to_rgb(image, layout), view, preprocess)
-        folded = (view.resized_wh, view.encoder_wh, pixels.dtype, preprocess)
-        engine = self._engine(
-            folded, lambda: fold_preprocess(self._model.clone(), preprocess, view, pixels.dtype)
+        kind = (view.resized_wh, view.encoder_wh, pixels.dtype, preprocess)
+        if kind not in self._programs and len(self._programs) >= MAX_SHAPES:
+            # Frames of many sizes share one program, which does not know how each is padded.
+            return self.run({"image": normalize_and_pad(pixels, view, preprocess)})
+        program = self._program(
+            kind, lambda: fold_preprocess(self._model.clone(), preprocess, view, pixels.dtype)
         )
-        given = (
-            normalize_and_pad(pixels, view, preprocess)
-            if engine.takes_any
-            else np.ascontiguousarray(pixels)[None]
-        )
-        return self._named(engine.run([given]))
+        return self._named(program.run([np.ascontiguousarray(pixels)[None]]))
 
-    def close(self) -> None:
-        with self._choosing:
-            self._closed = True
-            self._any = None
-            self._by_kind.clear()
+    def release(self) -> None:
+        with self._compiling:
+            self._programs.clear()
 
-    def _engine(self, kind: Hashable, make: Callable[[], ov.Model]) -> _Engine:
-        """An engine for inputs of one kind, which `make` prepares the model for.
+    def _program(self, kind: Hashable, make: Callable[[], ov.Model]) -> _Program:
+        """The program for one kind of input, compiled from what `make` gives if it is not there yet."""
+        program = self._programs.get(kind)
+        if program is not None:
+            return program
+        with self._compiling:
+            self.check_open()
+            if kind not in self._programs and len(self._programs) >= MAX_SHAPES and self._takes_any:
+                kind, make = None, self._any_shape
+            if kind not in self._programs:
+                self._programs[kind] = _Program(self._compiler.compile(make(), str(kind)), self.device)
+                if len(self._programs) > MAX_SHAPES + 1:
+                    self._programs.popitem(last=False)
+            return self._programs[kind]
 
-        The one that takes any shape serves until a kind comes twice in a row: images of a camera stay as
-        they are, those of a folder may all differ. A graph without free dimensions has no other. Where the
-        sizes stay, it is given up: beside the engine that took over it would hold the weights once more.
-        """
-        with self._choosing:
-            if self._closed:
-                raise InputError("the engine was closed", hint="open the graph again")
-            again = self._has_free_shapes and (kind == self._last or kind in self._by_kind)
-            self._last = kind
-            if self._takes_any and not again:
-                self._any = self._any or self._any_shape()
-                return self._any
-            if kind not in self._by_kind:
-                model = make()
-                self._any = None
-                self._by_kind[kind] = _Engine(self._compiler.compile(model, str(kind)), self.device)
-                if len(self._by_kind) > KEPT_KINDS:
-                    self._by_kind.popitem(last=False)
-            self._by_kind.move_to_end(kind)
-            return self._by_kind[kind]
+    @property
+    def _takes_any(self) -> bool:
+        return self.device in ("CPU", "AUTO")
 
-    def _any_shape(self) -> _Engine:
-        return _Engine(self._compiler.compile(self._model), self.device, takes_any=True)
+    def _any_shape(self) -> ov.Model:
+        return self._model
 
     def _named(self, answer: Sequence[NDArray[Any]]) -> Arrays:
         return {spec.name: value for spec, value in zip(self.outputs, answer, strict=True)}
 
-    def _fixed(self, shapes: Shapes) -> ov.Model:
+    def _fixed(self, shapes: tuple[tuple[int, ...], ...]) -> ov.Model:
         model = self._model.clone()
         try:
             model.reshape(dict(zip(model.inputs, (list(shape) for shape in shapes), strict=True)))
@@ -145,12 +124,10 @@ class OpenVinoSession:
         return model
 
 
-class _Engine:
+class _Program:
     """Compiled code, and requests that nobody is waiting for."""
 
-    def __init__(self, compiled: ov.CompiledModel, device: str, *, takes_any: bool = False) -> None:
-        self.takes_any = takes_any
-        """Whether it takes what the graph takes; the others take one kind of input."""
+    def __init__(self, compiled: ov.CompiledModel, device: str) -> None:
         self._compiled = compiled
         self._device = device
         self._idle: list[ov.InferRequest] = []
@@ -202,3 +179,4 @@ def _spec(port: Any) -> TensorSpec:
 
 
 _: SessionLoader = OpenVinoSession
+_frames: type[FrameSession] = OpenVinoSession

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from sam_edge.errors import EngineError, MissingExtraError
+from sam_edge.host.advice import tensorrt_install
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.install import install_hint
 
 FLOOR = (10, 3)
 """The oldest TensorRT, that of JetPack 6.1."""
@@ -112,9 +112,7 @@ def load_tensorrt() -> RuntimeModule:
     try:
         trt: RuntimeModule = import_module("tensorrt")
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "tensorrt", "tensorrt", hint=install_hint("tensorrt", this_machine())
-        ) from error
+        raise MissingExtraError("tensorrt", "tensorrt", hint=tensorrt_install(this_machine())) from error
     except (ImportError, OSError) as error:
         line = " ".join(str(error).split())
         raise EngineError(

@@ -18,7 +18,7 @@ from sam_edge.bundle.shapes import graph_shapes, named_shapes
 from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.host.machine import Machine
 from sam_edge.lazy import import_object
-from sam_edge.segmenter import passed
+from sam_edge.sessions.choice import passed
 from sam_edge.storage.cache import BlobCache
 from sam_edge.storage.files import locked
 

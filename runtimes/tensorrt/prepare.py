@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,8 +14,8 @@ from sam_edge.bundle.manifest import EngineSpec, Manifest
 from sam_edge.errors import BundleError, FidelityError, OutputError
 from sam_edge.fidelity.self_test import run_self_test, self_test_input_wh
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.backends import Session, find_loader, split_name
-from sam_edge.sessions.loaders import Say
+from sam_edge.sessions.backends import split_name
+from sam_edge.sessions.session import Session, SessionOptions
 
 from .plan_cache import discard_plan, graph_sha256, plan_path
 from .plan_verdicts import accept_plan, refuse_plan, unverified_plans, was_refused
@@ -32,16 +33,17 @@ from .plans import (
 )
 from .settings import BuilderSettings
 
+Say = Callable[[str], None]
+
 KEPT_TRIALS = 16
 """Plans of tried graphs that stay at hand. A search asks for most of them once and for a few again and again;
 all of them would fill a small disk."""
 
 
-def prepare(bundle: Bundle, engine: EngineSpec, loader: Callable[..., Session], say: Say) -> None:
+def prepare(bundle: Bundle, engine: EngineSpec, say: Say) -> None:
     """Build all plans that an engine lacks here, and compare it with PyTorch before it is used.
 
     Args:
-        opener: TensorRT's, for the engine's device.
         say: told every step once, and why it is taken.
 
     Raises:
@@ -76,7 +78,7 @@ def prepare(bundle: Bundle, engine: EngineSpec, loader: Callable[..., Session], 
     plans = {graph: plan for graph, plan in ready.items() if plan is not None}
     outcomes = list(build_requests(environment, missing, say_once))
     plans |= {request.graph: outcome.plan for request, outcome in zip(missing, outcomes, strict=True)}
-    if told := compare(bundle, engine, plans, loader):
+    if told := compare(bundle, engine, plans):
         say(told)
 
 
@@ -109,7 +111,7 @@ def compare(
     if not unverified:
         return None
     try:
-        found = _sit(bundle, engine, plans, loader or find_loader(engine.runtime)[1], input_wh)
+        found = _sit(bundle, engine, plans, loader or _loader(split_name(engine.runtime)[1]), input_wh)
     except FidelityError as error:
         for plan, plan_sha256 in unverified.items():
             # One that cannot be removed stays untried.
@@ -138,8 +140,8 @@ def _sit(
     if input_wh not in {None, asked_wh}:
         return "{} was not compared: PyTorch's answers are for an input of {}x{}".format(engine, *asked_wh)
 
-    def open_plan(graph: Path, threads: int | None = None) -> Session:
-        return loader(graph, threads, plan=plans[graph])
+    def open_plan(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        return loader(graph, options, plan=plans[graph])
 
     found = run_self_test(bundle, engine, open_plan)
     if found is None:
@@ -147,28 +149,26 @@ def _sit(
     return f"{engine}: mask IoU {found['mask_iou_mean']:.4f} against PyTorch"
 
 
-class PlanOpener:
+class PlanLoader:
     """Opens graphs of a model with plans of the cache, or builds those plans into it.
 
     Any plan that the runtime would load is good, whatever settings it was built with: it is what will be run.
     What is built stays untried, until the model is opened: who judges here may not be able to keep the verdict.
     """
 
-    def __init__(
-        self, loader: Callable[..., Session], manifest: Manifest, say: Say, device: str | None = None
-    ) -> None:
-        """`loader` is TensorRT's for that device, `cuda` or `cuda.N`, and takes (graph, threads, plan).
+    def __init__(self, manifest: Manifest, device: str | None, say: Say) -> None:
+        """For `cuda` or `cuda.N`.
 
         Raises:
             EngineError: no device here, or no driver that is new enough.
             MissingExtraError: TensorRT or a binding of CUDA is not installed.
         """
         self.environment = find_build_environment(this_machine(), device)
-        self.loader = loader
+        self.loader = _loader(device)
         self.say = say
         self._manifest = manifest
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Session:
+    def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         plan = self.plan(graph, self.environment)
         if plan is None:
             request = self.request(graph)
@@ -176,7 +176,7 @@ class PlanOpener:
             plan = self.build(
                 self.environment, request, f"plan {names.index(request.name) + 1} of {len(names)}"
             )
-        return self.loader(graph, threads, plan=plan)
+        return self.loader(graph, options, plan=plan)
 
     @contextmanager
     def trial(self, most: int | None = None) -> Iterator[PlanTrial]:
@@ -203,7 +203,7 @@ class PlanOpener:
 class PlanTrial:
     """Opens graphs that are tried with plans in a folder of their own; those used last stay there."""
 
-    def __init__(self, openers: PlanOpener, environment: BuildEnvironment, most: int | None) -> None:
+    def __init__(self, openers: PlanLoader, environment: BuildEnvironment, most: int | None) -> None:
         self._openers = openers
         self._workshop = environment
         self._of_most = f" of at most {most}" if most else ""
@@ -211,16 +211,16 @@ class PlanTrial:
         """Hash of a graph -> its number."""
         self._recent: OrderedDict[Path, None] = OrderedDict()
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Session:
+    def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         cached = self._openers.plan(graph, self._openers.environment)
         if cached:
-            return self._openers.loader(graph, threads, plan=cached)
+            return self._openers.loader(graph, options, plan=cached)
         plan = self._openers.plan(graph, self._workshop) or self._build(graph)
         self._recent[plan] = None
         self._recent.move_to_end(plan)
         while len(self._recent) > KEPT_TRIALS:
             discard_plan(self._recent.popitem(last=False)[0])
-        return self._openers.loader(graph, threads, plan=plan)
+        return self._openers.loader(graph, options, plan=plan)
 
     def keep(self, graphs: Iterable[Path]) -> None:
         """Put the plans of these graphs into the cache."""
@@ -233,3 +233,12 @@ class PlanTrial:
         number = self._numbers.setdefault(graph_sha256(graph), len(self._numbers) + 1)
         request = self._openers.request(graph)
         return self._openers.build(self._workshop, request, f"plan {number}{self._of_most}")
+
+
+def _loader(device: str | None) -> Callable[..., Session]:
+    from .session import TensorRtSession
+
+    def open_plan(graph: Path, options: SessionOptions = SessionOptions(), plan: Path | None = None) -> Session:
+        return TensorRtSession(graph, replace(options, device=device), plan=plan)
+
+    return open_plan

@@ -26,7 +26,7 @@ from sam_edge.runtimes.cuda.api import CompilerError, CudaApi, find_cuda
 from sam_edge.runtimes.cuda.letterbox import Letterbox
 from sam_edge.runtimes.cuda.letterbox_kernel import FUNCTION, KERNEL
 from sam_edge.runtimes.cuda.release import on_finalize
-from sam_edge.sessions.backends import SessionLoader
+from sam_edge.sessions.session import SessionLoader, SessionOptions
 from sam_edge.tensors import Arrays
 
 from .api import RuntimeModule, load_tensorrt
@@ -50,8 +50,7 @@ class TensorRtSession:
     def __init__(
         self,
         graph: Path,
-        threads: int | None = None,
-        device: str | None = None,
+        options: SessionOptions = SessionOptions(),
         *,
         gpu: Gpu | None = None,
         folder: Path | None = None,
@@ -61,8 +60,8 @@ class TensorRtSession:
 
         Args:
             graph: the ONNX file that the plan was built from.
-            threads: of no meaning here; the processor only waits.
-            device: `cuda`, or `cuda.1` for the second GPU; None is the first.
+            options: `device` is `cuda`, or `cuda.1` for the second GPU; None is the first. Threads have no
+                effect.
             gpu: None finds this machine's.
             folder: the cache of plans; None takes this user's.
             plan: exactly this plan of the graph, which fits, whether it was compared with the model or not;
@@ -74,7 +73,7 @@ class TensorRtSession:
             EngineError: no device, driver or memory.
             MissingExtraError: TensorRT or a CUDA binding is not installed.
         """
-        gpu = gpu or find_gpu(device_index(device))
+        gpu = gpu or find_gpu(device_index(options.device))
         path = plan or find_plan(graph, describe(gpu), None, folder)
         code, key = read_plan(path) if plan else _read_tried(path)
         self.cuda = gpu.cuda
@@ -144,7 +143,7 @@ def check_plan(graph: Path, device: str | None = None) -> None:
     _read_tried(find_plan(graph, plan_device(device)))
 
 
-def usable_devices() -> dict[str, str | None]:
+def device_problems() -> dict[str, str | None]:
     """The first GPU, with None where TensorRT can use it, and why not in one line where it cannot.
 
     Where the kernel that prepares frames cannot be compiled, that is said as `letterbox`.

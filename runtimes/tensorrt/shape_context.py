@@ -20,7 +20,7 @@ from sam_edge.runtimes.cuda.api import MIB, CudaApi
 from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool, Staging
 from sam_edge.runtimes.cuda.release import recording
-from sam_edge.sessions.backends import HOST_OUTPUTS
+from sam_edge.segmenter import HOST_OUTPUTS
 from sam_edge.tensors import Arrays, TensorSpec, fits
 
 from .api import ErrorLog, IExecutionContext

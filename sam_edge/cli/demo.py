@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.run import summary
-from sam_edge.segmenter import load
+from sam_edge.loading import load
 from sam_edge.streaming.gaze import read_gaze_csv
 from sam_edge.streaming.offline import FrameResult
 from sam_edge.streaming.replay import replay, stop_on_signals

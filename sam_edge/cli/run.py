@@ -11,7 +11,7 @@ from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.engine_line import say_engine
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.errors import InputError
-from sam_edge.segmenter import load
+from sam_edge.loading import load
 from sam_edge.storage.files import check_outputs
 from sam_edge.streaming.gaze import read_gaze_csv
 from sam_edge.streaming.latency import table

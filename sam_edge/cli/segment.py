@@ -14,12 +14,14 @@ from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.engine_line import say_engine
 from sam_edge.cli.options import model_options
 from sam_edge.cli.quiet import quiet_stderr
+from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
 from sam_edge.imaging.coco import describe
 from sam_edge.imaging.image import check_image_name, read_image, write_image
+from sam_edge.loading import load
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Embedding, Segmenter, load
+from sam_edge.segmenter import Segmenter
 from sam_edge.storage.files import atomic_path, check_outputs, os_errors_as_output_error, write_bytes
 
 

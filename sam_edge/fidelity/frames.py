@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.embedding import Embedding
 from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.segmenter import Embedding
-from sam_edge.sessions.backends import FrameSession, Session, SessionLoader
-from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.sessions.session import FrameSession, Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
 
 
@@ -34,8 +33,8 @@ class Frames:
     own: list[Arrays] = field(default_factory=list)
     """What the encoder made of the last frame, as the engine prepared it."""
 
-    def __call__(self, graph: Path, threads: int | None = None) -> Session:
-        engine = self.loader(graph, threads)
+    def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        engine = self.loader(graph, options)
         return _Compared(engine, self) if hasattr(engine, "run_frame") else engine
 
     def own_embedding(self, embedding: Embedding) -> Embedding | None:
@@ -43,10 +42,10 @@ class Frames:
         return replace(embedding, tensors=self.own.pop()) if self.own else None
 
 
-class _Compared(Wrapped):
+class _Compared(Wrapper):
     """Prepares frames in both ways, and answers to the processor's."""
 
-    _engine: FrameSession
+    session: FrameSession
 
     def __init__(self, engine: Session, frames: Frames) -> None:
         super().__init__(engine)
@@ -69,7 +68,7 @@ class _Compared(Wrapped):
     ) -> tuple[Arrays, Arrays]:
         """What the encoder makes of a frame as the engine prepares it, and as the processor does."""
         # For a size that comes again an engine may prepare frames otherwise: that is the way of a camera's.
-        own = [self._engine.run_frame(frame, view, preprocess, layout) for _ in range(2)][1]
+        own = [self.session.run_frame(frame, view, preprocess, layout) for _ in range(2)][1]
         answer = self.run({"image": encoder_input(to_rgb(frame, layout), view, preprocess)})
         theirs = _embedding(answer)
         size = float(np.sqrt(np.mean(np.square(theirs))))

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle.manifest import EngineSpec, Precision
+from sam_edge.embedding import Embedding
 from sam_edge.errors import FidelityError
 from sam_edge.fidelity.differences import Differences, ReferenceAnswer
 from sam_edge.fidelity.frames import Frames
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Embedding, Segmenter
+from sam_edge.segmenter import Segmenter
 
 Steps = Callable[[], None]
 """Called after every image."""

@@ -24,7 +24,7 @@ from sam_edge.fidelity.gate import LIMITS, Limits, Reference, find_violations, m
 from sam_edge.geometry import InputSize
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import MASK_STRIDE, Segmenter
-from sam_edge.sessions.backends import SessionLoader
+from sam_edge.sessions.session import SessionLoader
 
 ANSWERS = "pytorch.npz"
 """The file in a model folder."""

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sam_edge.errors import SamEdgeError
 from sam_edge.host import nvidia_driver as driver
+from sam_edge.host.advice import system_advice
 from sam_edge.host.machine import Machine
 from sam_edge.lazy import import_object
-from sam_edge.sessions.backends import BACKENDS, Backend, best_runtime
-from sam_edge.sessions.install import install_hint, system_advice, unavailable_reason
+from sam_edge.sessions.backend import Backend
+from sam_edge.sessions.backends import backends, best_backend, is_installed
 from sam_edge.storage.cache import cache_folder
 
 PACKAGES = {
@@ -28,9 +29,6 @@ PACKAGES = {
     "opencv": tuple(
         f"opencv{contrib}-python{headless}" for headless in ("-headless", "") for contrib in ("", "-contrib")
     ),
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
     "pycuda": ("pycuda",),
     "cuda-python": ("cuda-bindings", "cuda-python"),
     "torch": ("torch",),
@@ -109,7 +107,7 @@ def examine(machine: Machine) -> Report:
         jetpack=jetpack(machine.l4t),
         cuda=_cuda(machine),
         versions=_versions(),
-        runtimes=tuple(_runtime(name, entry, machine) for name, entry in BACKENDS.items()),
+        runtimes=tuple(_report(backend, machine) for backend in backends().values()),
         advice=tuple(system_advice(machine)),
         cache=str(folder),
         cache_bytes=_size(folder),
@@ -130,42 +128,43 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _runtime(name: str, entry: Backend, machine: Machine) -> BackendReport:
-    score = entry.score(machine)
-    installed = _is_installed(entry.library)
+def _report(backend: Backend, machine: Machine) -> BackendReport:
+    name = backend.name
+    score = backend.score(machine)
+    installed = is_installed(backend.library)
     devices: tuple[str, ...] = ()
     problems: dict[str, str] = {}
-    reason = unavailable_reason(entry.library, machine)
+    reason = backend.unavailable(machine)
     if reason:
         problems[name] = reason
     elif not installed:
-        problems[name] = f"not installed: {install_hint(entry.library, machine)}"
+        problems[name] = f"not installed: {backend.install_hint(machine)}"
     else:
-        answers = _ask(name, entry)
+        answers = _ask(backend)
         devices = tuple(device for device, problem in answers.items() if problem is None)
         problems = {device: problem for device, problem in answers.items() if problem is not None}
     return BackendReport(
         name=name,
-        library=entry.library,
-        version=_version(entry.library) if installed else None,
+        library=backend.library,
+        version=_version(backend.library, backend.distributions) if installed else None,
         score=score,
-        on_request=entry.on_request,
-        chosen=installed and name == best_runtime(machine),
+        on_request=backend.on_request,
+        chosen=installed and name == best_backend(machine),
         devices=devices,
         problems=problems,
     )
 
 
-def _ask(name: str, entry: Backend) -> dict[str, str | None]:
-    """What the runtime can be called with (NAME or NAME:DEVICE) -> None, or why it does not work."""
+def _ask(backend: Backend) -> dict[str, str | None]:
+    """What the backend can be called with (NAME or NAME:DEVICE) -> None, or why it does not work."""
     try:
-        import_object(entry.where)
-        if entry.probe is None:
-            return {name: None}
-        probe: Callable[[], Mapping[str, str | None]] = import_object(entry.probe)
-        return {f"{name}:{device}": problem for device, problem in probe().items()}
+        # Asked in the library itself: it may be there and broken.
+        import_module(backend.library)
+        if backend.device_problems is None:
+            return {backend.name: None}
+        return {f"{backend.name}:{device}": problem for device, problem in backend.device_problems().items()}
     except Exception as error:  # a broken library may raise anything
-        return {name: f"installed but broken: {in_one_line(error)}"}
+        return {backend.name: f"installed but broken: {in_one_line(error)}"}
 
 
 def _cuda(machine: Machine) -> str:
@@ -185,18 +184,21 @@ def _cuda(machine: Machine) -> str:
 
 def _versions() -> dict[str, str]:
     found = {"linux": platform.release(), "python": platform.python_version()}
-    for name in PACKAGES:
-        answer = _version(name)
+    engines = {backend.library: backend.distributions for backend in backends().values() if backend.extra}
+    for name, distributions in {**PACKAGES, **engines}.items():
+        answer = _version(name, distributions)
         if answer is not None:
             found[name] = answer
     return found
 
 
-def _version(name: str) -> str | None:
+def _version(name: str, distributions: tuple[str, ...] = ()) -> str | None:
     """A library's version, and what is wrong if it cannot be imported; None if it is not here."""
-    packaged = next((found for found in map(_packaged, PACKAGES.get(name, (name,))) if found), None)
+    packaged = next(
+        (found for found in map(_packaged, distributions or PACKAGES.get(name, (name,))) if found), None
+    )
     module = MODULES.get(name)
-    if module is None or not _is_installed(module):
+    if module is None or not is_installed(module):
         return packaged
     try:
         own = str(import_object(f"{module}:__version__"))
@@ -210,13 +212,6 @@ def _packaged(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _is_installed(library: str) -> bool:
-    try:
-        return find_spec(library) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _size(folder: Path) -> int:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Literal
 
+from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Embedding, Segmenter
+from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze import GazeSample
 from sam_edge.streaming.sources.source import Frame
 

@@ -104,11 +104,12 @@ def test_a_full_disk_names_the_lines(sam_edge: SamEdge, clip: str, gaze: str) ->
 # source waits until the signal was sent, so nothing depends on how fast the machine is.
 INTERRUPTED = """
 import sys
-from sam_edge.sessions import backends, scores
+from sam_edge.sessions import backends
 from sam_edge.cli import main
+from tests.fixtures.tables import backend
 from sam_edge.streaming.sources import video as video_source
 
-backends.BACKENDS = {"disc": backends.Backend("tests.disc_model:DiscSession", "numpy", scores.anywhere)}
+backends.backends() = {"disc": backends.Backend("tests.disc_model:DiscSession", "numpy", scores.anywhere)}
 every = video_source.VideoSource.__iter__
 
 def waits(self):

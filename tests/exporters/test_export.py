@@ -26,11 +26,11 @@ from sam_edge.exporters.reference import references
 from sam_edge.fidelity.gate import LIMITS
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
+from sam_edge.loading import load
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.nano.model import build_nano
 from sam_edge.modeling.sam_export import SLOTS, SamExport
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import load
 from sam_edge.storage.files import sha256
 from tests.kept_graphs import kept_graph
 from tests.modeling.tiny_sam import GRID, SIDE_PX, TINY, tiny_sam

@@ -19,11 +19,11 @@ from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.exporters.rectangular import as_exportable, fixed_input, measure_cost, prompts, scenes, shaped
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import encoder_input
+from sam_edge.loading import load
 from sam_edge.modeling.encoders.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.families import FAMILIES, SAM_PREPROCESS
 from sam_edge.modeling.sam_export import SamExport
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import load
 from tests.modeling.tiny_sam import SIDE_PX, TINY, tiny_sam
 
 SQUARE = InputSize(1024, 16, square=True)

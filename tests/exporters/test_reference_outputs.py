@@ -28,14 +28,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sam_edge.embedding import Embedding
 from sam_edge.exporters.export import export
 from sam_edge.fidelity import gate
 from sam_edge.imaging.image import encoder_input
+from sam_edge.loading import load
 from sam_edge.masks import Masks
 from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.families import FAMILIES
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Embedding, Segmenter, load
+from sam_edge.segmenter import Segmenter
 
 TOLERANCE = 5e-3
 STEEP = {"efficient_sam_ti": 2, "repvit_sam": 2, "edge_sam": 3}

@@ -19,7 +19,7 @@ from sam_edge.exporters.staging import commit, staging_folder
 from sam_edge.exporters.verify import store
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
-from sam_edge.sessions.backends import BACKENDS
+from sam_edge.sessions.backends import backends
 from sam_edge.storage.files import sha256
 from tests.toy_model import toy_bundle, with_answers
 
@@ -58,7 +58,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "reference"])
 def test_weights_beside_the_graphs_are_found(toy: Bundle, photos: Path, runtime: str) -> None:
-    pytest.importorskip(BACKENDS[runtime].library)
+    pytest.importorskip(backends()[runtime].library)
     path = with_answers(toy).path / "decoder.onnx"
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, size_threshold=500, location="decoder.onnx.data")

@@ -13,14 +13,13 @@ from sam_edge.errors import FidelityError
 from sam_edge.fidelity import gate
 from sam_edge.fidelity.gate import Reference
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import Session, SessionLoader
-from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.sessions.session import Session, SessionLoader, Wrapper
 from sam_edge.tensors import Arrays
 
 Change = Callable[[dict[str, np.ndarray]], None]
 
 
-class Broken(Wrapped):
+class Broken(Wrapper):
     """An engine whose feeds and answers are spoilt on the way."""
 
     def __init__(self, engine: Session, spoil_feeds: Change, spoil_answers: Change) -> None:

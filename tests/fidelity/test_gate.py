@@ -16,7 +16,7 @@ from sam_edge.bundle.folder import Bundle
 from sam_edge.fidelity import gate
 from sam_edge.fidelity.gate import Reference
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import Session, SessionLoader
+from sam_edge.sessions.session import Session, SessionLoader, SessionOptions
 from tests.fidelity.broken import Broken, Change, judged, nothing
 
 
@@ -121,8 +121,8 @@ def test_the_engine_itself_passes(nano: Bundle, loader: SessionLoader, expected:
 def test_broken_engines_are_refused(
     feeds: Change, answers: Change, nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
-    def broken(graph: Path, threads: int | None = None) -> Session:
-        return Broken(loader(graph, threads), feeds, answers)
+    def broken(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        return Broken(loader(graph, options), feeds, answers)
 
     assert judged(nano, broken, expected)
 
@@ -137,15 +137,15 @@ def test_a_stale_graph_is_refused(
     tensor.CopyFrom(numpy_helper.from_array(value * value.dtype.type(1.1), tensor.name))
     onnx.save(model, tmp_path / "decoder.onnx")
 
-    def stale(graph: Path, threads: int | None = None) -> Session:
-        return loader(tmp_path / "decoder.onnx" if graph.stem == "decoder" else graph, threads)
+    def stale(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        return loader(tmp_path / "decoder.onnx" if graph.stem == "decoder" else graph, options)
 
     assert judged(nano, stale, expected)
 
 
 def test_the_shift_is_named(nano: Bundle, loader: SessionLoader, expected: list[Reference]) -> None:
-    def moved(graph: Path, threads: int | None = None) -> Session:
-        return Broken(loader(graph, threads), nothing, shifted)
+    def moved(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        return Broken(loader(graph, options), nothing, shifted)
 
     with Segmenter(nano, moved) as segmenter:
         found = gate.measure(segmenter, expected[:1])

@@ -16,13 +16,12 @@ from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import Session, SessionLoader
-from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
 from tests.imaging import layouts
 
 
-class Preparing(Wrapped):
+class Preparing(Wrapper):
     """An engine that prepares frames itself, from an image that differs."""
 
     def __init__(self, engine: Session, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -40,8 +39,8 @@ def prepared(
 ) -> dict[str, float]:
     """What is measured of an engine that prepares frames so."""
 
-    def preparing(graph: Path, threads: int | None = None) -> Session:
-        return Preparing(loader(graph, threads), change)
+    def preparing(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        return Preparing(loader(graph, options), change)
 
     frames = Frames(preparing)
     with Segmenter(nano, frames) as segmenter:
@@ -95,7 +94,7 @@ def test_what_goes_wrong_only_when_a_size_comes_again_is_refused(
 def test_a_layout_that_is_taken_for_another_is_refused(
     wrong: Layout, nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
-    class Mistaken(Wrapped):
+    class Mistaken(Wrapper):
         def run_frame(
             self, image: np.ndarray, view: View, preprocess: Preprocess, layout: Layout = "rgb"
         ) -> Arrays:
@@ -104,7 +103,7 @@ def test_a_layout_that_is_taken_for_another_is_refused(
                 {"image": encoder_input(rgb[..., ::-1] if layout == wrong else rgb, view, preprocess)}
             )
 
-    frames = Frames(lambda graph, threads=None: Mistaken(loader(graph, threads)))
+    frames = Frames(lambda graph, options=SessionOptions(): Mistaken(loader(graph, options)))
     with Segmenter(nano, frames) as segmenter:
         found: Mapping[str, float] = gate.measure(segmenter, expected, frames=frames)
     assert [line.split()[0] for line in gate.find_violations(found, "fp16")] == ["frame_rms"]
@@ -117,7 +116,9 @@ def test_images_are_laid_out_as_cameras_do(layout: Layout) -> None:
 
 
 def test_odd_images_have_no_nv12(nano: Bundle, loader: SessionLoader) -> None:
-    frames = Frames(lambda graph, threads=None: Preparing(loader(graph, threads), lambda image: image))
+    frames = Frames(
+        lambda graph, options=SessionOptions(): Preparing(loader(graph, options), lambda image: image)
+    )
     with Segmenter(nano, frames) as segmenter:
         segmenter.encode(np.zeros((65, 96, 3), np.uint8))
         segmenter.encode(np.zeros((64, 96, 3), np.uint8))

@@ -12,7 +12,7 @@ from sam_edge.errors import FidelityError
 from sam_edge.fidelity import gate
 from sam_edge.fidelity.gate import Reference
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import Session, SessionLoader
+from sam_edge.sessions.session import Session, SessionLoader, SessionOptions
 from tests.fidelity.broken import Broken, Change, judged, nothing
 
 
@@ -49,8 +49,8 @@ def last_token_dropped(feeds: dict[str, np.ndarray]) -> None:
 def spoilt(loader: SessionLoader, name: str, feeds: Change, answers: Change) -> SessionLoader:
     """An opener whose graphs of that name are spoilt."""
 
-    def opened(graph: Path, threads: int | None = None) -> Session:
-        engine = loader(graph, threads)
+    def opened(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        engine = loader(graph, options)
         return Broken(engine, feeds, answers) if graph.stem == name else engine
 
     return opened

@@ -17,8 +17,9 @@ from sam_edge.cli import main
 from sam_edge.errors import BundleError
 from sam_edge.fidelity.self_test import ANSWERS, read_self_test, self_test_image
 from sam_edge.geometry import InputSize
+from sam_edge.loading import load
 from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
-from sam_edge.segmenter import Segmenter, load
+from sam_edge.segmenter import Segmenter
 from sam_edge.storage.files import sha256
 from sam_edge.tensors import Arrays
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sam_edge.host.advice import cuda_install, system_advice, tensorrt_install, tensorrt_unavailable
 from sam_edge.host.cores import usable_cores
 from sam_edge.host.machine import Device, Machine, read_machine
 from sam_edge.sessions import scores
-from sam_edge.sessions.install import install_hint, system_advice, unavailable_reason
 from tests.host.machines import MACHINES, bare_arm, jetson, npu_laptop, nvidia_desktop, old_jetson
 
 
@@ -98,18 +98,18 @@ def test_library_has_looks_into_the_package() -> None:
 
 def test_cures_fit_the_machine(tmp_path: Path) -> None:
     desktop, board = nvidia_desktop(tmp_path / "desktop"), jetson(tmp_path / "jetson")
-    assert install_hint("tensorrt", desktop) == "pip install 'sam-edge[tensorrt]'"
-    assert "python3-libnvinfer" in install_hint("tensorrt", board)
+    assert tensorrt_install(desktop) == "pip install 'sam-edge[tensorrt]'"
+    assert "python3-libnvinfer" in tensorrt_install(board)
     # The newest cuda-python needs a newer driver than JetPack 6 has.
-    assert install_hint("tensorrt", board).endswith("; in it pip install 'cuda-python==12.6.*'")
-    assert install_hint("cuda", board) == "pip install 'cuda-python==12.6.*'"
-    assert install_hint("cuda", desktop) == "pip install 'sam-edge[tensorrt]'"
+    assert tensorrt_install(board).endswith("; in it pip install 'cuda-python==12.6.*'")
+    assert cuda_install(board) == "pip install 'cuda-python==12.6.*'"
+    assert cuda_install(desktop) == "pip install 'sam-edge[tensorrt]'"
     thor = replace(board, l4t=(38, 2, 0))
-    assert "cuda-python" not in install_hint("tensorrt", thor) + install_hint("cuda", thor)
+    assert "cuda-python" not in tensorrt_install(thor) + cuda_install(thor)
     assert install_hint("openvino", board) == "pip install 'sam-edge[openvino]'"
-    assert unavailable_reason("tensorrt", board) is None
-    assert "JetPack 6.1" in (unavailable_reason("tensorrt", old_jetson(tmp_path / "old")) or "")
-    assert unavailable_reason("tensorrt", npu_laptop(tmp_path / "laptop")) == "no NVIDIA GPU here"
+    assert tensorrt_unavailable(board) is None
+    assert "JetPack 6.1" in (tensorrt_unavailable(old_jetson(tmp_path / "old")) or "")
+    assert tensorrt_unavailable(npu_laptop(tmp_path / "laptop")) == "no NVIDIA GPU here"
 
 
 def test_advice_names_the_drivers_that_would_help(tmp_path: Path) -> None:

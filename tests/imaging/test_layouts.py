@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.imaging.image import Layout, check_image, to_rgb
+from sam_edge.loading import load
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import Segmenter, load
+from sam_edge.segmenter import Segmenter
 from tests.imaging.layouts import laid_out, to_nv12
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

@@ -14,10 +14,11 @@ from sam_edge.cli import doctor as command
 from sam_edge.cli import main
 from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import Machine
+from sam_edge.runtimes import openvino, tensorrt
 from sam_edge.sessions import backends as runtime
-from sam_edge.sessions import doctor, scores
-from sam_edge.sessions.backends import Backend
+from sam_edge.sessions import doctor
 from sam_edge.sessions.doctor import Report, examine
+from tests.fixtures.tables import backend, use_backends
 from tests.host.machines import MACHINES, FakeDriver, jetson, npu_laptop, nvidia_desktop
 
 
@@ -29,24 +30,21 @@ def breaks() -> dict[str, str | None]:
     raise RuntimeError("the plugin\nis damaged")
 
 
-DISC = "tests.disc_model:DiscSession"
-TABLE = {
-    "sound": Backend(DISC, "numpy", lambda _: 20, ("cpu", "cuda"), probe="tests.sessions.test_doctor:works"),
-    "plain": Backend(DISC, "numpy", lambda _: 5),
-    "broken": Backend(DISC, "numpy", lambda _: 10, probe="tests.sessions.test_doctor:breaks"),
-    "gone": Backend("tests.no_such_module:X", "numpy", lambda _: 1),
-    "openvino": Backend(DISC, "openvino", scores.openvino),
-    "tensorrt": Backend(DISC, "tensorrt", scores.tensorrt),
-}
+TABLE = (
+    backend("sound", "cpu", "cuda", score=20, device_problems=works),
+    backend("plain", score=5),
+    backend("broken", score=10, device_problems=breaks),
+    backend("gone", library="tests.no_such_module"),
+    openvino.BACKEND,
+    tensorrt.BACKEND,
+)
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(runtime, "BACKENDS", TABLE)
-    monkeypatch.setattr(doctor, "BACKENDS", TABLE)
-    for module in (doctor, runtime):
-        monkeypatch.setattr(module, "find_spec", lambda library: library == "numpy" or None)
-    monkeypatch.setattr(driver, "_open", lambda open_library: FakeDriver())
+    use_backends(monkeypatch, *TABLE)
+    monkeypatch.setattr(runtime, "find_spec", lambda library: library in {"numpy", "tests.no_such_module"} or
+    None) monkeypatch.setattr(driver, "_open", lambda open_library: FakeDriver())
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
 
 

@@ -24,8 +24,9 @@ from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timin
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions import loaders as openers
-from sam_edge.sessions.backends import SessionLoader, find_loader
+from sam_edge.sessions.backends import find_runtime
 from sam_edge.sessions.loaders import BUILT_BEFORE, GraphLoader, find_graph_loader
+from sam_edge.sessions.session import SessionLoader
 from sam_edge.storage.cache import BlobCache
 from tests.runtimes.tensorrt.fake_builder import LEARNT
 from tests.runtimes.tensorrt.simulated_device import Device
@@ -170,8 +171,8 @@ def test_a_builder_that_fails_leaves_nothing(loader: GraphLoader, device: Device
 def test_engines_are_measured_where_there_was_no_plan(
     device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_edge.sessions.loaders.find_loader", lambda name: (name, device.open))
-    with Segmenter(toy, find_loader("onnxruntime:cpu")[1]) as segmenter:
+    monkeypatch.setattr("sam_edge.sessions.loaders.find_runtime", lambda name: (name, device.open))
+    with Segmenter(toy, find_runtime("onnxruntime:cpu")) as segmenter:
         expected = ask(segmenter, [textured_image((160, 120))])
     assert find_violations(measure_engine(toy, EngineSpec("tensorrt"), expected), "fp32") == []
     assert device.names() == [".blob", "decoder", "encoder"]
@@ -181,7 +182,7 @@ def test_plans_are_built_for_the_gpu_that_is_named(
     device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(openers, "find_loader", lambda name: ("tensorrt", device.open))
+    monkeypatch.setattr(openers, "find_runtime", lambda name: ("tensorrt", device.open))
     monkeypatch.setattr(tensorrt_open, "find_build_environment", lambda machine, name: asked.append(name))
     for runtime in ("tensorrt", "tensorrt:cuda", "tensorrt:cuda.1"):
         find_graph_loader(runtime, toy.manifest)

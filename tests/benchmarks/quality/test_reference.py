@@ -15,9 +15,9 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip ins
 from sam_edge.benchmarks.quality.reference import main
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.exporters import export as export_module
+from sam_edge.loading import load
 from sam_edge.modeling.nano.model import build_nano
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import load
 
 WEIGHTS = """
 import numpy as np

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from sam_edge.benchmarks.speed import overhead
 from sam_edge.benchmarks.speed.direct import DIRECT
 from sam_edge.benchmarks.speed.overhead import compare, main, measure
+from sam_edge.embedding import Embedding
 from sam_edge.masks import Masks
-from sam_edge.segmenter import Embedding
 
 SETTINGS = (
     *("PERFORMANCE_HINT", "EXECUTION_MODE_HINT", "INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE"),

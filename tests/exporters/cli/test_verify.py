@@ -21,27 +21,27 @@ from sam_edge.exporters.engines import Fp16Model, find_halves, with_engine
 from sam_edge.exporters.verify import store
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
-from sam_edge.segmenter import load
-from sam_edge.sessions import backends as runtime
-from sam_edge.sessions.backends import find_loader
-from sam_edge.sessions.wrapper import Wrapped
+from sam_edge.loading import load
+from sam_edge.sessions.backends import backends, find_runtime
+from sam_edge.sessions.session import SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
+from tests.fixtures.tables import backend, use_backends
 from tests.toy_model import toy_bundle, with_answers
 
 HALF = EngineSpec("onnxruntime:cpu", "fp16")
 
 
-class Rounding(Wrapped):
+class Rounding(Wrapper):
     """onnxruntime as hardware with float16 would be: it opens the rounding twin of every fp16 graph."""
 
     twins = Path()
     """Where those are that no manifest knows."""
 
-    def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
+    def __init__(self, graph: Path, options: SessionOptions = SessionOptions()) -> None:
         name = graph.name.replace(".rounding.fp16.", ".emulation.fp16.")
         twin = graph.with_name(name)
         twin = twin if twin.exists() else self.twins / name
-        super().__init__(find_loader("onnxruntime:cpu")[1](twin, threads))
+        super().__init__(find_runtime("onnxruntime:cpu")(twin, options))
 
 
 class Shifting(Rounding):
@@ -50,38 +50,38 @@ class Shifting(Rounding):
     def run(self, feeds: Arrays) -> Arrays:
         answers = dict(super().run(feeds))
         if "logits" in answers:
-            before = np.concatenate([answers["logits"][..., :1], answers["logits"][..., :-1]], -1)
-            answers["logits"] = (7 * answers["logits"] + before) / 8
+            logits = np.asarray(answers["logits"])
+            before = np.concatenate([logits[..., :1], logits[..., :-1]], -1)
+            answers["logits"] = (7 * logits + before) / 8
         return answers
 
 
-class Bending(Wrapped):
+class Bending(Wrapper):
     """onnxruntime, but for its Sqrt: a kernel that is wrong on one device."""
 
-    def __init__(self, graph: Path, threads: int | None = None, device: str | None = None) -> None:
+    def __init__(self, graph: Path, options: SessionOptions = SessionOptions()) -> None:
         model = onnx.load(graph)
         for node in model.graph.node:
             if node.op_type == "Sqrt":
                 node.op_type = "Neg"
         with tempfile.TemporaryDirectory() as folder:
             onnx.save(model, Path(folder) / graph.name)
-            super().__init__(find_loader("onnxruntime:cpu")[1](Path(folder) / graph.name, threads))
+            super().__init__(find_runtime("onnxruntime:cpu")(Path(folder) / graph.name, options))
 
 
 @pytest.fixture(autouse=True)
 def odd_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runtimes more, and onnxruntime as the best."""
-    best = runtime.BACKENDS["onnxruntime"]
-    odd = replace(best, devices=(), default=None, on_request=True)
-    table = {
-        "onnxruntime": replace(best, score=lambda machine: 1000),
-        **{name: entry for name, entry in runtime.BACKENDS.items() if name != "onnxruntime"},
-        "rounding": replace(odd, where="tests.exporters.cli.test_verify:Rounding", devices=("A", "B")),
-        "bending": replace(odd, where="tests.exporters.cli.test_verify:Bending"),
-        "shifting": replace(odd, where="tests.exporters.cli.test_verify:Shifting"),
-    }
-    monkeypatch.setattr(runtime, "BACKENDS", table)
-    monkeypatch.setattr(engines, "BACKENDS", table)
+    best = backends()["onnxruntime"]
+    others = (one for name, one in backends().items() if name != "onnxruntime")
+    use_backends(
+        monkeypatch,
+        replace(best, score=lambda machine: 1000),
+        *others,
+        backend("rounding", "A", "B", loader=Rounding, on_request=True),
+        backend("bending", loader=Bending, on_request=True),
+        backend("shifting", loader=Shifting, on_request=True),
+    )
 
 
 @pytest.fixture

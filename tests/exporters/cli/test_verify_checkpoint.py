@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,10 @@ from sam_edge.exporters import verify as module
 from sam_edge.exporters.verify import Verdict, verify
 from sam_edge.fidelity.gate import Reference, Steps, ask
 from sam_edge.fidelity.images import textured_image
-from sam_edge.segmenter import load
-from sam_edge.sessions import backends as runtime
+from sam_edge.loading import load
+from sam_edge.sessions.backends import backends
+from tests.exporters.cli.test_verify import Bending, Shifting
+from tests.fixtures.tables import backend, use_backends
 from tests.toy_model import toy_bundle
 
 
@@ -25,13 +26,12 @@ from tests.toy_model import toy_bundle
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """A model with two runtimes that are wrong, and a PyTorch that answers as its graphs do."""
     bundle = toy_bundle(tmp_path)
-    plain = replace(runtime.BACKENDS["onnxruntime"], devices=(), default=None, on_request=True)
-    table = {
-        **runtime.BACKENDS,
-        "bending": replace(plain, where="tests.exporters.cli.test_verify:Bending"),
-        "shifting": replace(plain, where="tests.exporters.cli.test_verify:Shifting"),
-    }
-    monkeypatch.setattr(runtime, "BACKENDS", table)
+    use_backends(
+        monkeypatch,
+        *backends().values(),
+        backend("bending", loader=Bending, on_request=True),
+        backend("shifting", loader=Shifting, on_request=True),
+    )
 
     def from_checkpoint(
         checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps

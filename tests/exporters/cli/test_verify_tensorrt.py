@@ -20,10 +20,10 @@ from sam_edge.exporters.engines import Fp16Model, find_halves, with_engine
 from sam_edge.fidelity.images import textured_image
 from sam_edge.host.machine import Machine, read_machine
 from sam_edge.imaging.image import write_image
+from sam_edge.loading import load
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings
-from sam_edge.segmenter import load
 from sam_edge.sessions import backends as runtime
 from tests.fixtures.commands import Answer
 from tests.host.machines import bare_arm, jetson

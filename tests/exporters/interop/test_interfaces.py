@@ -25,9 +25,9 @@ from sam_edge.exporters.export import ExportSettings, export
 from sam_edge.exporters.interop import interfaces as foreign
 from sam_edge.exporters.interop.interfaces import FILES, check_interface, make_interface
 from sam_edge.geometry import InputSize
+from sam_edge.loading import load
 from sam_edge.modeling.families import FAMILIES, SAM_PREPROCESS
 from sam_edge.prompt import Prompt
-from sam_edge.segmenter import load
 from tests.kept_graphs import kept_graph
 from tests.modeling.tiny_sam import DIM, GRID, SIDE_PX, TINY, tiny_sam
 

@@ -16,6 +16,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip ins
 from sam_edge.runtimes.onnxruntime import providers
 from sam_edge.runtimes.onnxruntime.binding import MAX_SLOTS, DeviceArray
 from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
+from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.onnxruntime.graphs import image, save, tensor, write_decoder, write_encoder
 
 LENDS = hasattr(providers.ort.OrtValue, "__dlpack__")
@@ -38,8 +39,8 @@ def slots(engine: OnnxRuntimeSession) -> int:
 
 @pytest.mark.parametrize("replay", [False, True])
 def test_the_embedding_stays_and_the_answer_is_numpy(encoder: Path, decoder: Path, replay: bool) -> None:
-    first = OnnxRuntimeSession(encoder, device="cpu", resident=True, replay=replay)
-    second = OnnxRuntimeSession(decoder, device="cpu", resident=True, replay=replay)
+    first = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True, replay=replay)
+    second = OnnxRuntimeSession(decoder, SessionOptions(device="cpu"), resident=True, replay=replay)
     embedding = first.run(image(2))["embedding"]
     assert isinstance(embedding, DeviceArray)
     address = embedding.value.data_ptr()
@@ -51,8 +52,10 @@ def test_the_embedding_stays_and_the_answer_is_numpy(encoder: Path, decoder: Pat
 
 
 def test_a_resident_feed_is_not_copied(encoder: Path, decoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    embedding = OnnxRuntimeSession(encoder, device="cpu", resident=True).run(image(2))["embedding"]
-    second = OnnxRuntimeSession(decoder, device="cpu", resident=True)
+    embedding = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True).run(image(2))[
+        "embedding"
+    ]
+    second = OnnxRuntimeSession(decoder, SessionOptions(device="cpu"), resident=True)
 
     def copied(self: DeviceArray, *_: object, **__: object) -> None:
         raise AssertionError("the embedding was copied to the host")
@@ -63,15 +66,19 @@ def test_a_resident_feed_is_not_copied(encoder: Path, decoder: Path, monkeypatch
 
 
 def test_a_plain_engine_takes_a_resident_feed_by_copy(encoder: Path, decoder: Path) -> None:
-    embedding = OnnxRuntimeSession(encoder, device="cpu", resident=True).run(image(2))["embedding"]
-    answer = OnnxRuntimeSession(decoder, device="cpu").run(
+    embedding = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True).run(image(2))[
+        "embedding"
+    ]
+    answer = OnnxRuntimeSession(decoder, SessionOptions(device="cpu")).run(
         {"embedding": embedding, "point": np.ones((1, 1), np.float32)}
     )
     np.testing.assert_array_equal(answer["iou"], np.full((1, 3), -2))
 
 
 def test_device_tensors_speak_numpy_and_dlpack(encoder: Path) -> None:
-    embedding: Any = OnnxRuntimeSession(encoder, device="cpu", resident=True).run(image(2))["embedding"]
+    embedding: Any = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True).run(image(2))[
+        "embedding"
+    ]
     assert (embedding.shape, embedding.dtype) == ((1, 3), np.float32)
     np.testing.assert_array_equal(np.asarray(embedding), np.full((1, 3), -2))
     assert np.asarray(embedding, np.float64).dtype == np.float64
@@ -85,8 +92,8 @@ def test_device_tensors_speak_numpy_and_dlpack(encoder: Path) -> None:
 
 
 def test_runs_are_replayed_at_the_same_addresses(encoder: Path, decoder: Path) -> None:
-    first = OnnxRuntimeSession(encoder, device="cpu", resident=True, replay=True)
-    second = OnnxRuntimeSession(decoder, device="cpu", resident=True, replay=True)
+    first = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True, replay=True)
+    second = OnnxRuntimeSession(decoder, SessionOptions(device="cpu"), resident=True, replay=True)
     addresses = set()
     for value in range(20):
         embedding: Any = first.run(image(value))["embedding"]
@@ -98,7 +105,7 @@ def test_runs_are_replayed_at_the_same_addresses(encoder: Path, decoder: Path) -
 
 
 def test_what_somebody_holds_is_never_overwritten(encoder: Path) -> None:
-    engine = OnnxRuntimeSession(encoder, device="cpu", resident=True, replay=True)
+    engine = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True, replay=True)
     held = [engine.run(image(value))["embedding"] for value in range(3 * MAX_SLOTS)]
     assert slots(engine) == MAX_SLOTS
     for value, embedding in enumerate(held):
@@ -111,7 +118,7 @@ def test_what_somebody_holds_is_never_overwritten(encoder: Path) -> None:
 
 @pytest.mark.skipif(not LENDS, reason="this onnxruntime is older than its DLPack")
 def test_memory_lent_by_dlpack_is_never_overwritten(encoder: Path) -> None:
-    engine = OnnxRuntimeSession(encoder, device="cpu", resident=True, replay=True)
+    engine = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True, replay=True)
     seen = [np.from_dlpack(engine.run(image(value))["embedding"]) for value in range(2 * MAX_SLOTS)]
     gc.collect()
     for value, array in enumerate(seen):
@@ -119,7 +126,7 @@ def test_memory_lent_by_dlpack_is_never_overwritten(encoder: Path) -> None:
 
 
 def test_many_shapes_do_not_pile_up(encoder: Path) -> None:
-    engine = OnnxRuntimeSession(encoder, device="cpu", resident=True, replay=True)
+    engine = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True, replay=True)
     for width in range(1, 5 * MAX_SLOTS):
         np.testing.assert_array_equal(engine.run(image(1, width))["embedding"], np.full((1, width), -1))
     assert slots(engine) == MAX_SLOTS
@@ -128,8 +135,8 @@ def test_many_shapes_do_not_pile_up(encoder: Path) -> None:
 
 
 def test_encoder_and_decoder_threads_meet_on_replayed_runs(encoder: Path, decoder: Path) -> None:
-    first = OnnxRuntimeSession(encoder, device="cpu", resident=True, replay=True)
-    second = OnnxRuntimeSession(decoder, device="cpu", resident=True, replay=True)
+    first = OnnxRuntimeSession(encoder, SessionOptions(device="cpu"), resident=True, replay=True)
+    second = OnnxRuntimeSession(decoder, SessionOptions(device="cpu"), resident=True, replay=True)
 
     def both(value: int) -> Any:
         embedding = first.run(image(value, 1000))["embedding"]
@@ -144,11 +151,14 @@ def test_a_resident_float16_tensor_stays_float16(tmp_path: Path) -> None:
     half = TensorProto.FLOAT16
     node = helper.make_node("Add", ["a", "a"], ["b"])
     path = save(tmp_path, "half", [node], [tensor("a", 2, kind=half)], [tensor("b", 2, kind=half)])
-    once = OnnxRuntimeSession(path, device="cpu", resident=True).run({"a": np.array([1, 2], np.float32)})["b"]
+    once = OnnxRuntimeSession(path, SessionOptions(device="cpu"), resident=True).run(
+        {"a": np.array([1, 2], np.float32)}
+    )["b"]
     assert once.dtype == np.float16
     # A float32 graph takes it all the same.
     node = helper.make_node("Neg", ["b"], ["logits"])
     full = save(tmp_path, "full", [node], [tensor("b", 2)], [tensor("logits", 2)])
     np.testing.assert_array_equal(
-        OnnxRuntimeSession(full, device="cpu", resident=True).run({"b": once})["logits"], [-2, -4]
+        OnnxRuntimeSession(full, SessionOptions(device="cpu"), resident=True).run({"b": once})["logits"],
+        [-2, -4],
     )

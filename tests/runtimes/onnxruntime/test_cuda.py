@@ -16,6 +16,7 @@ from sam_edge.runtimes.onnxruntime import session as module
 from sam_edge.runtimes.onnxruntime.binding import DeviceArray
 from sam_edge.runtimes.onnxruntime.recordings import CAPTURE_LOCK
 from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
+from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.onnxruntime.graphs import image, write_decoder, write_encoder
 
 ort = binding.ort
@@ -56,11 +57,11 @@ def memories(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 def test_on_cuda_an_embedding_stays_unless_it_is_asked_for(
     tmp_path: Path, memories: list[tuple[str, str]], replay: bool
 ) -> None:
-    first = OnnxRuntimeSession(write_encoder(tmp_path), device="cuda", replay=replay)
+    first = OnnxRuntimeSession(write_encoder(tmp_path), SessionOptions(device="cuda"), replay=replay)
     embedding: Any = first.run(image(2))["embedding"]
     assert isinstance(embedding, DeviceArray)
     assert {memory for _, memory in memories} == {"cuda"}
-    second = OnnxRuntimeSession(write_decoder(tmp_path), device="cuda", replay=replay)
+    second = OnnxRuntimeSession(write_decoder(tmp_path), SessionOptions(device="cuda"), replay=replay)
     memories.clear()
     answer = second.run({"embedding": embedding, "point": np.array([[5]], np.float32)})
     assert [type(value) for value in answer.values()] == [np.ndarray, np.ndarray]
@@ -68,7 +69,9 @@ def test_on_cuda_an_embedding_stays_unless_it_is_asked_for(
     if not replay:
         # The embedding is where it has to be: only the point went to the device.
         assert memories == [("numpy", "cuda"), ("logits", "cpu"), ("iou", "cpu")]
-    asked = OnnxRuntimeSession(tmp_path / "encoder.onnx", device="cuda", resident=False, replay=replay)
+    asked = OnnxRuntimeSession(
+        tmp_path / "encoder.onnx", SessionOptions(device="cuda"), resident=False, replay=replay
+    )
     assert type(asked.run(image(2))["embedding"]) is np.ndarray
 
 
@@ -82,7 +85,9 @@ def test_every_recording_has_a_number_of_its_own(tmp_path: Path, monkeypatch: py
         real(self, bound, options)
 
     monkeypatch.setattr(ort.InferenceSession, "run_with_iobinding", run)
-    engine = OnnxRuntimeSession(write_encoder(tmp_path), device="cpu", resident=True, replay=True)
+    engine = OnnxRuntimeSession(
+        write_encoder(tmp_path), SessionOptions(device="cpu"), resident=True, replay=True
+    )
     held = [engine.run(image(value))["embedding"] for value in range(6)]
     recorded = {(number, id(bound)) for number, bound in runs if number != "-1"}
     assert len(recorded) == len({number for number, _ in recorded}) == binding.MAX_SLOTS
@@ -93,7 +98,9 @@ def test_every_recording_has_a_number_of_its_own(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("replay", [False, True])
 def test_a_session_is_given_back_while_nothing_is_recorded(tmp_path: Path, replay: bool) -> None:
-    engine = OnnxRuntimeSession(write_encoder(tmp_path), device="cpu", resident=True, replay=replay)
+    engine = OnnxRuntimeSession(
+        write_encoder(tmp_path), SessionOptions(device="cpu"), resident=True, replay=replay
+    )
     engine.run(image(1))
     running: list[int] = []
     assert engine._session is not None

@@ -14,6 +14,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip ins
 from sam_edge.errors import BundleError, EngineError, InputError
 from sam_edge.runtimes.onnxruntime import errors
 from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
+from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.onnxruntime.graphs import save, tensor
 
 
@@ -23,7 +24,7 @@ def test_an_operator_that_is_lacking_is_named_with_its_node(tmp_path: Path, node
         tmp_path, "odd", [helper.make_node(op, ["a"], ["b"], name=node)], [tensor("a", 1)], [tensor("b", 1)]
     )
     with pytest.raises(BundleError, match=rf"has no {op} for node '{node}' of .*odd\.onnx") as caught:
-        OnnxRuntimeSession(path, device="cpu")
+        OnnxRuntimeSession(path, SessionOptions(device="cpu"))
     assert "\n" not in str(caught.value)
 
 
@@ -33,14 +34,14 @@ def test_a_type_without_a_kernel_is_named_with_its_node(tmp_path: Path) -> None:
     inputs = [tensor("a", 1, 1, 2, 2, **kinds), tensor("grid", 1, 2, 2, 2)]
     path = save(tmp_path, "typed", [node], inputs, [tensor("b", 1, 1, 2, 2, **kinds)])
     with pytest.raises(BundleError, match="has no GridSample for node 'sampling'"):
-        OnnxRuntimeSession(path, device="cpu")
+        OnnxRuntimeSession(path, SessionOptions(device="cpu"))
 
 
 def test_an_opset_of_the_future(tmp_path: Path) -> None:
     node = helper.make_node("Neg", ["a"], ["b"])
     path = save(tmp_path, "future", [node], [tensor("a", 1)], [tensor("b", 1)], opset=99)
     with pytest.raises(BundleError, match=r"has opset 99, onnxruntime .* knows \d+ at most"):
-        OnnxRuntimeSession(path, device="cpu")
+        OnnxRuntimeSession(path, SessionOptions(device="cpu"))
 
 
 @pytest.mark.parametrize("replay", [False, True])
@@ -50,7 +51,7 @@ def test_too_little_memory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixt
     path = save(tmp_path, "huge", [node], inputs, [tensor("b", "x", "y")])
     feeds: Any = {"a": np.zeros(1, np.float32), "shape": np.array([1 << 20, 1 << 24])}
     with pytest.raises(EngineError, match=r"out of memory to run the graph: .* not told, .* GB are free"):
-        OnnxRuntimeSession(path, device="cpu", replay=replay).run(feeds)
+        OnnxRuntimeSession(path, SessionOptions(device="cpu"), replay=replay).run(feeds)
     assert capfd.readouterr() == ("", "")
 
 

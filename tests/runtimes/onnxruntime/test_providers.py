@@ -15,6 +15,7 @@ from sam_edge.host import nvidia_driver as driver
 from sam_edge.runtimes.onnxruntime import providers
 from sam_edge.runtimes.onnxruntime import session as module
 from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
+from sam_edge.sessions.session import SessionOptions
 from tests.host.machines import FakeDriver, jetson, nvidia_desktop
 from tests.runtimes.onnxruntime.graphs import write_encoder
 
@@ -35,7 +36,7 @@ def test_no_device_is_said_and_never_replaced_by_the_cpu(
     real = driver.probe
     monkeypatch.setattr(driver, "probe", lambda: real(no_driver))
     with pytest.raises(EngineError, match="no NVIDIA GPU here"):
-        OnnxRuntimeSession(encoder, device=device)
+        OnnxRuntimeSession(encoder, SessionOptions(device=device))
 
 
 def test_a_build_without_cuda_says_what_to_install(
@@ -45,10 +46,10 @@ def test_a_build_without_cuda_says_what_to_install(
     monkeypatch.setattr(driver, "probe", lambda: real(FakeDriver()))
     monkeypatch.setattr(providers.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(EngineError, match=r"without cuda: pip uninstall onnxruntime.*sam-edge\[gpu\]"):
-        OnnxRuntimeSession(encoder, device="cuda")
+        OnnxRuntimeSession(encoder, SessionOptions(device="cuda"))
     monkeypatch.setattr(providers, "this_machine", lambda: jetson(tmp_path / "jetson"))
     with pytest.raises(EngineError, match="NVIDIA makes for this JetPack"):
-        OnnxRuntimeSession(encoder, device="cuda")
+        OnnxRuntimeSession(encoder, SessionOptions(device="cuda"))
 
 
 def test_an_old_driver_is_refused_before_anything_loads(
@@ -61,10 +62,10 @@ def test_an_old_driver_is_refused_before_anything_loads(
     with pytest.raises(
         EngineError, match=r"CUDA 13\.0, the NVIDIA driver speaks 12\.2 at most: install driver 580"
     ):
-        OnnxRuntimeSession(encoder, device="cuda")
+        OnnxRuntimeSession(encoder, SessionOptions(device="cuda"))
     monkeypatch.setattr(providers, "this_machine", lambda: jetson(tmp_path / "jetson"))
     with pytest.raises(EngineError, match=r"speaks 12\.2 at most: install .* NVIDIA makes for this JetPack"):
-        OnnxRuntimeSession(encoder, device="cuda")
+        OnnxRuntimeSession(encoder, SessionOptions(device="cuda"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_provider_that_did_not_start_is_an_error_with_the_loaders_reason(
     monkeypatch.setattr(providers.ort, "InferenceSession", lambda *_, **__: session)
     monkeypatch.setattr(module, "check_device", lambda device: None)
     with pytest.raises(EngineError) as caught:
-        OnnxRuntimeSession(encoder, device="cuda")
+        OnnxRuntimeSession(encoder, SessionOptions(device="cuda"))
     assert str(caught.value).startswith("onnxruntime cannot start cuda: ")
     assert message in str(caught.value)
 
@@ -116,7 +117,7 @@ def test_a_library_that_is_missing_counts_more_than_what_onnxruntime_says(
     monkeypatch.setattr(module, "check_device", lambda device: None)
     monkeypatch.setattr(module, "plan_folder", lambda graph: graph.parent / "plans")
     with pytest.raises(EngineError, match=r"cannot start tensorrt: libnvinfer\.so\.10 is not found"):
-        OnnxRuntimeSession(encoder, device="tensorrt")
+        OnnxRuntimeSession(encoder, SessionOptions(device="tensorrt"))
 
 
 def test_tensorrt_is_refused_where_it_would_compute_in_tf32(
@@ -130,8 +131,8 @@ def test_tensorrt_is_refused_where_it_would_compute_in_tf32(
     monkeypatch.setattr(providers, "_built_for_cuda", lambda: None)
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     with pytest.raises(EngineError, match=r"TensorFloat-32.*NVIDIA_TF32_OVERRIDE=0.*--runtime tensorrt"):
-        OnnxRuntimeSession(encoder, device="tensorrt")
-    assert "NVIDIA_TF32_OVERRIDE=0" in (providers.usable_devices()["tensorrt"] or "")
+        OnnxRuntimeSession(encoder, SessionOptions(device="tensorrt"))
+    assert "NVIDIA_TF32_OVERRIDE=0" in (providers.device_problems()["tensorrt"] or "")
     # The CUDA provider has an option of its own.
     providers.check_device("cuda")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
@@ -142,7 +143,7 @@ def test_tensorrt_is_refused_where_it_would_compute_in_tf32(
 
 
 def test_usable_devices_start_a_graph_on_each() -> None:
-    answers = providers.usable_devices()
+    answers = providers.device_problems()
     assert list(answers) == ["cpu", "cuda", "tensorrt"]
     assert answers["cpu"] is None
     assert all(answer is None or "\n" not in answer for answer in answers.values())

@@ -19,6 +19,7 @@ from sam_edge.runtimes.onnxruntime import binding, providers
 from sam_edge.runtimes.onnxruntime.binding import MAX_SLOTS
 from sam_edge.runtimes.onnxruntime.recordings import CAPTURE_LOCK, Recordings, this_thread
 from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
+from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.onnxruntime.graphs import image, write_decoder, write_encoder
 
 
@@ -60,8 +61,12 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_all_that_reaches_cuda_keeps_out_of_recordings(
     tmp_path: Path, guarded: list[str], replay: bool
 ) -> None:
-    first = OnnxRuntimeSession(write_encoder(tmp_path), device="cpu", resident=True, replay=replay)
-    second = OnnxRuntimeSession(write_decoder(tmp_path), device="cpu", resident=True, replay=replay)
+    first = OnnxRuntimeSession(
+        write_encoder(tmp_path), SessionOptions(device="cpu"), resident=True, replay=replay
+    )
+    second = OnnxRuntimeSession(
+        write_decoder(tmp_path), SessionOptions(device="cpu"), resident=True, replay=replay
+    )
     for value in range(3):
         embedding: Any = first.run(image(value))["embedding"]
         np.testing.assert_array_equal(embedding, np.full((1, 3), -value))
@@ -88,7 +93,9 @@ def test_every_thread_records_for_itself(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(binding._Slot, "__init__", init)
     monkeypatch.setattr(binding._Slot, "run", run)
-    engine = OnnxRuntimeSession(write_encoder(tmp_path), device="cpu", resident=True, replay=True)
+    engine = OnnxRuntimeSession(
+        write_encoder(tmp_path), SessionOptions(device="cpu"), resident=True, replay=True
+    )
     for value in (1, 2):
         for _ in range(2):
             np.testing.assert_array_equal(engine.run(image(value))["embedding"], np.full((1, 3), -value))
@@ -97,7 +104,9 @@ def test_every_thread_records_for_itself(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_slots_of_threads_that_ended_are_given_up(tmp_path: Path) -> None:
-    engine = OnnxRuntimeSession(write_encoder(tmp_path), device="cpu", resident=True, replay=True)
+    engine = OnnxRuntimeSession(
+        write_encoder(tmp_path), SessionOptions(device="cpu"), resident=True, replay=True
+    )
     for value in range(3 * MAX_SLOTS):
         kept = in_thread(partial(engine.run, image(value)))["embedding"]
         assert kept.fixed

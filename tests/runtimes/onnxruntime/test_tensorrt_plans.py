@@ -21,6 +21,7 @@ from sam_edge.runtimes.onnxruntime import tensorrt_plans as plans
 from sam_edge.runtimes.onnxruntime.binding import Bound
 from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
 from sam_edge.runtimes.onnxruntime.tensorrt_plans import KeptPlans, plan_folder
+from sam_edge.sessions.session import SessionOptions
 from tests.host.machines import jetson
 from tests.runtimes.onnxruntime.graphs import image, write_decoder, write_encoder
 
@@ -254,13 +255,13 @@ def test_an_engine_keeps_what_tensorrt_builds_in_its_session_and_in_its_runs(
     tmp_path: Path, tensorrt: SimpleNamespace
 ) -> None:
     for _ in range(2):
-        OnnxRuntimeSession(write_encoder(tmp_path), device="tensorrt").run(image(1))
+        OnnxRuntimeSession(write_encoder(tmp_path), SessionOptions(device="tensorrt")).run(image(1))
     assert tensorrt.written == ["graph.timing", "graph.engine"]
 
 
 def test_a_plan_that_a_run_refuses_is_removed(tmp_path: Path, tensorrt: SimpleNamespace) -> None:
-    OnnxRuntimeSession(write_encoder(tmp_path), device="tensorrt").run(image(1))
-    engine = OnnxRuntimeSession(write_encoder(tmp_path), device="tensorrt")
+    OnnxRuntimeSession(write_encoder(tmp_path), SessionOptions(device="tensorrt")).run(image(1))
+    engine = OnnxRuntimeSession(write_encoder(tmp_path), SessionOptions(device="tensorrt"))
     tensorrt.error = "Got invalid dimensions for input"
     with pytest.raises(InputError, match="invalid dimensions"):
         engine.run(image(1))
@@ -270,5 +271,5 @@ def test_a_plan_that_a_run_refuses_is_removed(tmp_path: Path, tensorrt: SimpleNa
         engine.run(image(1))
     assert not tensorrt.folder.exists()
     tensorrt.error = ""
-    OnnxRuntimeSession(write_encoder(tmp_path), device="tensorrt").run(image(1))
+    OnnxRuntimeSession(write_encoder(tmp_path), SessionOptions(device="tensorrt")).run(image(1))
     assert tensorrt.written == ["graph.timing", "graph.engine"] * 2

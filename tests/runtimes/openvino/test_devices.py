@@ -13,7 +13,7 @@ pytest.importorskip("openvino", reason="openvino is not installed: pip install '
 
 from sam_edge.runtimes.openvino import model as module
 from sam_edge.runtimes.openvino.library import ov
-from sam_edge.runtimes.openvino.model import Compiler, find_device, read_model, settings, usable_devices
+from sam_edge.runtimes.openvino.model import Compiler, device_problems, find_device, read_model, settings
 from tests.runtimes.onnxruntime.graphs import save, tensor
 
 
@@ -64,7 +64,7 @@ def test_a_gpu_is_preferred_and_an_npu_has_to_be_asked_for(
 )
 def test_every_device_is_shown(monkeypatch: pytest.MonkeyPatch, devices: list[str], usable: list[str]) -> None:
     monkeypatch.setattr(module, "core", lambda: Core(devices))
-    answers = usable_devices()
+    answers = device_problems()
     assert [name for name, problem in answers.items() if problem is None] == usable
     assert set(answers) == {"CPU", "GPU", "NPU", *usable}
     # Each can be chosen by the name it is shown with.

@@ -15,6 +15,7 @@ from sam_edge.errors import EngineError, InputError
 from sam_edge.runtimes.openvino import model as module
 from sam_edge.runtimes.openvino.model import Compiler, out_of_memory
 from sam_edge.runtimes.openvino.session import OpenVinoSession
+from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.onnxruntime.graphs import save, tensor
 
 ON_GPU = (
@@ -70,7 +71,7 @@ def test_a_run_without_memory_says_what_is_free(
     graph: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(module, "available_mb", lambda: 300)
-    engine = OpenVinoSession(graph, device="CPU", cached=False)
+    engine = OpenVinoSession(graph, SessionOptions(device="CPU"), cached=False)
     assert engine._any is not None
     feeds = {"a": np.ones(2, np.float32)}
     engine._any._idle = [Request(error)]

@@ -11,11 +11,12 @@ import pytest
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.imaging.image import encoder_input
-from sam_edge.segmenter import load
+from sam_edge.loading import load
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 
 from sam_edge.runtimes.openvino.session import OpenVinoSession
+from sam_edge.sessions.session import SessionOptions
 
 SIZES_WH = [(512, 320), (512, 288), (160, 512), (640, 480), (333, 777)]
 RESIZES = ["area", "antialias", "bilinear"]
@@ -33,7 +34,7 @@ def test_a_frame_gives_the_same_features_as_its_input(
     bundle = find_bundle("nano")
     preprocess = replace(bundle.manifest.preprocess, resize=resize)
     image, view = photo(*size_wh), bundle.manifest.input_size.view(size_wh)
-    engine = OpenVinoSession(bundle.graph("encoder"), threads=1, cached=False)
+    engine = OpenVinoSession(bundle.graph("encoder"), SessionOptions(threads=1), cached=False)
     expected = engine.run({"image": encoder_input(image, view, preprocess)})
     # The first frame meets the engine for any shape, the second and third one that was made for it.
     for _ in range(3):
@@ -46,7 +47,7 @@ def test_a_window_of_a_frame() -> None:
     bundle = find_bundle("nano")
     preprocess = bundle.manifest.preprocess
     image = photo(640, 480)
-    engine = OpenVinoSession(bundle.graph("encoder"), threads=1, cached=False)
+    engine = OpenVinoSession(bundle.graph("encoder"), SessionOptions(threads=1), cached=False)
     for window in [(100, 40, 320, 256), (0, 0, 320, 256), (7, 200, 320, 256)]:
         view = bundle.manifest.input_size.view((640, 480), window)
         expected = engine.run({"image": encoder_input(image, view, preprocess)})
@@ -60,7 +61,7 @@ def test_preprocessing_is_part_of_the_key_of_kept_code(tmp_path: Path, monkeypat
     image, view = photo(320, 256), bundle.manifest.input_size.view((320, 256))
     plain = bundle.manifest.preprocess
     for preprocess in (plain, replace(plain, mean=(0.0, 0.0, 0.0)), plain):
-        engine = OpenVinoSession(bundle.graph("encoder"), threads=1)
+        engine = OpenVinoSession(bundle.graph("encoder"), SessionOptions(threads=1))
         expected = engine.run({"image": encoder_input(image, view, preprocess)})["embedding"]
         for _ in range(2):
             got = engine.run_frame(image, view, preprocess)["embedding"]

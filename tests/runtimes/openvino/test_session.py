@@ -14,13 +14,14 @@ from onnx import TensorProto, helper
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import BundleError, EngineError, InputError
-from sam_edge.sessions.backends import find_loader
+from sam_edge.sessions.backends import find_runtime
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 
 from sam_edge.runtimes.openvino.library import ov
-from sam_edge.runtimes.openvino.model import Compiler, computes_in_half, read_model, settings, usable_devices
+from sam_edge.runtimes.openvino.model import Compiler, computes_in_half, device_problems, read_model, settings
 from sam_edge.runtimes.openvino.session import KEPT_KINDS, OpenVinoSession
+from sam_edge.sessions.session import SessionOptions
 
 
 @pytest.fixture
@@ -91,16 +92,16 @@ def test_threads_are_the_cores_it_may_use(tmp_path: Path, weight: np.ndarray) ->
 
 def test_a_device_that_is_not_here_names_those_that_are(tmp_path: Path, weight: np.ndarray) -> None:
     with pytest.raises(EngineError, match=r"no GPU\.7 .*openvino:CPU"):
-        OpenVinoSession(product(tmp_path, weight), device="GPU.7")
-    assert set(usable_devices()) == {"CPU", "GPU", "NPU"}
-    assert usable_devices()["CPU"] is None
+        OpenVinoSession(product(tmp_path, weight), SessionOptions(device="GPU.7"))
+    assert set(device_problems()) == {"CPU", "GPU", "NPU"}
+    assert device_problems()["CPU"] is None
 
 
 @pytest.mark.parametrize("device", ["openvino:CPU", "openvino:AUTO"])
 def test_devices_are_chosen_by_name(tmp_path: Path, weight: np.ndarray, device: str) -> None:
-    name, loader = find_loader(device.lower())
+    name, loader = find_runtime(device.lower())
     assert name == device
-    engine = loader(product(tmp_path, weight), threads=1)
+    engine = loader(product(tmp_path, weight), SessionOptions(threads=1))
     for count in (3, 4, 4, 4):
         np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
 
@@ -127,7 +128,7 @@ def test_shapes_that_never_come_twice_in_a_row_compile_nothing(
 
 
 def test_the_engine_for_any_shape_is_given_up_where_sizes_stay(tmp_path: Path, weight: np.ndarray) -> None:
-    engine = OpenVinoSession(product(tmp_path, weight), device="CPU")
+    engine = OpenVinoSession(product(tmp_path, weight), SessionOptions(device="CPU"))
     held = []
     for count in (1, 2, 2, 2, 3, 2, 3, 4, 4, 1):
         np.testing.assert_allclose(engine.run({"x": rows(count)})["y"], rows(count) @ weight, atol=1e-4)
@@ -208,7 +209,7 @@ def test_an_unknown_operation_is_named_with_its_node(tmp_path: Path) -> None:
 
 
 def test_inputs_are_read_where_they_lie(tmp_path: Path, weight: np.ndarray) -> None:
-    engine = OpenVinoSession(product(tmp_path, weight), device="CPU", cached=False)
+    engine = OpenVinoSession(product(tmp_path, weight), SessionOptions(device="CPU"), cached=False)
     given = rows(5)
     engine.run({"x": given})
     assert engine._any is not None
@@ -245,15 +246,15 @@ def test_the_shipped_model_says_what_it_says_on_onnxruntime() -> None:
     slots = int(labels.shape[1])
     answers = []
     for name in ("onnxruntime:cpu", "openvino:CPU"):
-        loader = find_loader(name)[1]
-        features = loader(bundle.graph("encoder"), threads=1).run({"image": image})
+        loader = find_runtime(name)
+        features = loader(bundle.graph("encoder"), SessionOptions(threads=1)).run({"image": image})
         prompt = {
             "point_coords": np.full((1, slots, 2), 40, np.float32),
             "point_labels": np.where(np.arange(slots) == 0, 1, -2).astype(np.float32)[None],
             "mask_logits": np.zeros((1, 1, 24, 32), np.float32),
             "has_mask": np.zeros(1, np.float32),
         }
-        decoder = loader(bundle.graph("decoder"), threads=1)
+        decoder = loader(bundle.graph("decoder"), SessionOptions(threads=1))
         for _ in range(3):
             answer = decoder.run({**features, **prompt})
         answers.append(answer)

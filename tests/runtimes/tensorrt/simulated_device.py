@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from sam_edge.runtimes.tensorrt.build import Memory
 from sam_edge.runtimes.tensorrt.plans import BuildEnvironment
 from sam_edge.runtimes.tensorrt.session import TensorRtSession, describe
+from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.tensorrt.fake_builder import FakeTrt
 from tests.runtimes.tensorrt.simulated_tensorrt import MARK, Simulation
 
@@ -36,10 +37,10 @@ class Device:
         return BuildEnvironment(self.builder, device, lambda: Memory(3000, 7600), self.folder)
 
     def open(
-        self, graph: Path, threads: int | None = None, device: str | None = None, plan: Path | None = None
+        self, graph: Path, options: SessionOptions = SessionOptions(), plan: Path | None = None
     ) -> TensorRtSession:
         """Stands for the runtime, which loads plans and builds none."""
-        return TensorRtSession(graph, threads, gpu=self.simulation.gpu, folder=self.folder, plan=plan)
+        return TensorRtSession(graph, options, gpu=self.simulation.gpu, folder=self.folder, plan=plan)
 
     def names(self) -> list[str]:
         """Graphs that the cache has plans of, and what else lies in it."""

@@ -21,6 +21,7 @@ from sam_edge.runtimes.tensorrt.plan_cache import (
     write_plan,
 )
 from sam_edge.runtimes.tensorrt.session import Gpu, TensorRtSession, describe
+from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
 MARK = b"plan:"
@@ -225,10 +226,10 @@ class Simulation:
         )
         return write_plan(graph, plan, key, self.folder)
 
-    def open(self, graph: Path, threads: int | None = None) -> TensorRtSession:
+    def open(self, graph: Path, options: SessionOptions = SessionOptions()) -> TensorRtSession:
         """Build and load; a graph that is none has no plan."""
         self.build(graph)
-        return TensorRtSession(graph, threads, gpu=self.gpu, folder=self.folder)
+        return TensorRtSession(graph, options, gpu=self.gpu, folder=self.folder)
 
 
 _engine: type[ICudaEngine] = SimulatedEngine

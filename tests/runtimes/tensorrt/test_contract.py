@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge.sessions.backends import SessionLoader
+from sam_edge.sessions.session import SessionLoader
 from tests.runtimes import test_contract as contract
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 

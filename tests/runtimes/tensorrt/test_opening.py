@@ -11,7 +11,7 @@ from sam_edge.errors import BundleError, EngineError, MissingExtraError, OutputE
 from sam_edge.runtimes.cuda import api as cuda_module
 from sam_edge.runtimes.tensorrt import session as tensorrt_module
 from sam_edge.runtimes.tensorrt.plan_cache import find_plan
-from sam_edge.runtimes.tensorrt.session import TensorRtSession, describe, plan_device, usable_devices
+from sam_edge.runtimes.tensorrt.session import TensorRtSession, describe, device_problems, plan_device
 from tests.runtimes.tensorrt.graphs import write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedRuntime
 
@@ -111,7 +111,7 @@ def test_tensorrt_is_not_touched_without_a_device(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tensorrt_module, "load_tensorrt", lambda: pytest.fail("TensorRT was touched"))
     with pytest.raises(EngineError, match="sees no CUDA device"):
         plan_device()
-    problem = usable_devices()["cuda"]
+    problem = device_problems()["cuda"]
     assert problem is not None
     assert "nvidia-smi" in problem
 

@@ -9,9 +9,9 @@ import pytest
 
 from sam_edge import Prompt
 from sam_edge.fidelity.images import textured_image
+from sam_edge.loading import load
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
 from sam_edge.runtimes.tensorrt.plan_cache import discard_plan
-from sam_edge.segmenter import load
 from tests.runtimes.tensorrt.simulated_device import Device
 from tests.runtimes.tensorrt.simulated_tensorrt import SimulatedRuntime
 

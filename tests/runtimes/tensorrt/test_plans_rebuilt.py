@@ -15,8 +15,8 @@ from sam_edge.cli import main
 from sam_edge.errors import EngineError, FidelityError, PlanError
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
+from sam_edge.loading import load
 from sam_edge.runtimes.tensorrt.plan_cache import key_path
-from sam_edge.segmenter import load
 from sam_edge.storage.files import sha256
 from tests.runtimes.tensorrt.simulated_device import Device
 from tests.toy_model import toy_bundle, with_answers

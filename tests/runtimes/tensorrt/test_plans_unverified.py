@@ -9,10 +9,10 @@ import pytest
 from sam_edge.bundle.folder import Bundle
 from sam_edge.cli import main
 from sam_edge.errors import EngineError, FidelityError, OutputError, PlanError
+from sam_edge.loading import load
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
 from sam_edge.runtimes.tensorrt.plan_cache import key_path, read_key
 from sam_edge.runtimes.tensorrt.plan_verdicts import accept_plan, refuse_plan
-from sam_edge.segmenter import load
 from tests.runtimes.tensorrt.simulated_device import Device
 from tests.runtimes.tensorrt.test_plans_rebuilt import wrong_kernel
 from tests.toy_model import toy_bundle, with_answers

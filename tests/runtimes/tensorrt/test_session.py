@@ -16,7 +16,7 @@ from sam_edge.runtimes.cuda.api import CompilerError
 from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.runtimes.cuda.letterbox import Letterbox
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import find_loader
+from sam_edge.sessions.backends import find_runtime
 from tests.runtimes.tensorrt.graphs import image, prompt, write_decoder, write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulate
 
@@ -141,7 +141,7 @@ def test_nano_segments_as_on_onnxruntime(
     bundle = find_bundle("nano")
     frame = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     prompts = [Prompt.points([(40, 50)]), Prompt.points([(120, 20)])]
-    expected = Segmenter(bundle, find_loader("onnxruntime:cpu")[1], threads=1)
+    expected = Segmenter(bundle, find_runtime("onnxruntime:cpu"), threads=1)
     masks = [expected.decode(expected.encode(frame), one) for one in prompts]
     with Segmenter(bundle, simulation.open) as segmenter:
         for _ in range(3):

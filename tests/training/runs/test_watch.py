@@ -10,8 +10,8 @@ import pytest
 from sam_edge.benchmarks.quality.labelled import open_dataset
 from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
 from sam_edge.exporters.export import export
+from sam_edge.loading import load
 from sam_edge.modeling.nano.model import build_nano
-from sam_edge.segmenter import load
 from sam_edge.training.runs.checkpoint import export_weights, load_weights
 from sam_edge.training.runs.watch import coco_cases, quick_score
 

@@ -1,35 +1,37 @@
-"""What to install where something is missing: an extra of this package, or a package of the system."""
+"""What this machine's system lacks for its devices, and the command that brings it."""
 
 from __future__ import annotations
 
 from sam_edge.host.machine import Machine
-from sam_edge.lazy import EXTRA_OF
-from sam_edge.sessions.scores import TENSORRT_FLOOR_L4T
 
+TENSORRT_FLOOR_L4T = (36, 4)
+"""JetPack 6.1, the first with TensorRT 10."""
+CUDA_BINDINGS = ("cuda.bindings", "cuda.cudart", "pycuda")
+"""Modules through which Python speaks to CUDA; one of them is enough."""
 JETSON_TENSORRT = (
     "sudo apt install python3-libnvinfer (JetPack's own), and make the environment with "
     "python3 -m venv --system-site-packages"
 )
-
 JETPACK_6 = 36
 """The L4T of JetPack 6, whose driver speaks CUDA 12.6 at most."""
 JETPACK_6_CUDA = "pip install 'cuda-python==12.6.*'"
+TENSORRT_EXTRA = "pip install 'sam-edge[tensorrt]'"
 
 
-def install_hint(library: str, machine: Machine) -> str:
-    """The command that brings `library`, an engine's Python package or its CUDA binding, to this machine."""
-    is_jetpack_6 = machine.l4t is not None and machine.l4t[0] == JETPACK_6
-    if library == "cuda" and is_jetpack_6:
-        return JETPACK_6_CUDA
-    if library == "tensorrt" and machine.is_jetson:
-        return f"{JETSON_TENSORRT}; in it {JETPACK_6_CUDA}" if is_jetpack_6 else JETSON_TENSORRT
-    return f"pip install 'sam-edge[{EXTRA_OF[library]}]'"
+def cuda_install(machine: Machine) -> str:
+    """The command that installs a Python binding of CUDA."""
+    return JETPACK_6_CUDA if _is_jetpack_6(machine) else TENSORRT_EXTRA
 
 
-def unavailable_reason(library: str, machine: Machine) -> str | None:
-    """Why `library`, though it may be installed, has nothing to compute on here; None if it has."""
-    if library != "tensorrt":
-        return None
+def tensorrt_install(machine: Machine) -> str:
+    """The command that installs TensorRT's Python package and a binding of CUDA."""
+    if not machine.is_jetson:
+        return TENSORRT_EXTRA
+    return f"{JETSON_TENSORRT}; in it {JETPACK_6_CUDA}" if _is_jetpack_6(machine) else JETSON_TENSORRT
+
+
+def tensorrt_unavailable(machine: Machine) -> str | None:
+    """Why TensorRT, though it may be installed, has nothing to compute on; None if it has."""
     if machine.l4t is not None and machine.l4t < TENSORRT_FLOOR_L4T:
         return "TensorRT 10.3 comes with JetPack 6.1: flash that or a newer one"
     if not machine.cuda_nodes:
@@ -38,7 +40,7 @@ def unavailable_reason(library: str, machine: Machine) -> str | None:
 
 
 def system_advice(machine: Machine) -> list[str]:
-    """What a package of the system would add to this machine: its drivers, each in one line."""
+    """What a package of the system would add to this machine: its drivers, one line each."""
     advice = []
     vendors = {gpu.vendor for gpu in machine.gpus}
     if machine.cuda_nodes and machine.libcuda is None:
@@ -58,6 +60,10 @@ def system_advice(machine: Machine) -> list[str]:
     if locked:
         advice.append(f"{', '.join(locked)} may not be opened: sudo usermod -aG render $USER, and log in again")
     return advice
+
+
+def _is_jetpack_6(machine: Machine) -> bool:
+    return machine.l4t is not None and machine.l4t[0] == JETPACK_6
 
 
 def _driver(machine: Machine) -> str:

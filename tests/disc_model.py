@@ -52,6 +52,7 @@ GRAPHS = {
         "encoder.onnx",
         (TensorSpec("image", (1, 3, "height", "width")),),
         (TensorSpec("embedding", (1, 1, "h16", "w16")),),
+        role="encoder",
     ),
     "decoder": Graph(
         "decoder.onnx",
@@ -63,6 +64,7 @@ GRAPHS = {
             TensorSpec("has_mask", (1,)),
         ),
         (TensorSpec("logits", (1, 4, "h4", "w4")), TensorSpec("iou", (1, 4))),
+        role="decoder",
     ),
 }
 

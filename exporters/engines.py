@@ -71,7 +71,8 @@ def feeds_of(bundle: Bundle, images: Sequence[NDArray[np.uint8]]) -> dict[str, l
     """What every graph of a model is fed when images and prompts go through it."""
     feeds: dict[str, list[Arrays]] = {name: [] for name in bundle.manifest.graphs}
     loader = find_runtime(TRUSTED)
-    with Segmenter(bundle, _recording(loader, feeds)) as segmenter:
+    names = {graph.file: name for name, graph in bundle.manifest.graphs.items()}
+    with Segmenter(bundle, _recording(loader, feeds, names)) as segmenter:
         ask(segmenter, images)
     return feeds
 
@@ -198,11 +199,13 @@ def is_here(runtime: str) -> bool:
     return backend is not None and is_installed(backend.library) and backend.score(this_machine()) > 0
 
 
-def _recording(loader: SessionLoader, feeds: Mapping[str, list[Arrays]]) -> SessionLoader:
-    """An opener whose engines note what they are fed."""
+def _recording(
+    loader: SessionLoader, feeds: Mapping[str, list[Arrays]], names: Mapping[str, str]
+) -> SessionLoader:
+    """A loader whose sessions note what they are fed in `feeds`, by the graph's name; `names`: file -> name."""
 
     def open_recording(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        return _Recording(loader(graph, options), feeds[graph.stem])
+        return _Recording(loader(graph, options), feeds[names[graph.name]])
 
     return open_recording
 

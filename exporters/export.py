@@ -129,7 +129,7 @@ def export(
             path = write_graph(source, folder)
             if spec.half_weights:
                 halve_weights(path)
-            graphs[source.name] = describe_graph(path)
+            graphs[source.name] = describe_graph(path, source.role)
         interfaces = {}
         if settings.interface:
             progress(f"exporting for {settings.interface}", 0.55)

@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch.export import Dim
 
-from sam_edge.bundle.manifest import Graph
+from sam_edge.bundle.manifest import Graph, Role
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.tensors import TensorSpec
 
@@ -52,10 +52,10 @@ def write_graph(source: GraphSource, folder: Path) -> Path:
     return path
 
 
-def describe_graph(path: Path) -> Graph:
+def describe_graph(path: Path, role: Role) -> Graph:
     """The graph's inputs and outputs, as the manifest lists them."""
     graph = onnx.load(path, load_external_data=False).graph
-    return Graph(path.name, _specs(graph.input), _specs(graph.output))
+    return Graph(path.name, _specs(graph.input), _specs(graph.output), role)
 
 
 def _specs(values: list[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...]:

@@ -87,7 +87,7 @@ def float64_mask_iou(checkpoint: str | Path, name: str, family: Family, expected
 
 def most_points(sources: Sequence[GraphSource]) -> int:
     """How many points the exported decoders take beside a box."""
-    return max(source.inputs["point_labels"].shape[1] for source in sources if "decoder" in source.name) - 2
+    return max(source.inputs["point_labels"].shape[1] for source in sources if source.role == "decoder") - 2
 
 
 def self_test_reference(model: Exportable, family: Family, max_points: int) -> Reference:

@@ -85,11 +85,7 @@ class ShapeCheckedLoader:
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         opened = self.loader(graph, options)
-        manifest = self.bundle.manifest
-        files = {one.file: name for name, one in manifest.graphs.items()}
-        for made in manifest.engines.values():
-            files |= {file: name for name, file in made.items()}
-        wanted = manifest.graphs[files[graph.name]]
+        wanted = self.bundle.manifest.graph_of(graph.name)
         for given, said in ((opened.inputs, wanted.inputs), (opened.outputs, wanted.outputs)):
             odd = _odd({spec.name: spec for spec in given}, {spec.name: spec for spec in said})
             if odd:

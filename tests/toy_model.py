@@ -43,7 +43,10 @@ def toy_bundle(folder: Path, weight: float = 0.5) -> Bundle:
         licence="Apache-2.0",
         input_size=InputSize(SIDE_PX, SIDE_PX, square=True),
         preprocess=Preprocess((127.5, 127.5, 127.5), (64.0, 64.0, 64.0), "area"),
-        graphs={name: describe_graph(contents / f"{name}.onnx") for name in ("encoder", "decoder")},
+        graphs={
+            "encoder": describe_graph(contents / "encoder.onnx", "encoder"),
+            "decoder": describe_graph(contents / "decoder.onnx", "decoder"),
+        },
     )
     return write_bundle(folder / "toy", manifest, contents)
 

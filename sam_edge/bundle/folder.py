@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -64,20 +65,32 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
     path = Path(name_or_path)
     if not path.is_dir() and (ASSETS / str(name_or_path) / MANIFEST).is_file():
         path = ASSETS / str(name_or_path)
-    try:
-        data = (path / MANIFEST).read_bytes()
-    except OSError as error:
+    if not os.path.lexists(path / MANIFEST):
         shipped = ", ".join(sorted(folder.parent.name for folder in ASSETS.glob(f"*/{MANIFEST}")))
         raise BundleError(
-            f"{name_or_path} is no model: neither a folder with a {MANIFEST} "
+            f"{name_or_path} is not a model: neither a folder with a {MANIFEST} "
             f"nor a shipped model ({shipped or 'none'})"
-        ) from error
-    bundle = Bundle(path, parse(data, str(path / MANIFEST)))
+        )
+    bundle = Bundle(path, read_manifest(path / MANIFEST))
     # Rare graphs are opened late: what is not there should not be found out in the middle of a stream.
     for file in bundle.manifest.files:
         if not (path / file).is_file():
             raise BundleError(f"{path / file} is missing", path=path / file, hint="export the model again")
     return bundle
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Read the file `manifest.json` of a model folder; the files it lists are not looked at.
+
+    Raises:
+        BundleError: not a file that can be read, or not a sound manifest of this version's format.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}", path=path) from error
+    return parse(data, str(path))
 
 
 def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bundle:

@@ -18,11 +18,17 @@ from sam_edge.geometry import InputSize
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.tensors import TensorSpec
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a reader of the old format would misread the new one."""
 Precision = Literal["fp32", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 """In which numbers an engine computes; fp16 keeps what float16 cannot hold in float32."""
+Role = Literal["encoder", "decoder", "refine"]
+ROLES: tuple[Role, ...] = ("encoder", "decoder", "refine")
+"""What a graph is for: image to embedding; embedding and prompt to masks; embedding and mask prompt to what
+decoders take in the place of the encoder's tensors."""
+LABELS = "point_labels"
+"""The decoders' input with a number a prompt slot, (batch, slots)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,17 @@ class Graph:
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    role: Role
+
+    @property
+    def slots(self) -> int:
+        """How many prompt slots a decoder has, two of them for a box; 0 of other graphs."""
+        return next((int(spec.shape[-1]) for spec in self.inputs if spec.name == LABELS), 0)
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether a decoder answers any number of prompts in one run."""
+        return any(isinstance(spec.shape[0], str) for spec in self.inputs if spec.name == LABELS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +99,7 @@ class Manifest:
     input_size: InputSize
     preprocess: Preprocess
     graphs: Mapping[str, Graph]
-    """`encoder`, `decoder` and, where the family has them, `decoder_many` (more prompt slots) and `refine`."""
+    """Name -> graph: one encoder, one decoder or several, and one `refine` where a mask prompt needs it."""
     files: Mapping[str, str] = field(default_factory=dict)
     """File name -> hex SHA-256, filled in when the folder is written."""
     tools: Mapping[str, str] = field(default_factory=dict)
@@ -98,6 +115,23 @@ class Manifest:
     input_cost: Mapping[str, float] = field(default_factory=dict)
     """What an input of fixed sides costs and saves against the family's own: `square_mask_iou_mean`,
     `square_mask_iou_p1`, `prompts`, `encoder_gflop`, `square_encoder_gflop`."""
+
+    @cached_property
+    def decoders(self) -> Mapping[str, Graph]:
+        """Name -> graph of every decoder, the one with the fewest prompt slots first."""
+        decoders = [(name, graph) for name, graph in self.graphs.items() if graph.role == "decoder"]
+        return dict(sorted(decoders, key=lambda item: (item[1].slots, item[1].is_batched)))
+
+    def graph_of(self, file_name: str) -> Graph:
+        """The graph that a file of the folder holds, in whatever precision.
+
+        Raises:
+            BundleError: no graph is in that file.
+        """
+        for name, graph in self.graphs.items():
+            if file_name == graph.file or any(made.get(name) == file_name for made in self.engines.values()):
+                return graph
+        raise BundleError(f"{self.name} has no graph in a file {file_name}", hint="export the model again")
 
     @cached_property
     def model_id(self) -> str:
@@ -139,6 +173,7 @@ def dump(manifest: Manifest) -> bytes:
         "preprocess": _plain(manifest.preprocess),
         "graphs": {
             name: {
+                "role": graph.role,
                 "file": graph.file,
                 "inputs": [_plain(spec) for spec in graph.inputs],
                 "outputs": [_plain(spec) for spec in graph.outputs],
@@ -211,7 +246,7 @@ def _manifest(document: dict[str, Any]) -> Manifest:
             resize=preprocess["resize"],
         ),
         graphs={
-            name: Graph(graph["file"], _specs(graph["inputs"]), _specs(graph["outputs"]))
+            name: Graph(graph["file"], _specs(graph["inputs"]), _specs(graph["outputs"]), graph["role"])
             for name, graph in document["graphs"].items()
         },
         files=document["files"],

@@ -102,7 +102,8 @@ def _free_sizes(manifest: Manifest, input_wh: tuple[int, int]) -> dict[str, int]
     """Name of a free dimension -> its size, from the encoder's image of that input."""
     width, height = (side // manifest.input_size.encoder_stride for side in input_wh)
     sizes = {}
-    for spec in manifest.graphs["encoder"].inputs:
+    encoder = next(graph for graph in manifest.graphs.values() if graph.role == "encoder")
+    for spec in encoder.inputs:
         for side, pixels in zip(spec.shape, (1, 3, height, width), strict=True):
             if isinstance(side, str):
                 factor, _, name = side.rpartition("*")

@@ -8,13 +8,15 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from sam_edge.bundle.manifest import Role
+
 
 @dataclass(frozen=True)
 class GraphSource:
     """A module that becomes one graph of the model folder."""
 
     name: str
-    """`encoder`, `decoder`, `decoder_many` or `refine`."""
+    """Such as `encoder`, `decoder`, `decoder_many` or `refine`."""
     module: nn.Module
     """Takes the inputs in order and returns the outputs in order."""
     inputs: Mapping[str, Tensor]
@@ -23,6 +25,8 @@ class GraphSource:
     dynamic: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """Input -> axis -> name of a size that a call may choose, such as "height" or "8*rows": names that
     differ only in the factor grow together."""
+    role: Role = "decoder"
+    """What the graph is for."""
 
 
 class Exportable(Protocol):

@@ -49,13 +49,14 @@ class SamExport:
                 EncoderWithPrepare(self.sam, self.grid),
                 image,
                 ("embedding", *PREPARED),
+                role="encoder",
             ),
             *(GraphSource(name, decoder, prepared | _prompt(slots), ANSWER) for name, slots in SLOTS.items()),
         ]
         if self.takes_masks:
             mask_logits = torch.zeros(1, 1, *(4 * side for side in self.grid))
             mask = {"embedding": embedding, "mask_logits": mask_logits}
-            graphs.append(GraphSource("refine", Refine(self.sam, self.grid), mask, PREPARED))
+            graphs.append(GraphSource("refine", Refine(self.sam, self.grid), mask, PREPARED, role="refine"))
         return graphs
 
     def encode(self, image: Tensor) -> Mapping[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,8 @@ def test_manifest_says_what_the_model_is(tiny_bundle: Path, tiny_checkpoint: Pat
     assert manifest.checkpoint_sha256 == sha256(tiny_checkpoint)
     assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "refine"}
     assert set(manifest.files) == {"pytorch.npz", *(f"{name}.onnx" for name in manifest.graphs)}
+    assert {graph.role for graph in manifest.graphs.values()} == {"encoder", "decoder", "refine"}
+    assert {name: graph.slots for name, graph in manifest.decoders.items()} == SLOTS
     for name, slots in SLOTS.items():
         shapes = {spec.name: spec.shape for spec in manifest.graphs[name].inputs}
         assert shapes["point_labels"] == (1, slots)
@@ -78,7 +81,8 @@ def test_graphs_are_portable_and_tell_nothing_of_this_machine(tiny_bundle: Path)
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
         assert "Attention" not in {node.op_type for node in model.graph.node}
         assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
-        shapes = [spec.shape for spec in (*describe_graph(path).inputs, *describe_graph(path).outputs)]
+        graph = describe_graph(path, "decoder")
+        shapes = [spec.shape for spec in (*graph.inputs, *graph.outputs)]
         assert all(isinstance(side, int) for shape in shapes for side in shape)
 
 
@@ -146,8 +150,9 @@ def test_half_precision_for_every_target(
     assert {file.name for file in folder.iterdir()} == {"manifest.json", *manifest.files}
     for graph in manifest.graphs:
         half = folder / manifest.engines["tensorrt-fp16"][graph]
-        assert describe_graph(half).inputs == manifest.graphs[graph].inputs
-        assert describe_graph(half).outputs == manifest.graphs[graph].outputs
+        source = manifest.graph_of(half.name)
+        assert source == manifest.graphs[graph]
+        assert describe_graph(half, source.role) == replace(source, file=half.name)
         assert half.stat().st_size < (folder / f"{graph}.onnx").stat().st_size
     with load(folder, runtime="onnxruntime") as segmenter:
         assert segmenter.engine == EngineSpec("onnxruntime:cpu", "fp16")
@@ -175,7 +180,7 @@ def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.M
     path = write_graph(source, tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"refine.onnx", "refine.onnx.data"}
     assert path.stat().st_size < (tmp_path / "refine.onnx.data").stat().st_size * 5
-    assert describe_graph(path).inputs[0].shape == (1, 32, *GRID)
+    assert describe_graph(path, "refine").inputs[0].shape == (1, 32, *GRID)
 
 
 def test_only_weights_that_float16_holds_are_halved(tmp_path: Path) -> None:

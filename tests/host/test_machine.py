@@ -106,7 +106,6 @@ def test_cures_fit_the_machine(tmp_path: Path) -> None:
     assert cuda_install(desktop) == "pip install 'sam-edge[tensorrt]'"
     thor = replace(board, l4t=(38, 2, 0))
     assert "cuda-python" not in tensorrt_install(thor) + cuda_install(thor)
-    assert install_hint("openvino", board) == "pip install 'sam-edge[openvino]'"
     assert tensorrt_unavailable(board) is None
     assert "JetPack 6.1" in (tensorrt_unavailable(old_jetson(tmp_path / "old")) or "")
     assert tensorrt_unavailable(npu_laptop(tmp_path / "laptop")) == "no NVIDIA GPU here"

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_edge.bundle.folder import find_bundle
-from sam_edge.sessions.session import Session, SessionOptions
 from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.host.machine import Machine
-from sam_edge.sessions import backends as runtime
 from sam_edge.runtimes import tensorrt
 from sam_edge.runtimes.null import NullSession
+from sam_edge.sessions import backends as runtime
 from sam_edge.sessions.backends import backends, best_backend, find_runtime, split_name
+from sam_edge.sessions.session import Session, SessionOptions
 from tests.fixtures.tables import backend, use_backends
 from tests.host.machines import bare_arm, jetson
 
@@ -63,7 +63,9 @@ def test_a_runtime_opens_graphs_on_its_device(monkeypatch: pytest.MonkeyPatch) -
         opened.append(options)
         return NullSession(graph)
 
-    chosen = backend("multi", "cpu", "GPU", loader=noting, numbered=("GPU",), default_device=lambda machine: "GPU")
+    chosen = backend(
+        "multi", "cpu", "GPU", loader=noting, numbered=("GPU",), default_device=lambda machine: "GPU"
+    )
     use_backends(monkeypatch, chosen, replace(chosen, name="first", default_device=None))
     for name, device in (
         ("multi", "GPU"),
@@ -130,8 +132,7 @@ def test_on_jetson_a_missing_tensorrt_comes_from_apt(tmp_path: Path, monkeypatch
 def test_choosing_imports_no_engine() -> None:
     code = (
         "import sys; from sam_edge.host.machine import this_machine; "
-        "from sam_edge.sessions.backends import backends, best_backend, find_runtime, split_name
-from tests.fixtures.tables import backend, use_backends
+        "from sam_edge.sessions.backends import best_backend; "
         "best_backend(this_machine()); "
         "assert not {'onnxruntime', 'openvino', 'tensorrt', 'torch', 'onnx', 'cv2'} & set(sys.modules)"
     )

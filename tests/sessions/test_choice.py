@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sam_edge.bundle.folder import ASSETS, find_bundle, write_bundle
-from sam_edge.bundle.manifest import EngineSpec, dump, parse
+from sam_edge.bundle.manifest import FORMAT, EngineSpec, dump, parse
 from sam_edge.errors import BundleError
 from tests.disc_model import disc_bundle, disc_manifest
 
@@ -43,7 +43,7 @@ def test_manifests_without_engines_are_as_they_were() -> None:
     document = json.loads(dump(disc_manifest()))
     assert not document.keys() & {"engines", "raised"}
     shipped = json.loads((ASSETS / "nano" / "manifest.json").read_text())
-    assert shipped["format"] == 1
+    assert shipped["format"] == FORMAT
     nano = find_bundle("nano")
     assert nano.graph("encoder", HALF) == nano.graph("encoder")
 

@@ -43,8 +43,10 @@ TABLE = (
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use_backends(monkeypatch, *TABLE)
-    monkeypatch.setattr(runtime, "find_spec", lambda library: library in {"numpy", "tests.no_such_module"} or
-    None) monkeypatch.setattr(driver, "_open", lambda open_library: FakeDriver())
+    monkeypatch.setattr(
+        runtime, "find_spec", lambda library: library in {"numpy", "tests.no_such_module"} or None
+    )
+    monkeypatch.setattr(driver, "_open", lambda open_library: FakeDriver())
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
 
 

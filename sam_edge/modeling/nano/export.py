@@ -49,6 +49,7 @@ class NanoExport:
                 {"image": image},
                 tuple(STRIDES),
                 {"image": {2: "32*rows", 3: "32*columns"}} if free else {},
+                role="encoder",
             ),
             *(
                 GraphSource(

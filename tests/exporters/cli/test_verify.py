@@ -246,7 +246,7 @@ def test_a_failed_half_falls_back_to_float32(toy: Bundle) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nowhere",), "nowhere is no model"),
+        (("nowhere",), "nowhere is not a model"),
         (("nano", "--runtime", "tpu"), "unknown runtime 'tpu'"),
         (("nano", "--runtime", "rounding:C"), "has no device 'C'"),
         (("nano", "--precision", "fp16"), "has no fp16 engine"),

@@ -181,7 +181,9 @@ def with_engine(bundle: Bundle, engine: EngineSpec, files: Mapping[str, str]) ->
 
 def loader_of(engine: EngineSpec, bundle: Bundle, say: Say = lambda step: None) -> GraphLoader:
     """What opens an engine's graphs."""
-    return find_graph_loader(TRUSTED if engine == EMULATION else engine.runtime, bundle.manifest, say)
+    return find_graph_loader(
+        TRUSTED if engine == EMULATION else engine.runtime, bundle.manifest, lambda step, done=None: say(step)
+    )
 
 
 def measure_engine(

@@ -126,7 +126,10 @@ def verify(
     with staging_folder(bundle) as place:
         work = place
         # Without a device there is nothing to wait for.
-        openers = [find_graph_loader(engine.runtime, bundle.manifest, say) for engine in engines]
+        openers = [
+            find_graph_loader(engine.runtime, bundle.manifest, lambda step, done=None: say(step))
+            for engine in engines
+        ]
         if checkpoint is not None:
             say("running PyTorch")
             asked = import_object(FROM_CHECKPOINT)(checkpoint, bundle.manifest, images, each)

@@ -12,6 +12,7 @@ from sam_edge.bundle.manifest import Graph, Manifest
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.segmenter import Segmenter
+from sam_edge.sessions.base import BaseSession
 from sam_edge.sessions.session import SessionOptions
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
@@ -19,7 +20,7 @@ SLOTS = 6
 RADIUS_PX = 20.0
 
 
-class DiscSession:
+class DiscSession(BaseSession):
     """Answers the first foreground point with a disc; mask k has k times the radius and rising IoU."""
 
     def __init__(self, graph: Path, options: SessionOptions = SessionOptions()) -> None:

@@ -65,7 +65,7 @@ def test_one_point_gets_three_masks_and_more_gets_one(segmenter: Segmenter) -> N
 
 def test_embedding_is_a_value_with_its_time(segmenter: Segmenter) -> None:
     first = segmenter.encode(IMAGE, capture_ns=5)
-    kept = first.tensors["embedding"].copy()
+    kept = np.array(first.tensors["embedding"])
     segmenter.encode(255 - IMAGE, capture_ns=6)
     assert first.capture_ns == 5
     np.testing.assert_array_equal(first.tensors["embedding"], kept)

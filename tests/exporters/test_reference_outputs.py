@@ -107,7 +107,7 @@ def case(
 
 def test_embedding(case: Case) -> None:
     expected = case.expected["embedding"].astype(np.float32)
-    assert np.abs(case.embedding.tensors["embedding"][0] - expected).max() < TOLERANCE
+    assert np.abs(np.asarray(case.embedding.tensors["embedding"])[0] - expected).max() < TOLERANCE
     assert np.abs(case.torch_embedding[0].numpy() - expected).max() < TOLERANCE
 
 

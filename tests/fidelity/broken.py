@@ -29,7 +29,7 @@ class Broken(Wrapper):
     def run(self, feeds: Arrays) -> Arrays:
         given = {name: np.array(value) for name, value in feeds.items()}
         self._spoil_feeds(given)
-        answers = dict(super().run(given))
+        answers = {name: np.array(value) for name, value in super().run(given).items()}
         self._spoil_answers(answers)
         return answers
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +18,7 @@ from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.sessions.backends import backends, find_runtime
-from sam_edge.sessions.session import Session, SessionLoader
+from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.tensors import TensorSpec
 from tests.imaging.layouts import laid_out
 from tests.runtimes.tensorrt.graphs import write_encoder
@@ -29,18 +29,27 @@ VARIANTS = {
     "onnxruntime replayed": {"resident": False, "replay": True},
     "onnxruntime resident replayed": {"resident": True, "replay": True},
 }
+IN_PLACE = SessionOptions(device="cpu", host_outputs=frozenset())
+"""Nothing has to be a numpy array."""
 
 
 @pytest.fixture(params=[*(name for name in backends() if name != "null"), *VARIANTS])
 def loader(request: pytest.FixtureRequest) -> SessionLoader:
+    """Opens graphs with one backend. `null`, which computes nothing, has tests of its own."""
+    name = request.param
     try:
-        if request.param in VARIANTS:
-            loader: Callable[..., Session] = find_runtime("onnxruntime:cpu")
-            return partial(loader, **VARIANTS[request.param])
-        return find_runtime(request.param)
+        runtime = find_runtime("onnxruntime:cpu" if name in VARIANTS else name)
     except (MissingExtraError, EngineError) as error:
-        # Every runtime keeps the contract where its library can be had; the message names the extra.
+        # Every backend keeps the contract where its library can be had; the message names the extra.
         pytest.skip(str(error))
+    if name not in VARIANTS:
+        return runtime
+    from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
+
+    def open_variant(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        return OnnxRuntimeSession(graph, replace(IN_PLACE, threads=options.threads), **VARIANTS[name])
+
+    return open_variant
 
 
 @pytest.fixture(params=["width", 5], ids=["free", "fixed"])
@@ -174,15 +183,47 @@ def test_wrong_type_names_the_input(loader: SessionLoader, graph: Path, dtype: t
 
 @pytest.mark.parametrize("names", ["a", "ac"])
 def test_missing_input_is_named(loader: SessionLoader, graph: Path, names: str) -> None:
-    with pytest.raises(InputError, match=r"\bb\b"):
+    with pytest.raises(InputError, match=r"\b[bc]\b"):
         loader(graph).run(dict.fromkeys(names, np.zeros((2, 5), np.float32)))
+
+
+def test_unknown_input_is_named(loader: SessionLoader, graph: Path) -> None:
+    with pytest.raises(InputError, match=r"no input c\b"):
+        loader(graph).run({**feeds(), "c": feeds()["a"]})
+
+
+def test_float16_is_not_float32(loader: SessionLoader, graph: Path) -> None:
+    with pytest.raises(InputError, match=r"\ba is float16\b"):
+        loader(graph).run({name: value.astype(np.float16) for name, value in feeds().items()})
+
+
+def test_a_wrapped_session_is_the_session(loader: SessionLoader, graph: Path, tmp_path: Path) -> None:
+    session = loader(graph)
+    wrapped = Wrapper(session)
+    assert (wrapped.inputs, wrapped.outputs) == (session.inputs, session.outputs)
+    np.testing.assert_array_equal(wrapped.run(feeds())["total"], session.run(feeds())["total"])
+    encoder = loader(write_encoder(tmp_path))
+    assert hasattr(Wrapper(encoder), "run_frame") == hasattr(encoder, "run_frame")
+    wrapped.close()
+    with pytest.raises(InputError, match="closed"):
+        session.run(feeds())
+
+
+def test_another_process_is_told_to_open_its_own(
+    loader: SessionLoader, graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = loader(graph)
+    session.run(feeds())
+    monkeypatch.setattr(os, "getpid", lambda: -5)
+    with pytest.raises(EngineError, match="in each process"):
+        session.run(feeds())
 
 
 def test_a_closed_engine_says_so(loader: SessionLoader, graph: Path) -> None:
     engine = loader(graph)
     engine.run(feeds())
     engine.close()
-    with pytest.raises(InputError, match="was closed: open"):
+    with pytest.raises(InputError, match="closed"):
         engine.run(feeds())
 
 
@@ -191,7 +232,7 @@ def test_closing_again_does_nothing(loader: SessionLoader, graph: Path) -> None:
     used.run(feeds())
     for engine in (used, unused, used, unused):
         engine.close()
-    with pytest.raises(InputError, match="was closed: open"):
+    with pytest.raises(InputError, match="closed"):
         used.run(feeds())
 
 
@@ -245,7 +286,7 @@ def test_the_callers_arithmetic_stays_as_it_was(loader: SessionLoader, graph: Pa
 def test_frames_come_in_any_layout(loader: SessionLoader, tmp_path: Path, layout: Layout) -> None:
     engine = loader(write_encoder(tmp_path))
     if not hasattr(engine, "run_frame"):
-        pytest.skip("this engine prepares no frames itself: sam_edge.segmenter does")
+        pytest.skip("this session does not prepare frames itself: Segmenter does")
     preprocess = Preprocess((120.0, 110.0, 100.0), (50.0, 60.0, 70.0), "antialias")
     frame, _ = laid_out(np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8), layout)
     view = InputSize(long_side=48, multiple=16, square=False).view((64, 40))

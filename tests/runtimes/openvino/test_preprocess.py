@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from sam_edge.bundle.folder import find_bundle
-from sam_edge.imaging.image import encoder_input
-from sam_edge.loading import load
+from sam_edge.geometry import View
+from sam_edge.imaging.image import Layout, encoder_input
+from sam_edge.imaging.preprocess import Preprocess
+from sam_edge.segmenter import Segmenter
+from sam_edge.tensors import Arrays
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 
@@ -36,11 +39,9 @@ def test_a_frame_gives_the_same_features_as_its_input(
     image, view = photo(*size_wh), bundle.manifest.input_size.view(size_wh)
     engine = OpenVinoSession(bundle.graph("encoder"), SessionOptions(threads=1), cached=False)
     expected = engine.run({"image": encoder_input(image, view, preprocess)})
-    # The first frame meets the engine for any shape, the second and third one that was made for it.
     for _ in range(3):
         for name, value in engine.run_frame(image, view, preprocess).items():
             np.testing.assert_allclose(value, expected[name], atol=2e-5)
-    assert len(engine._by_kind) == 1
 
 
 def test_a_window_of_a_frame() -> None:
@@ -69,14 +70,20 @@ def test_preprocessing_is_part_of_the_key_of_kept_code(tmp_path: Path, monkeypat
 
 
 def test_the_segmenter_lets_the_engine_prepare_its_frames() -> None:
-    with load("nano", runtime="openvino", threads=1) as segmenter:
-        image = photo(320, 256)
-        for _ in range(2):
-            embedding = segmenter.encode(image)
-        engine = segmenter._engine("encoder")
-        assert isinstance(engine, OpenVinoSession)
-        (kind,) = engine._by_kind
-        assert segmenter.manifest.preprocess in kind
-        blob = encoder_input(image, embedding.view, segmenter.manifest.preprocess)
-        expected = engine.run({"image": blob})["embedding"]
-        np.testing.assert_allclose(embedding.tensors["embedding"], expected, atol=2e-5)
+    bundle = find_bundle("nano")
+    image, view = photo(320, 256), bundle.manifest.input_size.view((320, 256))
+    asked: list[View] = []
+
+    class Noting(OpenVinoSession):
+        def run_frame(
+            self, image: np.ndarray, view: View, preprocess: Preprocess, layout: Layout = "rgb"
+        ) -> Arrays:
+            asked.append(view)
+            return super().run_frame(image, view, preprocess, layout)
+
+    with Segmenter(bundle, Noting, threads=1) as segmenter:
+        embedding = np.asarray(segmenter.encode(image).tensors["embedding"])
+    assert asked == [view]
+    engine = OpenVinoSession(bundle.graph("encoder"), SessionOptions(threads=1))
+    expected = engine.run({"image": encoder_input(image, view, bundle.manifest.preprocess)})["embedding"]
+    np.testing.assert_allclose(embedding, expected, atol=2e-5)

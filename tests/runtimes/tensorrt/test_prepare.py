@@ -18,14 +18,15 @@ from sam_edge.exporters.engines import measure_engine, most_graphs
 from sam_edge.exporters.half.bisect import Islands, bisect_fp32_nodes
 from sam_edge.fidelity.gate import ask, find_violations
 from sam_edge.fidelity.images import textured_image
-from sam_edge.lazy import import_object
+from sam_edge.runtimes import tensorrt
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timing_key
+from sam_edge.runtimes.tensorrt.prepare import PlanLoader
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions import loaders as openers
-from sam_edge.sessions.backends import find_runtime
-from sam_edge.sessions.loaders import BUILT_BEFORE, GraphLoader, find_graph_loader
+from sam_edge.sessions import loaders
+from sam_edge.sessions.backends import Runtime, find_runtime, split_name
+from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.sessions.session import SessionLoader
 from sam_edge.storage.cache import BlobCache
 from tests.runtimes.tensorrt.fake_builder import LEARNT
@@ -39,6 +40,7 @@ SQUARE = {"image": np.ones((1, 3, 512, 512), np.float32)}
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
     device = Device(tmp_path / "cache")
     monkeypatch.setattr(tensorrt_open, "find_build_environment", device.environment)
+    monkeypatch.setattr(tensorrt_open, "_loader", lambda name: device.open)
     return device
 
 
@@ -54,8 +56,10 @@ def said() -> list[str]:
 
 @pytest.fixture
 def loader(device: Device, toy: Bundle, said: list[str]) -> GraphLoader:
-    loader: GraphLoader = tensorrt_open.PlanOpener(device.open, toy.manifest, said.append)
-    return loader
+    def progress(step: str, done: float | None = None) -> None:
+        said.append(step)
+
+    return PlanLoader(toy.manifest, None, progress)
 
 
 def variant(graph: Path, folder: Path, weight: float) -> Path:
@@ -76,11 +80,6 @@ def answer(loader: SessionLoader, graph: Path) -> float:
         return float(np.mean(np.asarray(engine.run(SQUARE)["embedding"])))
     finally:
         engine.close()
-
-
-@pytest.mark.parametrize("where", BUILT_BEFORE.values())
-def test_every_entry_imports(where: str) -> None:
-    assert callable(import_object(where))
 
 
 def test_a_plan_is_built_once_and_kept(
@@ -171,7 +170,7 @@ def test_a_builder_that_fails_leaves_nothing(loader: GraphLoader, device: Device
 def test_engines_are_measured_where_there_was_no_plan(
     device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_edge.sessions.loaders.find_runtime", lambda name: (name, device.open))
+    monkeypatch.setattr(loaders, "find_runtime", lambda name: Runtime(tensorrt.BACKEND, None))
     with Segmenter(toy, find_runtime("onnxruntime:cpu")) as segmenter:
         expected = ask(segmenter, [textured_image((160, 120))])
     assert find_violations(measure_engine(toy, EngineSpec("tensorrt"), expected), "fp32") == []
@@ -182,7 +181,7 @@ def test_plans_are_built_for_the_gpu_that_is_named(
     device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(openers, "find_runtime", lambda name: ("tensorrt", device.open))
+    monkeypatch.setattr(loaders, "find_runtime", lambda name: Runtime(tensorrt.BACKEND, split_name(name)[1]))
     monkeypatch.setattr(tensorrt_open, "find_build_environment", lambda machine, name: asked.append(name))
     for runtime in ("tensorrt", "tensorrt:cuda", "tensorrt:cuda.1"):
         find_graph_loader(runtime, toy.manifest)

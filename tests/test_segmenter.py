@@ -100,7 +100,7 @@ def test_mask_prompt_reaches_the_decoder(segmenter: Segmenter) -> None:
 
 def test_mask_prompt_of_another_shape(segmenter: Segmenter) -> None:
     prompt = Prompt.points([(320, 180)], mask_logits=np.zeros((8, 8)))
-    with pytest.raises(InputError, match=r"shape \(8, 8\): this frame's are \(40, 64\)"):
+    with pytest.raises(InputError, match=r"shape \(8, 8\), this frame's are \(40, 64\)"):
         segmenter.decode(segmenter.encode(IMAGE), prompt)
 
 
@@ -143,10 +143,21 @@ def test_an_engine_that_does_not_open_leaves_none_open(tmp_path: Path) -> None:
     assert closed == ["encoder"]
 
 
-def test_close_and_use_again(segmenter: Segmenter) -> None:
+def test_a_closed_segmenter_neither_encodes_nor_decodes(segmenter: Segmenter) -> None:
     with segmenter:
+        embedding = segmenter.encode(IMAGE)
+    with pytest.raises(InputError, match="the segmenter is closed"):
         segmenter.encode(IMAGE)
-    assert segmenter.encode(IMAGE).model_id == segmenter.manifest.model_id
+    with pytest.raises(InputError, match="the segmenter is closed"):
+        segmenter.decode(embedding, Prompt.points([(4, 4)]))
+    segmenter.close()
+
+
+def test_a_segmenter_and_an_embedding_say_what_they_are(segmenter: Segmenter) -> None:
+    assert "disc" in repr(segmenter)
+    assert f"{IMAGE.shape[1]}x{IMAGE.shape[0]}" in repr(segmenter.encode(IMAGE))
+    with pytest.raises(InputError, match="cannot be pickled"):
+        pickle.dumps(segmenter)
 
 
 def test_two_exports_of_one_checkpoint_are_two_models() -> None:

@@ -158,7 +158,8 @@ def _report(backend: Backend, machine: Machine) -> BackendReport:
 def _ask(backend: Backend) -> dict[str, str | None]:
     """What the backend can be called with (NAME or NAME:DEVICE) -> None, or why it does not work."""
     try:
-        # Asked in the library itself: it may be there and broken.
+        # What every session needs comes first: without numpy some libraries report by themselves, at length.
+        import_module("sam_edge.sessions.base")
         import_module(backend.library)
         if backend.device_problems is None:
             return {backend.name: None}

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sam_edge.tensors import Arrays, TensorSpec
-
 if TYPE_CHECKING:
+    # The doctor comes this way, also where numpy is what is broken.
     import numpy as np
     from numpy.typing import NDArray
 
     from sam_edge.geometry import View
     from sam_edge.imaging.image import Layout
     from sam_edge.imaging.preprocess import Preprocess
+    from sam_edge.tensors import Arrays, TensorSpec
 
 Priority = Literal["normal", "urgent"]
 """`urgent` work overtakes `normal` work on the same device, where the device can do that."""

@@ -101,7 +101,7 @@ def test_free_dimensions_have_names(loader: SessionLoader, free_graph: Path) -> 
 
 def test_computes_every_output(loader: SessionLoader, graph: Path) -> None:
     given = feeds(5)
-    got = loader(graph, options=1).run(given)
+    got = loader(graph, SessionOptions(threads=1)).run(given)
     np.testing.assert_allclose(got["total"], given["a"] + given["b"])
     np.testing.assert_allclose(got["doubled"], 2 * given["a"])
     assert got["total"].dtype == np.float32
@@ -277,7 +277,7 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_callers_arithmetic_stays_as_it_was(loader: SessionLoader, graph: Path) -> None:
     tiny = np.float32(1e-40)
-    loader(graph, options=1).run(feeds())
+    loader(graph, SessionOptions(threads=1)).run(feeds())
     # An engine that flushes denormals to zero would do so in the calling thread too.
     assert tiny * np.float32(0.5) > 0
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from sam_edge.runtimes.reference import ReferenceSession
+from sam_edge.runtimes.reference.session import ReferenceSession
 
 
 def test_a_saturated_sigmoid_is_no_warning(tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.host.machine import Machine
-from sam_edge.runtimes import tensorrt
-from sam_edge.runtimes.null import NullSession
+from sam_edge.runtimes.null.session import NullSession
 from sam_edge.sessions import backends as runtime
 from sam_edge.sessions.backends import backends, best_backend, find_runtime, split_name
 from sam_edge.sessions.session import Session, SessionOptions
@@ -44,10 +43,11 @@ def test_the_best_score_wins_of_those_installed(machine: Machine, monkeypatch: p
 def test_tensorrt_without_a_cuda_binding_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JetPack brings TensorRT into every environment that sees the system's packages."""
     board = jetson(tmp_path)
-    monkeypatch.setattr(runtime, "find_spec", lambda name: name in {"tensorrt", "onnxruntime"})
-    monkeypatch.setattr(tensorrt, "CUDA_BINDINGS", ("no_such_package.module",))
+    monkeypatch.setattr(runtime, "find_spec", lambda name: name in {"tensorrt", "onnxruntime"} or None)
     assert best_backend(board) == "onnxruntime"
-    monkeypatch.setattr(tensorrt, "CUDA_BINDINGS", ("numpy.linalg",))
+    monkeypatch.setattr(
+        runtime, "find_spec", lambda name: name in {"tensorrt", "onnxruntime", "pycuda"} or None
+    )
     assert best_backend(board) == "tensorrt"
 
 

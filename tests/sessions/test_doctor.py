@@ -120,7 +120,7 @@ def test_a_version_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch) 
     def broken(where: str) -> object:
         raise OSError("libnvinfer.so.10: cannot open shared object file")
 
-    monkeypatch.setattr(doctor, "find_spec", lambda library: True)
+    monkeypatch.setattr(doctor, "is_installed", lambda library: True)
     monkeypatch.setattr(doctor, "import_object", broken)
     assert "libnvinfer.so.10" in (doctor._version("tensorrt") or "")
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sam_edge.errors import BundleError, InputError
-from sam_edge.sessions.backend import Backend
 from sam_edge.sessions.base import BaseSession
-from sam_edge.sessions.session import SessionOptions
+from sam_edge.sessions.session import SessionLoader, SessionOptions
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
 if TYPE_CHECKING:
@@ -65,11 +64,4 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     return TensorSpec(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
 
 
-def _open(graph: Path, options: SessionOptions = SessionOptions()) -> ReferenceSession:
-    return ReferenceSession(graph, options)
-
-
-# Right, but so slow that nobody should get it without asking.
-BACKEND = Backend(
-    name="reference", library="onnx", extra="export", open=_open, score=lambda machine: 1, on_request=True
-)
+_: SessionLoader = ReferenceSession

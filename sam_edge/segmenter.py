@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
 from threading import Lock
 from types import TracebackType
 from typing import NoReturn, cast
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec, Graph, Manifest
+from sam_edge.decoders import Decoder, Decoders
 from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
@@ -31,9 +30,6 @@ DECODER_CORES = 4
 """A decoder's products are too thin to share among more, and the encoder wants the rest."""
 HOST_OUTPUTS = frozenset({"logits", "iou"})
 """Outputs that are numpy arrays on every device; all others only feed other graphs and may stay on it."""
-BATCHES = (16, 8, 4, 2, 1)
-"""Prompts that are decoded in one run; other numbers are put together from these, so that engines meet few
-shapes."""
 WARM_RUNS = 3
 """How often a warm-up runs each graph: an engine may record or plan at the second run of a shape."""
 
@@ -70,16 +66,9 @@ class Segmenter:
         graphs = bundle.manifest.graphs
         self._encoder = _named_by_role(graphs, "encoder")[0]
         self._refine = next(iter(_named_by_role(graphs, "refine")), None)
-        self._decoders = sorted(
-            (
-                _Decoder(name, graph.slots, graph.is_batched)
-                for name, graph in graphs.items()
-                if graph.role == "decoder"
-            ),
-            key=lambda decoder: (decoder.slots, decoder.is_batched),
-        )
+        self._decoders = Decoders.of(bundle.manifest)
         try:
-            for graph in (self._encoder, self._decoders[0].name):
+            for graph in (self._encoder, self._decoders.all[0].name):
                 self._session(graph)
         except BaseException:
             # The memory that one engine takes may be what the other one lacks; a second try must find it free.
@@ -101,17 +90,17 @@ class Segmenter:
     @property
     def max_points(self) -> int:
         """How many points a prompt may have beside a box."""
-        return self._decoders[-1].slots - 2
+        return self._decoders.max_slots - 2
 
     @property
     def takes_masks(self) -> bool:
         """Whether an earlier mask can be part of a prompt."""
-        graph = self.manifest.graphs[self._decoders[0].name]
+        graph = self.manifest.graphs[self._decoders.all[0].name]
         return self._refine is not None or any(spec.name == "mask_logits" for spec in graph.inputs)
 
     def decoder_for(self, prompt: Prompt) -> tuple[int, str]:
         """Slots and name of the graph that answers a prompt alone: the smallest that holds it."""
-        decoder = self._smallest(prompt.tokens)
+        decoder = self._decoders.smallest(prompt.tokens)
         return decoder.slots, decoder.name
 
     def view(self, frame_wh: tuple[int, int], window_xywh: tuple[int, int, int, int] | None = None) -> View:
@@ -166,7 +155,7 @@ class Segmenter:
                 or where the model takes none; an embedding of another model; a closed segmenter.
         """
         self._check(embedding)
-        return self._decode(embedding, [prompt], self._smallest(prompt.tokens), multimask)[0]
+        return self._decode(embedding, [prompt], self._decoders.smallest(prompt.tokens), multimask)[0]
 
     def decode_batch(
         self, embedding: Embedding, prompts: Iterable[Prompt], *, multimask: bool | None = None
@@ -178,13 +167,10 @@ class Segmenter:
         self._check(embedding)
         prompts = list(prompts)
         found: list[Masks | None] = [None] * len(prompts)
-        for decoder, indices in self._groups(prompts).items():
-            left = iter(indices)
-            for size in _split(len(indices)) if decoder.is_batched else [1] * len(indices):
-                chosen = list(islice(left, size))
-                answers = self._decode(embedding, [prompts[index] for index in chosen], decoder, multimask)
-                for index, masks in zip(chosen, answers, strict=True):
-                    found[index] = masks
+        for decoder, indices in self._decoders.runs(prompts):
+            answers = self._decode(embedding, [prompts[index] for index in indices], decoder, multimask)
+            for index, masks in zip(indices, answers, strict=True):
+                found[index] = masks
         return cast("list[Masks]", found)
 
     def warm_up(self, frame_wh: tuple[int, int], *, batches: Sequence[int] = ()) -> None:
@@ -207,8 +193,8 @@ class Segmenter:
 
         def warm(_: int) -> None:
             embedding = self.encode(frame, view)
-            for decoder in self._decoders:
-                if decoder.is_batched and decoder is not self._decoders[0]:
+            for decoder in self._decoders.all:
+                if decoder.is_batched and decoder is not self._decoders.all[0]:
                     continue
                 points = point * max(1, decoder.slots - 2)
                 for mask in masks:
@@ -263,25 +249,8 @@ class Segmenter:
                 hint="encode the frame again",
             )
 
-    def _smallest(self, tokens: int) -> _Decoder:
-        """The decoder with the fewest slots that holds so many tokens; the largest, which refuses, if none
-        does."""
-        return next((decoder for decoder in self._decoders if decoder.slots >= tokens), self._decoders[-1])
-
-    def _groups(self, prompts: Sequence[Prompt]) -> dict[_Decoder, list[int]]:
-        """Which prompts, by index, go through which decoder."""
-        batched = [decoder for decoder in self._decoders if decoder.is_batched]
-        groups: dict[_Decoder, list[int]] = {}
-        for index, prompt in enumerate(prompts):
-            fitting = [decoder for decoder in batched if decoder.slots >= prompt.tokens]
-            # With `refine` a mask changes the image's tensors, which a batch shares.
-            is_alone = not fitting or (self._refine is not None and prompt.mask_logits is not None)
-            decoder = self._smallest(prompt.tokens) if is_alone else fitting[0]
-            groups.setdefault(decoder, []).append(index)
-        return groups
-
     def _decode(
-        self, embedding: Embedding, prompts: Sequence[Prompt], decoder: _Decoder, multimask: bool | None
+        self, embedding: Embedding, prompts: Sequence[Prompt], decoder: Decoder, multimask: bool | None
     ) -> list[Masks]:
         """Masks of prompts that go through a decoder in one run."""
         slots = [self._slots(embedding, prompt, decoder.slots) for prompt in prompts]
@@ -334,23 +303,5 @@ class Segmenter:
         return {"mask_logits": masks, "has_mask": has_mask}
 
 
-@dataclass(frozen=True)
-class _Decoder:
-    """A graph that answers prompts."""
-
-    name: str
-    slots: int
-    is_batched: bool
-
-
 def _named_by_role(graphs: Mapping[str, Graph], role: str) -> list[str]:
     return [name for name, graph in graphs.items() if graph.role == role]
-
-
-def _split(count: int) -> list[int]:
-    """Sizes of runs that together answer so many prompts."""
-    runs = []
-    for size in BATCHES:
-        runs += [size] * (count // size)
-        count %= size
-    return runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import zipfile
@@ -93,18 +92,3 @@ def test_every_module_imports_without_extras_or_names_one() -> None:
     needs_torch = "sam_edge.modeling"
     outer = tuple(f"sam_edge.{folder}" for folder in OUTER)
     assert [name for name in failed if not name.startswith((needs_torch, *outer))] == []
-
-
-def test_core_imports_no_outer_folder() -> None:
-    for file in (ROOT / "sam_edge").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-                assert node.level == 0, f"{file} imports relatively: the core says where things are"
-            for name in names:
-                first, *rest = name.split(".")
-                assert first not in OUTER, f"{file} imports {name}"
-                assert not (first == "sam_edge" and rest and rest[0] in OUTER), f"{file} imports {name}"

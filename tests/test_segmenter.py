@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.errors import EngineError, InputError
@@ -18,6 +22,7 @@ from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions.session import Session, SessionOptions
+from sam_edge.tensors import Array, Arrays
 from tests.disc_model import (
     GRAPHS,
     RADIUS_PX,
@@ -31,9 +36,17 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
 SCALE = 640 / 256
 
 
+MASK_HW = (40, 64)
+
+
 @pytest.fixture
 def segmenter(tmp_path: Path) -> Segmenter:
     return disc_segmenter(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def disc_folder(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return disc_bundle(tmp_path_factory.mktemp("disc"))
 
 
 def disc(x: float, y: float, radius: float) -> np.ndarray:
@@ -243,3 +256,83 @@ def test_predictor_wants_labels_with_points(segmenter: Segmenter) -> None:
     predictor.set_image(IMAGE)
     with pytest.raises(InputError, match="point_labels must be given"):
         predictor.predict(np.array([[1, 2]]))
+
+
+class Counting(DiscSession):
+    """Notes how many prompts each run of the decoder answers."""
+
+    runs: ClassVar[list[int]] = []
+
+    def compute(self, feeds: Mapping[str, Array]) -> Arrays:
+        if "point_labels" in feeds:
+            self.runs.append(feeds["point_labels"].shape[0])
+        return super().compute(feeds)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 255), st.integers(1, 159), st.booleans(), st.booleans()),
+        min_size=0,
+        max_size=40,
+    )
+)
+def test_a_batch_is_its_prompts_one_by_one_in_few_runs(
+    disc_folder: Bundle, asked: list[tuple[int, int, bool, bool]]
+) -> None:
+    with Segmenter(disc_folder, Counting) as segmenter:
+        embedding = segmenter.encode(IMAGE)
+        mask = np.ones(MASK_HW, np.float32)
+        prompts = [
+            Prompt.box((x / 2, y / 2, x, y))
+            if is_box
+            else Prompt.points([(x, y)], mask_logits=mask if has_mask else None)
+            for x, y, is_box, has_mask in asked
+        ]
+        Counting.runs.clear()
+        batch = segmenter.decode_batch(embedding, prompts)
+        assert sum(Counting.runs) == len(prompts)
+        assert len(Counting.runs) <= len(prompts) // 16 + 4
+        for masks, prompt in zip(batch, prompts, strict=True):
+            alone = segmenter.decode(embedding, prompt)
+            np.testing.assert_allclose(masks.logits, alone.logits, atol=1e-5)
+            np.testing.assert_array_equal(masks.predicted_iou, alone.predicted_iou)
+
+
+def test_a_bad_prompt_of_a_batch_is_named(segmenter: Segmenter) -> None:
+    embedding = segmenter.encode(IMAGE)
+    with pytest.raises(InputError, match="9999"):
+        segmenter.decode_batch(embedding, [Prompt.points([(4, 4)]), Prompt.points([(9999, 4)])])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_after_a_warm_up_nothing_is_opened_or_compiled(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(runtime)
+    with load("nano", runtime=runtime, threads=1, frame_wh=(160, 96)) as segmenter:
+        segmenter.warm_up((160, 96), batches=[4])
+
+        def refuse(*arguments: object) -> None:
+            raise AssertionError("opened or compiled after the warm-up")
+
+        monkeypatch.setattr(Bundle, "graph", refuse)
+        if runtime == "openvino":
+            from sam_edge.runtimes.openvino.model import Compiler
+
+            monkeypatch.setattr(Compiler, "compile", refuse)
+        embedding = segmenter.encode(np.zeros((96, 160, 3), np.uint8))
+        points = [(8.0 * (index + 1), 20.0) for index in range(segmenter.max_points)]
+        for prompt in (Prompt.points(points[:1]), Prompt.box((4, 4, 90, 60)), Prompt.points(points)):
+            masks = segmenter.decode(embedding, prompt)
+            segmenter.decode(embedding, replace(prompt, mask_logits=masks.logits[0]))
+        segmenter.decode_batch(embedding, [Prompt.points(points[:1])] * 4)
+
+
+def test_a_frame_that_cannot_be_warmed_for_is_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(InputError):
+        segmenter.warm_up((0, 480))
+
+
+def test_a_model_can_be_opened_without_computing() -> None:
+    with load("nano", runtime="null", frame_wh=(320, 180)) as segmenter:
+        masks = segmenter.decode(segmenter.encode(np.zeros((180, 320, 3), np.uint8)), Prompt.points([(3, 4)]))
+        assert masks.logits.shape == (3, 72, 128)
+        assert not masks.binary.any()

@@ -1,4 +1,5 @@
-"""Which graph answers which prompts: the smallest that holds them, several prompts in one run where a graph can."""
+"""Which graph answers which prompts: the smallest that holds them, several prompts in one run where a graph
+can."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from sam_edge.bundle.manifest import Manifest
 from sam_edge.prompt import Prompt
 
 BATCHES = (16, 8, 4, 2, 1)
-"""Prompts that are decoded in one run; other numbers are put together from these, so that engines meet few shapes."""
+"""Prompts that are decoded in one run; other numbers are put together from these, so that engines meet few
+shapes."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Decoders:
         return self.all[-1].slots
 
     def smallest(self, tokens: int) -> Decoder:
-        """The decoder with the fewest slots that holds so many tokens; the largest, which refuses, if none does."""
+        """The decoder with the fewest slots that holds so many tokens; the largest, which refuses, if none
+        does."""
         return next((decoder for decoder in self.all if decoder.slots >= tokens), self.all[-1])
 
     def runs(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Decoder, list[int]]]:

@@ -26,7 +26,8 @@ LAYERS = (
     ("streaming",),
     ("cli",),
 )
-"""The core's rooms and files, the lowest first: one imports from its own layer and from those above it in this list."""
+"""The core's rooms and files, the lowest first: one imports from its own layer and from those above it in this
+list."""
 MAX_FILES = 14
 """Of a room: about a dozen."""
 MAX_LINES = 330

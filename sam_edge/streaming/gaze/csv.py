@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,8 @@ def read_gaze_csv(path: str | Path, *, repair: bool = False) -> list[GazeSample]
         InputError: naming the column or line, unless `repair` settles it.
     """
     try:
-        with Path(path).open("rb") as file:
-            rows = _read_rows(file, path)
+        with Path(path).open("rb") as file, _as_text(file) as text:
+            rows = _read_rows(text, path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     except (UnicodeError, csv.Error) as error:
@@ -86,8 +86,12 @@ def _encoding(head: bytes) -> str:
     return "utf-8-sig"
 
 
-def _read_rows(file: io.BufferedReader, path: str | Path) -> _Rows:
-    text = io.TextIOWrapper(file, encoding=_encoding(file.peek(64)), errors="replace", newline="")
+def _as_text(file: io.BufferedReader) -> io.TextIOWrapper:
+    # Peeking leaves the bytes where they are, so that a pipe can be read too.
+    return io.TextIOWrapper(file, encoding=_encoding(file.peek(64)), errors="replace", newline="")
+
+
+def _read_rows(text: TextIO, path: str | Path) -> _Rows:
     header, skipped = text.readline(1 << 16), 0
     if header.lower().startswith("sep="):
         # Excel's hint to itself.

@@ -13,6 +13,7 @@ import pytest
 from sam_edge.cli import COMMANDS
 from sam_edge.lazy import EXTRA_OF, import_object
 from sam_edge.sessions.backends import BACKENDS
+from sam_edge.streaming.gaze.source import GAZE_SOURCES
 from sam_edge.streaming.sinks.sink import SINKS
 from sam_edge.streaming.sources.source import SOURCES
 
@@ -24,6 +25,7 @@ LAZY = [
     *(entry.probe for entry in BACKENDS.values() if entry.probe),
     *SOURCES.values(),
     *SINKS.values(),
+    *GAZE_SOURCES.values(),
 ]
 
 

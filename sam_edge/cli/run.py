@@ -44,9 +44,7 @@ from sam_edge.streaming.sources.source import open_source
     help="What t_s counts from: the video's 0, the first sample (it meets the first frame), or 1970 (the video "
     "says when it was taken).  [default: video where the first t_s is before its end, else first-sample]",
 )
-@click.option(
-    "--gaze-offset", type=FiniteRange(), default=0.0, metavar="S", help="Seconds to add to t_s besides."
-)
+@click.option("--gaze-offset", type=float, default=0.0, metavar="S", help="Seconds to add to t_s besides.")
 @click.option(
     "--gaze-unit",
     type=click.Choice(list(UNITS)),
@@ -163,7 +161,7 @@ def summary(report: Report, *, as_json: bool, to_stderr: bool = False) -> None:
         lost, expected = report.lost_frames, report.expected_frames
         of = f" of about {expected}" if expected else ""
         warnings.append(f"note: {lost} frames{of} could not be read; the video is damaged")
-    if report.unused_samples and not report.interrupted:
+    if report.unused_samples:
         warnings.append(f"note: {report.unused_samples} gaze samples lie outside the time of the frames")
     for warning in warnings:
         click.echo(warning, err=True)

@@ -41,7 +41,7 @@ class Report:
     lost_frames: int
     """Frames that the source has and that could not be read."""
     unused_samples: int
-    """Gaze samples before the first frame or after the last."""
+    """Gaze samples before the first frame or after the last; 0 where the run ended before the source."""
     gaze_clock: GazeClock | None
     """What the times of the gaze count from; None without gaze."""
     gaze_offset_s: float | None
@@ -84,7 +84,7 @@ def replay(
     info = source.info
     counts = _Counts()
     full: FullDiskError | None = None
-    write_ms = 0.0
+    write_ms, ended_early = 0.0, False
     with ExitStack() as stack:
         stack.callback(source.close)
         sinks = [stack.enter_context(find_sink(name)(name, info.frame_wh, info.fps)) for name in outputs]
@@ -104,6 +104,7 @@ def replay(
                 write_ms = 0.0
             each(frame_result)
             if outputs and not sinks:
+                ended_early = True
                 break
     if full is not None:
         kept = ", ".join(name for name in outputs if name != STANDARD_OUTPUT)
@@ -117,7 +118,7 @@ def replay(
         interrupted=stop.is_set(),
         expected_frames=info.length,
         lost_frames=source.lost_frames,
-        unused_samples=len(gaze) - counts.samples,
+        unused_samples=0 if ended_early or stop.is_set() else len(gaze) - counts.samples,
         gaze_clock=gaze[0].clock if gaze else None,
         gaze_offset_s=gaze[0].offset_ns / 1e9 if gaze else None,
         notes=info.notes,

@@ -64,9 +64,11 @@ def choose_clock(
         unit: what `t_s` counts; None: seconds, if that fits the video's length best.
 
     Raises:
-        InputError: the times are not in seconds, the clock cannot be told, or the video does not say when it
-            was taken.
+        InputError: the offset is not finite, the times are not in seconds, the clock cannot be told, or the
+            video does not say when it was taken.
     """
+    if not math.isfinite(offset_s):
+        raise InputError(f"the gaze offset is {offset_s}", hint="give a finite number of seconds")
     unit = unit or _seconds(samples, info)
     first_ns = _scaled(samples[0].t_ns, unit)
     if clock is not None:

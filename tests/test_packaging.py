@@ -12,6 +12,7 @@ import pytest
 from sam_edge.cli import COMMANDS
 from sam_edge.lazy import EXTRA_OF, import_object
 from sam_edge.sessions.backends import BUILT_IN
+from sam_edge.streaming.gaze.source import GAZE_SOURCES
 from sam_edge.streaming.sinks.sink import SINKS
 from sam_edge.streaming.sources.source import SOURCES
 
@@ -22,6 +23,7 @@ LAZY = [
     *(f"{module}:BACKEND" for module in BUILT_IN),
     *SOURCES.values(),
     *SINKS.values(),
+    *GAZE_SOURCES.values(),
 ]
 
 

@@ -1,8 +1,7 @@
-"""`sam-edge demo`: the whole way on a generated scene, whose truth is known."""
+"""`sam-edge demo`: the whole pipeline on a generated scene, whose masks are known."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 
 from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import FiniteRange, model_options
-from sam_edge.cli.run import summary
+from sam_edge.cli.run import frame_progress, summary
 from sam_edge.loading import load
-from sam_edge.streaming.gaze import read_gaze_csv
+from sam_edge.streaming.gaze.source import open_gaze
 from sam_edge.streaming.offline import FrameResult
 from sam_edge.streaming.replay import replay, stop_on_signals
 from sam_edge.streaming.sources.scene import SceneSource
@@ -63,18 +62,15 @@ def demo(
         stop_on_signals() as stop,
     ):
         write_gaze_csv(recording, samples, scene.width, scene.height)
-        # The recording takes the way of a real one, through the file: the demo shows what `run` does.
-        gaze = read_gaze_csv(recording)
+        # Through the file, like a real recording: the demo shows what `run` does.
+        gaze = open_gaze(str(recording))
         targets = {result.t_ns: sample.target_id for result, sample in zip(gaze, samples, strict=True)}
-        bar = click.progressbar(
-            length=scene.frame_count, label="demo", file=sys.stderr, hidden=not sys.stderr.isatty()
-        )
+        with frame_progress("masking the scene", scene.frame_count) as show:
 
-        def each(frame_result: FrameResult) -> None:
-            overlaps.extend(_overlaps(frame_result, scene.labels(frame_result.frame.index), targets))
-            bar.update(int(frame_result.last))
+            def each(frame_result: FrameResult) -> None:
+                overlaps.extend(_overlaps(frame_result, scene.labels(frame_result.frame.index), targets))
+                show(frame_result)
 
-        with bar:
             report = replay(segmenter, source, gaze, outputs, stop=stop, each=each)
     summary(report, as_json=as_json)
     if not as_json:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Protocol
 
 import click
 
 PER_CENT = 100
+EVERY_S = 5.0
+"""Without a terminal, long work says so often how far it is."""
 
 
 class Progress(Protocol):
@@ -46,21 +49,28 @@ def progress(length: int = PER_CENT) -> Iterator[Progress]:
 
 
 class Lines:
-    """One line a step."""
+    """One line a step, and while one goes on a line every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = monotonic) -> None:
+        self._now_s = now_s
         self._said: str | None = None
+        self._said_s = 0.0
 
     def say(self, step: str) -> None:
         if step != self._said:
-            self._said = step
-            click.echo(step, err=True)
+            self._write(step, step)
 
     def advance(self, count: int = 1) -> None:
-        """Parts are no steps."""
+        """Parts have no words."""
 
     def show(self, step: str, done: float) -> None:
+        if step == self._said and self._now_s() - self._said_s >= EVERY_S:
+            self._write(step, f"{step} {done:.0%}")
         self.say(step)
+
+    def _write(self, step: str, line: str) -> None:
+        self._said, self._said_s = step, self._now_s()
+        click.echo(line, err=True)
 
 
 class Bar:

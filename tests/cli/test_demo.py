@@ -1,4 +1,4 @@
-"""`sam-edge demo`: the whole way, on a scene whose truth is known."""
+"""`sam-edge demo`: the whole pipeline, on a scene whose masks are known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ SamEdge = Callable[..., Answer]
 
 def test_writes_everything_and_prints_a_latency_table(sam_edge: SamEdge) -> None:
     answer = sam_edge("demo", "--seconds", "1", "--model", "../disc")
-    assert (answer.code, answer.err) == (0, "")
+    assert answer.code == 0
+    # Without a terminal, progress is a line.
+    assert answer.err.count("\n") <= 2
     assert "30 frames" in answer.out
     for stage in ("encode", "decode", "p99", "mean IoU"):
         assert stage in answer.out

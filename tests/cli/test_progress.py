@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sam_edge.cli.progress import progress
+from sam_edge.cli.progress import Lines, progress
 
 
 class Terminal(io.StringIO):
@@ -25,6 +25,19 @@ def test_elsewhere_a_step_is_a_line_and_is_said_once(capsys: pytest.CaptureFixtu
         bar.say("two")
         bar.show("one", 1.0)
     assert capsys.readouterr() == ("", "one\ntwo\none\n")
+
+
+def test_elsewhere_a_long_step_says_now_and_then_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = 0.0
+    lines = Lines(lambda: now_s)
+    for done in range(100):
+        now_s += 0.3
+        lines.show("masking", done / 100)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "masking"
+    # 30 seconds.
+    assert 4 <= len(said) - 1 <= 6
+    assert all(line.startswith("masking ") and line.endswith("%") for line in said[1:])
 
 
 def test_on_a_terminal_a_bar_grows_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

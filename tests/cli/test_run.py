@@ -39,9 +39,12 @@ def gaze() -> str:
 
 def test_writes_video_and_lines_and_sums_up(sam_edge: SamEdge, clip: str, gaze: str) -> None:
     answer = sam_edge("run", clip, "out/a.mp4", "out/a.jsonl", "--gaze", gaze, *MODEL, "--json")
-    assert (answer.code, answer.err) == (0, "disc on disc fp32: not verified here; run sam-edge verify\n")
+    assert answer.code == 0
+    assert "disc on disc fp32: not verified here; run sam-edge verify\n" in answer.err
     report = json.loads(answer.out)
     assert (report["frames"], report["samples"], report["masks"]) == (10, 40, 40)
+    assert (report["gaze_clock"], report["gaze_offset_s"]) == ("first-sample", -7.0)
+    assert "gaze clock: first-sample, as the first gaze time (7.000 s) is after the video's end" in answer.err
     assert set(report["latency_ms"]) == {"encode", "decode", "write"}
     lines = Path("out/a.jsonl").read_text().splitlines()
     assert [json.loads(line)["x_px"] for line in lines] == [32.0] * 40
@@ -66,8 +69,13 @@ def test_lines_to_standard_output(sam_edge: SamEdge, clip: str, gaze: str) -> No
         (("clip.avi", "out.gif"), "cannot tell what to write to out.gif"),
         (("clip.avi", "/proc/out.mp4"), "cannot write /proc/out.mp4"),
         (("clip.avi", "-", "--json"), "both want standard output"),
-        (("clip.avi", "out.mp4", "--gaze", "clip.avi"), "clip.avi is no CSV file"),
+        (("clip.avi", "out.mp4", "--gaze", "clip.avi"), "clip.avi is not a CSV file"),
         (("scene:x", "out.mp4"), "scene:x"),
+        (("clip.avi", "out.mp4", "--rate", "30"), "leave --rate out"),
+        (("clip.avi", "out.mp4", "--start", "1"), "no frame from 1.000 s"),
+        (("clip.avi", "out.mp4", "--gaze-clock", "unix"), "does not say when it was taken"),
+        (("clip.avi", "out.mp4", "--gaze-clock", "video"), "no gaze sample falls into the video"),
+        (("clip.avi", "out.mp4", "--gaze-offset", "nan"), "gaze offset is nan"),
     ],
 )
 def test_bad_arguments(
@@ -82,7 +90,84 @@ def test_bad_arguments(
     assert Path(clip).read_bytes() == before
 
 
-def test_unsound_gaze_names_the_line_and_the_cure(sam_edge: SamEdge, clip: str, gaze: str) -> None:
+def write_gaze(times_s: list[float]) -> str:
+    lines = [f"{time_s:.6f},0.25,0.5" for time_s in times_s]
+    Path("times.csv").write_text("\n".join(["t_s,x_norm,y_norm", *lines]) + "\n")
+    return "times.csv"
+
+
+@pytest.mark.parametrize(
+    ("first_s", "options", "expected_ms", "clock", "offset_s"),
+    [
+        (0.15, (), 150, "video", 0),
+        (-0.1, (), 0, "video", 0),
+        (7.0, (), 0, "first-sample", -7),
+        (0.15, ("--gaze-clock", "first-sample"), 0, "first-sample", -0.15),
+        (0.15, ("--gaze-offset", "0.1"), 250, "video", 0.1),
+        (150, ("--gaze-unit", "ms"), 150, "video", 0),
+        (-0.1, ("--start", "0.2"), 200, "video", 0),
+    ],
+)
+def test_gaze_meets_the_right_moment(
+    sam_edge: SamEdge,
+    clip: str,
+    first_s: float,
+    options: tuple[str, ...],
+    expected_ms: float,
+    clock: str,
+    offset_s: float,
+) -> None:
+    step_s = 10 if "--gaze-unit" in options else 0.01
+    gaze = write_gaze([first_s + k * step_s for k in range(100)])
+    answer = sam_edge("run", clip, "a.jsonl", "--gaze", gaze, *options, *MODEL, "--json")
+    assert answer.code == 0, answer.err
+    lines = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    assert lines[0]["t_ms"] == pytest.approx(expected_ms)
+    assert lines[0]["frame"] == expected_ms // 40
+    for found in (lines[0], json.loads(answer.out)):
+        assert (found["gaze_clock"], found["gaze_offset_s"]) == (clock, pytest.approx(offset_s))
+    assert f"gaze clock: {clock}" in answer.err
+
+
+def test_milliseconds_are_refused_by_name(sam_edge: SamEdge, clip: str) -> None:
+    answer = sam_edge("run", clip, "a.jsonl", "--gaze", write_gaze([3e6 + k for k in range(300)]), *MODEL)
+    assert answer.code == 2
+    assert "milliseconds" in answer.err
+    assert "--gaze-unit ms" in answer.err
+
+
+def test_a_part_of_a_video(sam_edge: SamEdge, clip: str) -> None:
+    gaze = write_gaze([k * 0.01 for k in range(100)])
+    arguments = ("--start", "0.12", "--seconds", "0.08", "--json")
+    answer = sam_edge("run", clip, "a.jsonl", "--gaze", gaze, *MODEL, *arguments)
+    assert answer.code == 0, answer.err
+    report = json.loads(answer.out)
+    assert (report["frames"], report["samples"], report["lost_frames"]) == (2, 8, 0)
+    lines = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    assert {line["frame"] for line in lines} == {3, 4}
+
+
+def test_lost_frames_are_said(sam_edge: SamEdge) -> None:
+    writer = cv2.VideoWriter("hole.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 25, (160, 128))
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        writer.write(random.integers(0, 255, (128, 160, 3), np.uint8))
+    writer.release()
+    data = bytearray(Path("hole.mp4").read_bytes())
+    start, end = int(0.35 * len(data)), int(0.55 * len(data))
+    data[start:end] = bytes(end - start)
+    Path("hole.mp4").write_bytes(data)
+    gaze = write_gaze([k * 0.1 for k in range(24)])
+    answer = sam_edge("run", "hole.mp4", "a.jsonl", "--gaze", gaze, *MODEL, "--json")
+    report = json.loads(answer.out)
+    assert report["frames"] + report["lost_frames"] == 60
+    assert report["lost_frames"] > 0
+    assert f"{report['lost_frames']} frames of about 60 could not be read" in answer.err
+    last = json.loads(Path("a.jsonl").read_text().splitlines()[-1])
+    assert (last["t_ms"], last["frame_age_ms"]) == (2300, 20)
+
+
+def test_unsound_gaze_names_the_line_and_the_hint(sam_edge: SamEdge, clip: str, gaze: str) -> None:
     with Path(gaze).open("a") as file:
         file.write("1,0.5,0.5,1\n")
     answer = sam_edge("run", clip, "out.mp4", "--gaze", gaze, *MODEL)
@@ -98,6 +183,37 @@ def test_a_full_disk_names_the_lines(sam_edge: SamEdge, clip: str, gaze: str) ->
     assert answer.code == 2
     assert "error: cannot write out.jsonl: File too large" in answer.err
     assert sorted(file.name for file in Path().iterdir()) == ["clip.avi", "gaze.csv"]
+
+
+HEAD = """
+import sys
+from sam_edge.sessions import backends, scores
+from sam_edge.cli import main
+
+backends.BACKENDS = {"disc": backends.Backend("tests.disc_model:DiscSession", "numpy", scores.anywhere)}
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_reader_may_leave(sam_edge: SamEdge, clip: str) -> None:
+    # More lines than a pipe holds, so that the run cannot end before its reader leaves.
+    gaze = write_gaze([k * 0.0003 for k in range(2000)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD, "run", clip, "-", "--gaze", gaze, *MODEL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["frame"] == 0
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == 0, said
+    assert "Error" not in said
+    # What the run did not come to is not outside of the video.
+    assert "note" not in said
 
 
 # A process of its own, because the signal is meant for it. It prints when it has begun, and its

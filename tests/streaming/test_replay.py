@@ -16,10 +16,10 @@ from pycocotools import mask as coco
 
 from sam_edge.errors import InputError, OutputError
 from sam_edge.segmenter import Segmenter
-from sam_edge.streaming.gaze import GazeSample
+from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.offline import FrameResult
 from sam_edge.streaming.replay import replay, stop_on_signals
-from sam_edge.streaming.sources.source import Frame
+from sam_edge.streaming.sources.source import Frame, SourceInfo
 from tests.disc_model import disc_segmenter
 
 GAZE = [GazeSample(t * 5_000_000, 0.25, 0.5) for t in range(100)]
@@ -28,16 +28,16 @@ GAZE = [GazeSample(t * 5_000_000, 0.25, 0.5) for t in range(100)]
 class GreySource:
     """Grey frames, 25 a second."""
 
+    lost_frames = 0
     frame_wh = (256, 128)
-    fps = 25.0
 
     def __init__(self, length: int = 10, fail_at: int | None = None) -> None:
-        self.length = length
+        self.info = SourceInfo(self.frame_wh, 25.0, length)
         self.closed = False
         self._fail_at = fail_at
 
     def __iter__(self) -> Iterator[Frame]:
-        for index in range(self.length):
+        for index in range(self.info.length or 0):
             if index == self._fail_at:
                 raise RuntimeError("camera unplugged")
             yield Frame(np.full((128, 256, 3), 90, np.uint8), index, index * 40_000_000)
@@ -66,6 +66,9 @@ def test_video_and_lines(segmenter: Segmenter, tmp_path: Path, suffix: str) -> N
     source = GreySource()
     report = replay(segmenter, source, GAZE, [str(video), str(lines)])
     assert (report.frames, report.samples, report.masks) == (10, 80, 80)
+    # The gaze stands still: one decode a frame, and every sample has its line.
+    assert (report.encoded_frames, report.reused_masks) == (10, 70)
+    assert (report.gaze_clock, report.gaze_offset_s, report.lost_frames) == ("video", 0, 0)
     assert source.closed
     frames = read_video(video)
     assert len(frames) == 10
@@ -77,6 +80,9 @@ def test_video_and_lines(segmenter: Segmenter, tmp_path: Path, suffix: str) -> N
     assert parsed[9]["t_ms"] == 45.0
     assert parsed[9]["frame"] == 1
     assert parsed[9]["frame_age_ms"] == 5.0
+    assert (parsed[8]["reused"], parsed[9]["reused"]) == (False, True)
+    assert parsed[9]["mask"] == parsed[8]["mask"]
+    assert (parsed[9]["gaze_clock"], parsed[9]["gaze_offset_s"]) == ("video", 0)
     mask = coco.decode(parsed[9]["mask"]["rle"])
     assert mask.shape == (128, 256)
     assert mask[64, 64] == 1
@@ -170,21 +176,20 @@ def test_a_video_that_lost_frames_is_not_kept(
     assert not (tmp_path / "out.avi").exists()
 
 
+@pytest.mark.parametrize(("others", "frames"), [(["out.jsonl"], 10), ([], 1)])
 def test_a_reader_that_leaves_costs_the_others_nothing(
-    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: list[str], frames: int
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    # Closing it writes what is left in its buffer, and must not fail.
     with os.fdopen(writing, "w") as nobody:
         monkeypatch.setattr("sys.stdout", nobody)
-        report = replay(segmenter, GreySource(), GAZE, ["-", str(tmp_path / "out.jsonl")])
-        assert not report.interrupted
-        assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 80
-        alone = replay(segmenter, GreySource(), GAZE, ["-"])
-        assert alone.interrupted
+        report = replay(segmenter, GreySource(), GAZE, ["-", *(str(tmp_path / name) for name in others)])
         monkeypatch.undo()
-        # What could not be written is still buffered, and closing would try again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), nobody.fileno())
+    assert (report.frames, report.interrupted) == (frames, False)
+    for name in others:
+        assert len((tmp_path / name).read_text().splitlines()) == 80
 
 
 def test_odd_sizes_are_kept(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any, TextIO
 
 from sam_edge.errors import OutputError
 from sam_edge.imaging.coco import describe
+from sam_edge.masks import Masks
 from sam_edge.storage.files import STANDARD_OUTPUT, atomic_path, os_errors_as_output_error
 from sam_edge.streaming.offline import FrameResult, GazeResult
 
@@ -20,10 +22,11 @@ class JsonlSink:
     def __init__(self, file: TextIO, name: str) -> None:
         self._file = file
         self._name = name
+        self._described: tuple[Masks, dict[str, Any]] | None = None
 
     def write(self, frame_result: FrameResult) -> None:
         lines = [
-            json.dumps(_line(frame_result, result), separators=(",", ":")) + "\n"
+            json.dumps(self._line(frame_result, result), separators=(",", ":")) + "\n"
             for result in frame_result.results
         ]
         try:
@@ -34,6 +37,30 @@ class JsonlSink:
             raise
         except OSError as error:
             raise OutputError(f"cannot write {self._name}: {error.strerror}", hint="make room") from error
+
+    def _line(self, frame_result: FrameResult, result: GazeResult) -> dict[str, Any]:
+        gaze, encode_ms = result.gaze, frame_result.encode_ms
+        return {
+            "t_ms": round(gaze.t_ns / 1e6, 3),
+            "gaze_clock": gaze.clock,
+            "gaze_offset_s": gaze.offset_ns / 1e9,
+            "x_px": round(result.x_px, 2),
+            "y_px": round(result.y_px, 2),
+            "confidence": gaze.confidence,
+            "status": result.status,
+            "frame": frame_result.frame.index,
+            "frame_age_ms": round(result.frame_age_ms, 3),
+            "encode_ms": None if encode_ms is None else round(encode_ms, 3),
+            "decode_ms": round(result.decode_ms, 3),
+            "reused": result.reused,
+            "mask": None if result.masks is None else self._describe(result.masks),
+        }
+
+    def _describe(self, masks: Masks) -> dict[str, Any]:
+        # Samples that share a mask share its run lengths, which take longer than the decoder on large frames.
+        if self._described is None or self._described[0] is not masks:
+            self._described = masks, describe(masks)[0]
+        return self._described[1]
 
 
 @contextmanager
@@ -51,19 +78,17 @@ def jsonl_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[Jso
     elif sys.stdout is None:
         raise OutputError("standard output is closed", hint="give a file ending in .jsonl")
     else:
-        yield JsonlSink(sys.stdout, "standard output")
+        try:
+            yield JsonlSink(sys.stdout, "standard output")
+        finally:
+            _drop_unread(sys.stdout)
 
 
-def _line(frame_result: FrameResult, result: GazeResult) -> dict[str, Any]:
-    return {
-        "t_ms": round(result.gaze.t_ns / 1e6, 3),
-        "x_px": round(result.x_px, 2),
-        "y_px": round(result.y_px, 2),
-        "confidence": result.gaze.confidence,
-        "status": result.status,
-        "frame": frame_result.frame.index,
-        "frame_age_ms": round(result.frame_age_ms, 3),
-        "encode_ms": round(frame_result.encode_ms, 3),
-        "decode_ms": round(result.decode_ms, 3),
-        "mask": describe(result.masks)[0] if result.masks else None,
-    }
+def _drop_unread(stream: TextIO) -> None:
+    """Throw away what a reader that left has not taken: Python would try to write it again when it ends."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

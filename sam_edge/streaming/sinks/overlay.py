@@ -21,9 +21,12 @@ OPACITY = 0.45
 def draw_result(
     frame_result: FrameResult, results: Sequence[GazeResult], shown: GazeResult | None
 ) -> NDArray[np.uint8]:
-    """The step's frame (H, W, 3) with the mask of `shown`, the gaze points of `results` and a line of numbers.
+    """A copy of the frame, (H, W, 3) uint8 RGB, with a mask, gaze points and a line of numbers drawn in.
 
-    The newest gaze point is a ring, the others are dots.
+    Args:
+        frame_result: the frame; its `results` are not drawn.
+        results: gaze points to draw, in the order of time: the newest is a ring, the others are dots.
+        shown: whose mask is drawn; None: no mask.
     """
     canvas = frame_result.frame.image.copy()
     if shown is not None and shown.masks is not None:
@@ -49,7 +52,7 @@ def draw_mask(canvas: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
 
 
 def draw_gaze(canvas: NDArray[np.uint8], result: GazeResult, radius: int) -> None:
-    """Draw a gaze point into an image, in place: a ring of that radius, grey when the eye is closed."""
+    """Draw a gaze point into an image (H, W, 3) RGB, in place: a ring of `radius` pixels, grey without gaze."""
     height, width = canvas.shape[:2]
     if not (-width < result.x_px < 2 * width and -height < result.y_px < 2 * height):
         return
@@ -62,7 +65,10 @@ def draw_gaze(canvas: NDArray[np.uint8], result: GazeResult, radius: int) -> Non
 
 
 def draw_prompt(canvas: NDArray[np.uint8], prompt: Prompt) -> None:
-    """Draw a prompt into an image, in place: green points on the object, red ones off it, a yellow box."""
+    """Draw a prompt into an image (H, W, 3) RGB, in place.
+
+    Points on the object are green, those off it red, a box is yellow.
+    """
     unit = max(1, round(max(canvas.shape[:2]) / 640))
     if prompt.box_px is not None:
         x0, y0, x1, y1 = np.round(prompt.box_px).astype(int).tolist()
@@ -75,27 +81,29 @@ def draw_prompt(canvas: NDArray[np.uint8], prompt: Prompt) -> None:
 
 
 def _words(frame_result: FrameResult, results: Sequence[GazeResult], shown: GazeResult | None) -> str:
-    time_s = frame_result.frame.capture_ns / 1e9
-    words = f"{time_s:6.2f} s  encode {frame_result.encode_ms:5.1f} ms"
-    if shown is None:
+    encode = "not encoded" if frame_result.encode_ms is None else f"encode {frame_result.encode_ms:5.1f} ms"
+    words = f"{frame_result.frame.capture_ns / 1e9:6.2f} s  {encode}"
+    if shown is None or shown.masks is None:
         return words + "  no gaze"
-    # The newest moment of this step: its last sample, or the frame itself when there was none.
+    # The newest moment of this frame: its last sample, or the frame itself when there was none.
     now_ns = results[-1].gaze.t_ns if results else frame_result.frame.capture_ns
-    iou = cast("float", shown.masks.predicted_iou[0]) if shown.masks else 0.0
+    iou = cast("float", shown.masks.predicted_iou[0])
     gaze_age_ms = (now_ns - shown.gaze.t_ns) / 1e6
+    decode = "mask reused" if shown.reused else f"decode {shown.decode_ms:4.1f} ms"
     return (
-        f"{words}  decode {shown.decode_ms:4.1f} ms  gaze age {gaze_age_ms:3.0f} ms  "
-        f"frame age {shown.frame_age_ms:3.0f} ms  IoU {iou:.2f}"
+        f"{words}  {decode}  gaze age {gaze_age_ms:3.0f} ms  "
+        f"frame age {shown.frame_age_ms:3.0f} ms  predicted IoU {iou:.2f}"
     )
 
 
 def _caption(canvas: NDArray[np.uint8], words: str) -> None:
     """A dark strip along the bottom with a line of text, as wide as the image allows."""
     scale = canvas.shape[1] / 640
+    margin = round(6 * scale)
     strip = canvas[-max(1, round(20 * scale)) :]
     strip[:] = strip // 4
-    origin = (round(6 * scale), canvas.shape[0] - round(6 * scale))
-    thickness = max(1, round(scale))
-    cv2.putText(
-        canvas, words, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * scale, (255, 255, 255), thickness, cv2.LINE_AA
-    )
+    thickness, font = max(1, round(scale)), cv2.FONT_HERSHEY_SIMPLEX
+    (width, _), _ = cv2.getTextSize(words, font, 0.4 * scale, thickness)
+    fitted = 0.4 * scale * min(1.0, (canvas.shape[1] - 2 * margin) / max(1, width))
+    origin = (margin, canvas.shape[0] - margin)
+    cv2.putText(canvas, words, origin, font, fitted, (255, 255, 255), thickness, cv2.LINE_AA)

@@ -1,16 +1,15 @@
-"""Where results go: one opener a kind of sink, found by the ending of its name."""
+"""Where results go: one opener a kind of sink, found by the suffix of its name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 from sam_edge.errors import InputError
-from sam_edge.lazy import import_object
 from sam_edge.storage.files import STANDARD_OUTPUT
 from sam_edge.streaming.offline import FrameResult
+from sam_edge.streaming.openers import find_opener
 
 
 class FullDiskError(Exception):
@@ -18,26 +17,34 @@ class FullDiskError(Exception):
 
 
 class Sink(Protocol):
-    """Takes every step in the order of time."""
+    """Takes the results of a run in the order of time."""
 
     def write(self, frame_result: FrameResult) -> None:
         """Take a frame, or a part of one, and what was looked at on it.
 
         Raises:
             OutputError: it cannot be written.
-            FullDiskError: this step has no room; the steps before it are kept if the run ends here.
+            FullDiskError: there is no room for this; what came before is kept if the run ends here.
             BrokenPipeError: nobody reads it any more.
         """
         ...
 
 
 class OpenSink(Protocol):
-    """Makes a sink for frames of a size and rate; what it wrote is whole when the block ends."""
+    """Opens a sink."""
 
-    def __call__(self, name: str, frame_wh: tuple[int, int], fps: float) -> AbstractContextManager[Sink]: ...
+    def __call__(self, name: str, frame_wh: tuple[int, int], fps: float) -> AbstractContextManager[Sink]:
+        """Open a sink for frames of a size (width, height) and a rate (frames per second).
+
+        What it wrote is whole when the block ends.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ...
 
 
-# Suffix of the name -> opener.
+# See `find_opener` for the keys. A new sink is a new file and a line here.
 SINKS: Mapping[str, str] = {
     ".mp4": "sam_edge.streaming.sinks.video:video_sink",
     ".mkv": "sam_edge.streaming.sinks.video:video_sink",
@@ -51,11 +58,10 @@ def find_sink(name: str) -> OpenSink:
     """The opener for an output's name: a video, JSON lines, or `-` for JSON lines on standard output.
 
     Raises:
-        InputError: the ending says nothing known.
+        InputError: no sink has such a suffix.
     """
-    suffix = name if name == STANDARD_OUTPUT else Path(name).suffix.lower()
-    if suffix not in SINKS:
-        known = ", ".join(ending for ending in SINKS if ending != STANDARD_OUTPUT)
+    opener: OpenSink | None = find_opener(name, SINKS)
+    if opener is None:
+        known = ", ".join(suffix for suffix in SINKS if suffix != STANDARD_OUTPUT)
         raise InputError(f"cannot tell what to write to {name}", hint=f"end it in one of {known}, or give -")
-    loader: OpenSink = import_object(SINKS[suffix])
-    return loader
+    return opener

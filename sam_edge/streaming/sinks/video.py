@@ -24,19 +24,19 @@ MIN_FREE_BYTES = 4_000_000
 
 
 class VideoSink:
-    """Draws each frame with the looks of all its steps, and writes it."""
+    """Draws each frame with the gaze samples of all its parts, and writes it."""
 
     def __init__(self, writer: cv2.VideoWriter, file: Path, name: str) -> None:
         self.frames = 0
         self._writer = writer
         self._folder = file.parent
         self._name = name
-        self._looks: tuple[GazeResult, ...] = ()
+        self._results: tuple[GazeResult, ...] = ()
         self._shown: GazeResult | None = None
 
     def write(self, frame_result: FrameResult) -> None:
-        # Of a frame that stands long only the newest looks are drawn.
-        self._looks = frame_result.results or self._looks
+        # Of a frame that comes in parts only the newest samples are drawn.
+        self._results = frame_result.results or self._results
         seen = [result for result in frame_result.results if result.masks]
         self._shown = seen[-1] if seen else self._held(frame_result)
         if not frame_result.last:
@@ -46,13 +46,13 @@ class VideoSink:
             refusal = f"cannot write {self._name}: the disk is full; make room"
             # Without a frame there is nothing to keep, and an older video in its place is worth more.
             raise FullDiskError(refusal) if self.frames else OutputError(refusal)
-        image = draw_result(frame_result, self._looks, self._shown)
+        image = draw_result(frame_result, self._results, self._shown)
         # The encoder takes even sizes only, and would cut a row or column off.
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         odd_height, odd_width = image.shape[0] % 2, image.shape[1] % 2
         self._writer.write(cv2.copyMakeBorder(bgr, 0, odd_height, 0, odd_width, cv2.BORDER_REPLICATE))
         self.frames += 1
-        self._looks = ()
+        self._results = ()
 
     def _held(self, frame_result: FrameResult) -> GazeResult | None:
         if self._shown is None or frame_result.frame.capture_ns - self._shown.gaze.t_ns > HOLD_MS * 1e6:

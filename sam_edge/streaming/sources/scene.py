@@ -1,36 +1,38 @@
-"""Frames of a generated scene, so that the whole way can be tried without a camera."""
+"""Frames of a generated scene, to try the pipeline without a camera."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from sam_edge.errors import InputError
-from sam_edge.streaming.sources.source import Frame
+from sam_edge.streaming.sources.source import Frame, SourceInfo
 from sam_edge.synthetic.scene import Scene
 
 
 class SceneSource:
     """A rendered view of a desk, seen by a wearer of glasses."""
 
+    lost_frames = 0
+
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         # Painting the room takes memory that is given back: before a model is loaded, not beside it.
         _ = scene.world
-        self.frame_wh = (scene.width, scene.height)
-        self.fps = scene.fps
-        self.length = scene.frame_count
+        self.info = SourceInfo((scene.width, scene.height), scene.fps, scene.frame_count)
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._scene.frames():
             yield Frame(frame.image, frame.index, frame.capture_ns)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """There is nothing to give back."""
 
 
-def open_scene(name: str) -> SceneSource:
+def open_scene(name: str, *, rate_hz: float | None = None) -> SceneSource:
     """The scene that `scene:SEED` names; SEED is a whole number from 0."""
     seed = name.partition(":")[2]
     if not seed.isdecimal():
         raise InputError(f"{name} names no scene", hint="give scene:SEED with a whole number, such as scene:7")
+    if rate_hz is not None:
+        raise InputError(f"{name} has a rate of its own", hint="leave --rate out")
     return SceneSource(Scene(seed=int(seed)))

@@ -1,8 +1,7 @@
-"""Where images come from: one opener a kind of source, found by the look of its name."""
+"""Where images come from: one opener a kind of source, found by scheme or suffix."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.lazy import import_object
+from sam_edge.errors import InputError
+from sam_edge.streaming.openers import find_opener
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,27 +20,43 @@ class Frame:
     image: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB."""
     index: int
-    """Counts from 0."""
+    """Counts the frames of the source that could be read, from 0."""
     capture_ns: int
-    """On the clock of the source; the first frame of a file is at 0."""
+    """Nanoseconds on the clock of the source."""
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known about a source before it is read."""
+
+    frame_wh: tuple[int, int]
+    """Width and height of every frame, in pixels."""
+    fps: float
+    """Nominal frames per second."""
+    length: int | None = None
+    """How many frames there are, where that is known; a damaged file may hold fewer."""
+    start_ns: int = 0
+    """When the first frame was taken, on the clock of the source."""
+    unix_ns: int | None = None
+    """The zero of that clock in nanoseconds of Unix time, where that is known."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, one sentence each."""
+
+    @property
+    def end_ns(self) -> int | None:
+        """When the last frame ends, on the clock of the source; None where the length is not known."""
+        return None if self.length is None else self.start_ns + round(self.length / self.fps * 1e9)
 
 
 class FrameSource(Protocol):
     """Frames of one size, in the order of time."""
 
     @property
-    def frame_wh(self) -> tuple[int, int]:
-        """Width and height of every frame, in pixels."""
-        ...
+    def info(self) -> SourceInfo: ...
 
     @property
-    def fps(self) -> float:
-        """Nominal frames per second."""
-        ...
-
-    @property
-    def length(self) -> int | None:
-        """How many frames there are, where that is known; a damaged file may hold fewer."""
+    def lost_frames(self) -> int:
+        """How many frames could not be read so far; complete after the last frame."""
         ...
 
     def __iter__(self) -> Iterator[Frame]: ...
@@ -50,19 +66,32 @@ class FrameSource(Protocol):
         ...
 
 
-# Pattern of the name -> opener taking the name. The first that matches wins.
+class OpenSource(Protocol):
+    """Opens a source."""
+
+    def __call__(self, name: str, *, rate_hz: float | None = None) -> FrameSource:
+        """Open what the user named; `rate_hz` are its frames per second, for a source that has no times.
+
+        Raises:
+            InputError: no such source, one without frames, or one that has times of its own.
+        """
+        ...
+
+
+# See `find_opener` for the keys. A new source is a new file and a line here.
 SOURCES: Mapping[str, str] = {
-    r"scene:": "sam_edge.streaming.sources.scene:open_scene",
-    r"": "sam_edge.streaming.sources.video:VideoSource",
+    "scene:": "sam_edge.streaming.sources.scene:open_scene",
+    "": "sam_edge.streaming.sources.video:VideoSource",
 }
 
 
-def open_source(name: str) -> FrameSource:
-    """Open a video file, or `scene:SEED` for a generated scene.
+def open_source(name: str, *, rate_hz: float | None = None) -> FrameSource:
+    """Open a video file, or `scene:SEED` for a generated scene; see `OpenSource`.
 
     Raises:
         InputError: no such source, or one without frames.
     """
-    where = next(where for pattern, where in SOURCES.items() if re.match(pattern, name))
-    source: FrameSource = import_object(where)(name)
-    return source
+    opener: OpenSource | None = find_opener(name, SOURCES)
+    if opener is None:
+        raise InputError(f"cannot tell how to read {name}", hint="give a video file")
+    return opener(name, rate_hz=rate_hz)

@@ -1,0 +1,1 @@
+"""Where gaze comes from, one file a source, and which clock it is on."""

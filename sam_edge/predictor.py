@@ -17,8 +17,9 @@ from sam_edge.segmenter import Embedding, Segmenter
 class SamPredictor:
     """Holds one image's embedding and answers prompts on it, as `segment_anything.SamPredictor` does.
 
-    It differs in what it refuses: points outside the image, labels other than 0 and 1, and empty prompts
-    raise InputError. It takes and gives numpy arrays only.
+    It differs in what it refuses: points outside the image, labels other than 0 and 1, and prompts that are
+    empty or of background points alone raise InputError; a box that reaches outside the image is cut to it
+    (see `sam_edge.prompt.Prompt`). It takes and gives numpy arrays only.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:

@@ -17,11 +17,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sam_edge.errors import InputError
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 
 from .candidates import Candidate
 from .labelled import DataSet, Labelled
-from .scores import Row, mask_iou
+from .scores import Row
 
 AP_NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 

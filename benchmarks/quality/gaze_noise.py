@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
 from .labelled import DataSet
-from .scores import Row, mask_iou
+from .scores import Row
 
 DEGREES = (0.0, 0.5, 1.0, 2.0, 3.0)
 LONG_SIDE_DEG = 103.0

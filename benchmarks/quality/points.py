@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks
 from sam_edge.prompt import FOREGROUND, Prompt
 from sam_edge.segmenter import Embedding
@@ -16,7 +17,7 @@ from sam_edge.synthetic.gaze.clicks import centre_click, correcting_click, rando
 
 from .candidates import Candidate
 from .labelled import DataSet, Labelled
-from .scores import Row, mask_iou
+from .scores import Row
 
 MAX_CLICKS = 20
 """Where counting clicks ends, as in RITM; earlier for a model that takes fewer points."""

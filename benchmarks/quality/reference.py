@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sam_edge.benchmarks.options import Benchmark
 from sam_edge.geometry import View
 from sam_edge.imaging.image import encoder_input
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.lazy import import_object
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
@@ -93,10 +94,9 @@ def _line(who: str, where: str, masks: Masks, expected: Mapping[str, NDArray[Any
     iou = np.abs(masks.predicted_iou - expected[f"{where}/iou"]).max()
     width = masks.view.frame_wh[0]
     bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)
-    overlap = (masks.binary & bits).sum() / (masks.binary | bits).sum()
     return (
         f"{who:<14}{where:<28}logits {difference.max():.4f}, 99 % within {np.quantile(difference, 0.99):.4f}; "
-        f"IoU {iou:.4f}; masks {overlap:.5f}"
+        f"IoU {iou:.4f}; masks {mask_iou(masks.binary, bits):.5f}"
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 
@@ -27,12 +26,6 @@ class Row:
     fields: Mapping[str, str]
     scores: Mapping[str, float]
     """Name -> value, NaN where it cannot be said; every row of a table has the same names."""
-
-
-def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks (H, W); two empty ones agree."""
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.imaging.image import write_image
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 from sam_edge.streaming.sinks.overlay import draw_mask, draw_prompt
 from sam_edge.synthetic.gaze.clicks import centre_click
 
 from .candidates import Candidate
 from .labelled import DataSet
-from .scores import Row, mask_iou
+from .scores import Row
 
 TILE_PX = 256
 COLUMNS = 6

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
 from .gaze_noise import LONG_SIDE_DEG
 from .labelled import DataSet, Labelled
-from .scores import Row, mask_iou
+from .scores import Row
 
 GAZE_ERROR_DEG = 0.5
 """What stays of an eye tracker's error inside a fixation."""

@@ -102,7 +102,7 @@ def _exif_orientation(exif: bytes) -> int:
 
 
 def _avif_properties(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Kind and content (at least one byte) of the primary item's properties, in the order in which they apply."""
+    """Kind and content (a byte or more) of the primary item's properties, in the order in which they apply."""
     # meta, pitm and ipma begin with a version and flags, four bytes.
     meta = dict(_boxes(dict(_boxes(data))[b"meta"][4:]))
     (primary,) = struct.unpack_from(">I" if meta[b"pitm"][0] else ">H", meta[b"pitm"], 4)

@@ -14,11 +14,12 @@ from sam_edge.benchmarks.quality.candidates import BASELINES, Baseline
 from sam_edge.benchmarks.quality.gaze_noise import evaluate_gaze_noise
 from sam_edge.benchmarks.quality.labelled import open_dataset
 from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
-from sam_edge.benchmarks.quality.scores import Row, mask_iou, report, summarize, table
+from sam_edge.benchmarks.quality.scores import Row, report, summarize, table
 from sam_edge.benchmarks.quality.sheet import write_sheet
 from sam_edge.benchmarks.quality.video import carried, evaluate_video, motion
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Embedding

@@ -44,7 +44,11 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Callable[[], None]) -> list[Row]:
-    """One row an object, prompted by its own box: the single mask, the surest of three, the best of three."""
+    """One row an object, prompted by its own box; `each` is called after every image.
+
+    Scores are IoUs: `single`, of the single mask; `most_confident`, of the mask of three with the highest
+    predicted IoU; `oracle`, the best of the three.
+    """
     rows = []
     for dataset in datasets:
         for labelled in dataset:
@@ -56,7 +60,7 @@ def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Call
                 overlaps = [mask_iou(plane, truth) for plane in three.binary]
                 scores = {
                     "single": mask_iou(single.binary[0], truth),
-                    "surest": overlaps[int(three.predicted_iou.argmax())],
+                    "most_confident": overlaps[int(three.predicted_iou.argmax())],
                     "oracle": max(overlaps),
                 }
                 rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
@@ -72,8 +76,8 @@ def evaluate_ap(
 ) -> dict[str, float]:
     """COCO's mask AP of single masks prompted by boxes: a detector's, or each object's own.
 
-    Scores are the detector's; for own boxes the predicted IoU. Objects without a `category` are of one.
-    Sizes that no object has are left out.
+    An answer's score is the detector's; for own boxes it is the predicted IoU. Objects without a `category`
+    count as one category. Sizes that no object has are left out.
     """
     truths: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
@@ -114,7 +118,7 @@ def read_detections(path: Path) -> dict[str, list[Detection]]:
         raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is no list of detections",
+            f"{path} is not a list of detections",
             path=path,
             hint="give image, bbox (x, y, w, h), category and score of each",
         ) from error

@@ -17,6 +17,7 @@ from typing import Any
 from sam_edge.errors import SamEdgeError
 from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import Machine
+from sam_edge.imaging.opencv_build import OpenCvBuild, find_build
 from sam_edge.lazy import import_object
 from sam_edge.sessions.backends import BACKENDS, Backend, best_runtime
 from sam_edge.sessions.install import install_hint, system_advice, unavailable_reason
@@ -93,6 +94,8 @@ class Report:
     cache: str
     """Folder of what was built for this machine."""
     cache_bytes: int
+    opencv: OpenCvBuild | None = None
+    """None: it cannot be imported, see its version."""
 
     def document(self) -> dict[str, Any]:
         """The report as JSON takes it."""
@@ -113,6 +116,7 @@ def examine(machine: Machine) -> Report:
         advice=tuple(system_advice(machine)),
         cache=str(folder),
         cache_bytes=_size(folder),
+        opencv=_opencv(),
     )
 
 
@@ -181,6 +185,13 @@ def _cuda(machine: Machine) -> str:
     )
     kernel = f"driver {machine.cuda_driver}, " if machine.cuda_driver else ""
     return f"{names or 'no device'}; {kernel}CUDA up to {found.cuda}"
+
+
+def _opencv() -> OpenCvBuild | None:
+    try:
+        return find_build()
+    except Exception:  # a broken library may raise anything; `_version` says what
+        return None
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`segment_anything`'s predictor, on an engine: code written for that one runs by changing an import."""
+"""`segment_anything.SamPredictor` on an engine: `set_image` and `predict`, with its arguments and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks at the frame's size, their scores, and their words."""
+"""Masks at the frame's size, their scores, and their run lengths."""
 
 from __future__ import annotations
 

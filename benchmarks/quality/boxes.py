@@ -112,6 +112,8 @@ def read_detections(path: Path) -> dict[str, list[Detection]]:
         for item in items:
             x, y, width, height = (float(side) for side in item["bbox"])
             box = (x, y, x + width, y + height)
+            if not (width > 0 and height > 0):
+                raise ValueError(f"bbox {item['bbox']} is empty")
             detection = Detection(box, str(item["category"]), float(item["score"]))
             found.setdefault(str(item["image"]), []).append(detection)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What can be evaluated: a model, or something simple that a model must beat."""
+"""What can be evaluated: a model, or a simple method that a model must beat."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ def _run(
 
 
 def _text(name: str, results: dict[str, Any]) -> str:
-    """The results of a candidate for people to read."""
+    """The results of a candidate as text."""
     lines = [name, table(results)]
     for dataset, scores in results.get("coco_ap", {}).items():
         numbers = "  ".join(f"{score} {value:.3f}" for score, value in scores.items())

@@ -3,7 +3,7 @@
     python -m sam_edge.benchmarks.quality.reference ../shared/fixtures [--family sam_vit_b]
 
 Three computations are compared with the stored outputs: our PyTorch model in float32, its exported graphs in
-onnxruntime, and our PyTorch model in float64, which says how far the reference's own float32 sums are off.
+onnxruntime, and our PyTorch model in float64, which shows the rounding error of the reference's own float32.
 Needs pip install 'sam-edge[cpu,export]'.
 """
 
@@ -30,7 +30,7 @@ from sam_edge.segmenter import load as load_segmenter
 
 
 def compare(fixtures: Path, family: str) -> Iterator[str]:
-    """A line a prompt and computation: largest difference of logits and predicted IoU, and mask IoU."""
+    """One line for each prompt and computation: largest differences of logits and predicted IoU, mask IoU."""
     import torch
 
     weights = runpy.run_path(str(fixtures / "fixture_weights.py"))["state_dict"](

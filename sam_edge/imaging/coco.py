@@ -1,4 +1,4 @@
-"""Masks in COCO's words, as JSON carries them and pycocotools reads them."""
+"""Masks as COCO's run lengths, boxes and areas, which JSON can hold and pycocotools reads."""
 
 from __future__ import annotations
 

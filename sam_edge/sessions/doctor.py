@@ -75,7 +75,7 @@ class BackendReport:
     devices: tuple[str, ...]
     """What can be used, such as cpu; the runtime's own name where it has no devices to choose from."""
     problems: Mapping[str, str]
-    """What cannot be used -> why, and the cure."""
+    """What cannot be used -> why, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is read off an OpenCV: its own words, and the copies of it that are installed."""
+"""What OpenCV was built with, and which copies of it are installed."""
 
 from __future__ import annotations
 

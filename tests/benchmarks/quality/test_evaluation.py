@@ -171,8 +171,17 @@ def test_average_precision(labelled_set: Path) -> None:
     assert evaluate_ap(Oracle(), dataset, nothing, found)["AP"] == pytest.approx(0.5)
 
 
-def test_detections_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "boxes.json").write_text('[{"image": "a"}]')
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"image": "a"}]',
+        '[{"image": "a", "bbox": [1, 2, 0, 4], "category": "c", "score": 1}]',
+        '[{"image": "a", "bbox": [1, 2, NaN, 4], "category": "c", "score": 1}]',
+        "no json",
+    ],
+)
+def test_files_that_are_not_detections(tmp_path: Path, content: str) -> None:
+    (tmp_path / "boxes.json").write_text(content)
     with pytest.raises(InputError, match="is not a list of detections"):
         read_detections(tmp_path / "boxes.json")
 

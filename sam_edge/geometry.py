@@ -40,23 +40,18 @@ class View:
     fit: Fit = "pad"
     """How the window was made to fit."""
     encoder_stride: int = 1
-    """How many times smaller than the input the image is that the encoder really gets."""
+    """The image that the encoder gets is this many times smaller than the input."""
 
     def __post_init__(self) -> None:
-        x, y, width, height = self.window_xywh
-        frame_width, frame_height = self.frame_wh
-        if not (
-            0 <= x < x + width <= frame_width
-            and 0 <= y < y + height <= frame_height
-            and 0 < self.content_wh[0] <= self.input_wh[0]
-            and 0 < self.content_wh[1] <= self.input_wh[1]
-        ):
+        check_window(self.frame_wh, self.window_xywh)
+        if not all(0 < side <= room for side, room in zip(self.content_wh, self.input_wh, strict=True)):
             raise InputError(
-                f"view window {self.window_xywh} does not lie inside the frame {self.frame_wh}, or its "
-                f"content {self.content_wh} not inside the input {self.input_wh}"
+                f"a view's content of {self.content_wh} does not fit into its input of {self.input_wh}"
             )
         if self.encoder_stride < 1 or any(side % self.encoder_stride for side in self.input_wh):
-            raise InputError(f"a view's input of {self.input_wh} cannot be shrunk {self.encoder_stride} times")
+            raise InputError(
+                f"a view's input of {self.input_wh} cannot be divided by a stride of {self.encoder_stride}"
+            )
 
     @property
     def encoder_wh(self) -> tuple[int, int]:
@@ -108,9 +103,9 @@ class InputSize:
     square: bool
     """True: the input is always long_side x long_side. False: the short side follows the frame."""
     fit: Fit = "pad"
-    """How a frame of another shape is made to fit; only a square is squashed into."""
+    """How a frame of another shape is made to fit; `squash` needs a square input."""
     encoder_stride: int = 1
-    """How many times smaller than the input the image is that the encoder really gets."""
+    """The image that the encoder gets is this many times smaller than the input."""
     fixed_wh: tuple[int, int] | None = None
     """The input's size where an engine was made for one aspect: frames of another are padded into it."""
 
@@ -120,7 +115,9 @@ class InputSize:
                 f"an input's fit is {self.fit!r}", hint="choose pad, or squash with a square input"
             )
         if self.fixed_wh and (self.square or max(self.fixed_wh) != self.long_side):
-            raise InputError(f"an input of {self.fixed_wh} is no square, and its longer side is its long_side")
+            raise InputError(
+                f"fixed_wh={self.fixed_wh} requires square=False and a longer side of {self.long_side}"
+            )
 
     @property
     def sides_wh(self) -> tuple[int, int] | None:
@@ -135,10 +132,12 @@ class InputSize:
         """The view of a frame, or of a window of it, scaled so that its longer side is `long_side`.
 
         In an input of fixed sides it is scaled so that it just fits.
+
+        Raises:
+            InputError: the window is empty, or does not lie inside the frame.
         """
         x, y, width, height = window_xywh or (0, 0, *frame_wh)
-        if width < 1 or height < 1:
-            raise InputError(f"a view of {width} x {height} pixels shows nothing", hint="give at least 1 x 1")
+        check_window(frame_wh, (x, y, width, height))
         room = self.sides_wh or (self.long_side, self.long_side)
         content = _scaled(width, height, min(room[0] / width, room[1] / height))
         input_wh = self.sides_wh or (
@@ -163,6 +162,23 @@ class InputSize:
             )
         if (view.fit, view.encoder_stride) != (self.fit, self.encoder_stride):
             raise InputError("the view is of another model", hint="make it with this one's `view`")
+
+
+def check_window(frame_wh: tuple[int, int], window_xywh: tuple[int, int, int, int]) -> None:
+    """Raise InputError unless a window (left, top, width, height) is at least 1 x 1 and inside the frame.
+
+    All are whole numbers of frame pixels.
+    """
+    if not all(isinstance(side, (int, np.integer)) for side in window_xywh):
+        raise InputError(f"window {window_xywh} is not of whole pixels", hint="round it")
+    x, y, width, height = window_xywh
+    if width < 1 or height < 1:
+        raise InputError(f"a view of {width} x {height} pixels shows nothing", hint="give at least 1 x 1")
+    if min(x, y) < 0 or x + width > frame_wh[0] or y + height > frame_wh[1]:
+        raise InputError(
+            f"the window of {width} x {height} pixels at ({x}, {y}) does not lie inside the image, "
+            f"which is {frame_wh[0]} x {frame_wh[1]} pixels"
+        )
 
 
 def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:

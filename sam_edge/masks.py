@@ -15,7 +15,7 @@ from sam_edge.geometry import View
 THRESHOLD = 0.0
 """A pixel whose logit is above this belongs to the mask."""
 OUTSIDE = -32.0
-"""The logit of frame pixels that the view does not see: as good as certainly not on the mask."""
+"""The logit of frame pixels outside the view: not on the mask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Masks:
     def frame_logits(self) -> NDArray[np.float32]:
         """(k, H, W) at the frame's size, resized as the view's `fit` says.
 
-        Made anew each time: a hundred kept masks of a large frame would fill a small device.
+        Computed at every call and not kept: a hundred masks of a large frame would fill a small device.
         """
         x, y, width, height = self.view.window_xywh
         frame_width, frame_height = self.view.frame_wh
@@ -71,7 +71,7 @@ class Masks:
         return self.frame_logits > THRESHOLD
 
     def stability_score(self, offset: float = 1.0) -> NDArray[np.float32]:
-        """(k,): IoU of the masks cut `offset` above and below the threshold; 1 does not depend on the cut.
+        """(k,): IoU of the masks at thresholds `offset` higher and lower; 1 where they are equal.
 
         The stability score of Segment Anything, appendix B. An empty pair of masks scores 0.
         """
@@ -84,15 +84,36 @@ class Masks:
 
     def rle(self) -> list[dict[str, Any]]:
         """Each mask as COCO's compressed run lengths: {"size": [H, W], "counts": str}."""
-        # Imported here: the streaming loop has no use for it.
+        # Imported here: the streaming loop does not need it.
         from pycocotools import mask as coco
 
         encoded = []
         for plane in self.binary:
-            # COCO counts along columns: OpenCV turns the mask ten times faster than numpy.
+            # COCO counts along columns: OpenCV transposes the mask ten times faster than numpy.
             run_lengths = coco.encode(cv2.transpose(plane.view(np.uint8)).T)
             encoded.append({"size": list(plane.shape), "counts": run_lengths["counts"].decode()})
         return encoded
+
+    def to_coco(self) -> list[dict[str, Any]]:
+        """Each mask as JSON takes it and pycocotools reads it.
+
+        Returns:
+            `rle` (see `rle`), `bbox` (left, top, width, height in frame pixels), `area` in pixels,
+            `predicted_iou` and `stability_score`, under the names that `segment_anything` gives them.
+        """
+        parts = zip(
+            self.rle(), self.boxes_px(), self.binary, self.predicted_iou, self.stability_score(), strict=True
+        )
+        return [
+            {
+                "rle": rle,
+                "bbox": box.tolist(),
+                "area": int(np.count_nonzero(plane)),
+                "predicted_iou": round(float(iou), 4),
+                "stability_score": round(float(stability), 4),
+            }
+            for rle, box, plane, iou, stability in parts
+        ]
 
     def boxes_px(self) -> NDArray[np.int64]:
         """(k, 4): left, top, width, height of each mask in frame pixels; zeros where a mask is empty."""

@@ -1,4 +1,4 @@
-"""`segment_anything`'s predictor, on an engine: code written for that one runs by changing an import."""
+"""`segment_anything.SamPredictor` on an engine: `set_image` and `predict`, with its arguments and results."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from sam_edge.segmenter import Segmenter
 class SamPredictor:
     """Holds one image's embedding and answers prompts on it, as `segment_anything.SamPredictor` does.
 
-    It differs in what it refuses: points outside the image, labels other than 0 and 1, and empty prompts
-    raise InputError. It takes and gives numpy arrays only.
+    It differs in what it refuses: points outside the image, labels other than 0 and 1, and prompts that are
+    empty or of background points alone raise InputError; a box that reaches outside the image is cut to it
+    (see `sam_edge.prompt.Prompt`). It takes and gives numpy arrays only.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:

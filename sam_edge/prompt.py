@@ -1,4 +1,4 @@
-"""What a user points at: points, a box, a previous mask."""
+"""What a user points at: points, a box, a previous mask, and which of them a model can answer."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class Prompt:
     """Points, a box and a previous mask, all optional, in pixels of the camera frame.
 
     Made by `Prompt.points` and `Prompt.box`, which check and copy what they are given.
+
+    What lies outside the view (the frame, or the window of it that was encoded) follows one rule everywhere:
+    a point outside is refused, as is a box that lies wholly outside; a box that reaches outside is cut to
+    the view. Refused too is a prompt that shows nothing: empty, or of background points alone. The edges at
+    x = width and y = height count as inside.
     """
 
     points_px: NDArray[np.float64]
@@ -46,7 +51,7 @@ class Prompt:
         """A prompt of points (n, 2) in frame pixels; `labels` (n,) default to 1, on the object.
 
         Raises:
-            InputError: wrong shapes, values that are no finite numbers, labels other than 0 and 1.
+            InputError: wrong shapes, values that are not finite numbers, labels other than 0 and 1.
         """
         xy = _finite(points, "points")
         if xy.size == 0:
@@ -72,42 +77,59 @@ class Prompt:
             return len(self.labels) + 2
         return len(self.labels) + 1 if len(self.labels) else 0
 
-    def check_inside(self, view: View) -> None:
-        """Raise InputError if there is nothing to look for in a view.
-
-        Points lie in the view's window. A box touches it, and reaches at most its size beyond it.
-        """
-        if self.tokens == 0 and self.mask_logits is None:
+    def check_shows(self) -> None:
+        """Raise InputError if nothing in the prompt is on the object."""
+        if self.box_px is not None or self.mask_logits is not None:
+            return
+        if not len(self.labels):
             raise InputError("the prompt is empty", hint="give a point, a box or a mask")
-        left, top, width, height = view.window_xywh
+        if FOREGROUND not in self.labels.tolist():
+            raise InputError(
+                "every point says where the object is not", hint="give one that is on it, or a box"
+            )
+
+    def check_inside(self, view: View) -> None:
+        """Raise InputError if a model cannot answer this prompt on a view, by the rule of this class."""
+        self.check_shows()
         # Plain numbers: an answer waits for this, and numpy takes longer for so few.
+        left, top, width, height = view.window_xywh
         for x, y in self.points_px.tolist():
             if not (0 <= x - left <= width and 0 <= y - top <= height):
                 raise InputError(f"point ({x:g}, {y:g}) lies outside {_place(view)}")
         if self.box_px is not None:
-            x0, y0, x1, y1 = (self.box_px - (left, top, left, top)).tolist()
-            touches = x1 > 0 and y1 > 0 and x0 < width and y0 < height
-            if not touches or min(x0 + width, y0 + height, 2 * width - x1, 2 * height - y1) < 0:
-                box = ", ".join(f"{side:g}" for side in self.box_px)
-                raise InputError(f"box ({box}) lies outside, or reaches far beyond, {_place(view)}")
+            x0, y0, x1, y1 = self.box_px.tolist()
+            if x1 <= left or y1 <= top or x0 >= left + width or y0 >= top + height:
+                raise InputError(f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside {_place(view)}")
+
+    def cut_box(self, view: View) -> tuple[float, float, float, float] | None:
+        """x0, y0, x1, y1 in frame pixels of the box as a model sees it on a view; None if there is no box."""
+        if self.box_px is None:
+            return None
+        left, top, width, height = view.window_xywh
+        x0, y0, x1, y1 = self.box_px.tolist()
+        return max(x0, left), max(y0, top), min(x1, left + width), min(y1, top + height)
 
     def slots(self, view: View, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Fill the static slots of a decoder: `point_coords` (1, count, 2), `point_labels` (1, count).
 
-        The order is the reference's: points, then the box's corners; points without a box are followed by one
-        "not a point".
+        The order is the reference's: points, then the corners of the box as `cut_box` gives them; points
+        without a box are followed by one "not a point".
+
+        Raises:
+            InputError: more points than fit.
         """
         xy = self.points_px.tolist()
         labels = self.labels.tolist()
-        if self.box_px is not None:
-            xy += self.box_px.reshape(2, 2).tolist()
+        if (box := self.cut_box(view)) is not None:
+            xy += [box[:2], box[2:]]
             labels += [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
         elif labels:
             labels.append(NOT_A_POINT)
         if self.tokens > count:
             raise InputError(
-                f"the prompt has {len(self.labels)} points{', a box' * (self.box_px is not None)}: "
-                f"this model takes {count - 2} points and a box at most"
+                f"the prompt has {len(self.labels)} points{' and a box' * (self.box_px is not None)}, "
+                f"this model takes {count - 2} points and a box at most",
+                hint="give fewer, or export the model with --max-points",
             )
         # "Not a point" and empty slots lie at 0, 0.
         coords = [*view.few_to_model(xy), *[(0.0, 0.0)] * (count - len(xy))]
@@ -130,7 +152,7 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
         # A copy: a prompt may outlive the caller's array, on another thread.
         array = np.array(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} are no array of numbers: {error}") from error
+        raise InputError(f"{name} are not an array of numbers: {error}") from error
     if not np.isfinite(array).all():
         raise InputError(f"NaN or infinity in {name}", hint="give finite numbers")
     array.setflags(write=False)

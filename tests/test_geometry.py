@@ -83,7 +83,7 @@ def test_fixed_sides_of_the_frames_aspect_scale_as_the_square() -> None:
         {"long_side": 1024, "square": True},
         {"long_side": 1024, "square": True, "fit": "squash"},
     ):
-        with pytest.raises(InputError, match="its longer side"):
+        with pytest.raises(InputError, match=r"fixed_wh=\(1024, 576\) requires"):
             InputSize(multiple=16, fixed_wh=(1024, 576), **wrong)
 
 
@@ -99,10 +99,28 @@ def test_window_moves_the_origin() -> None:
     np.testing.assert_allclose(view.to_model((356, 328)), (512, 256))
 
 
-@pytest.mark.parametrize("window", [(-1, 0, 10, 10), (0, 0, 0, 10), (95, 0, 10, 10)])
-def test_window_outside_the_frame(window: tuple[int, int, int, int]) -> None:
-    with pytest.raises(InputError, match="does not lie inside"):
-        View((100, 100), window, (10, 10), (32, 32))
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ((-1, 0, 10, 10), r"10 x 10 pixels at \(-1, 0\) does not lie inside the image, which is 100 x 90"),
+        ((95, 0, 10, 10), "does not lie inside"),
+        ((0, 85, 10, 10), "does not lie inside"),
+        ((500, 500, 1, 1), "does not lie inside"),
+        ((0, 0, 0, 10), "shows nothing"),
+        ((0, 0, 10, -1), "shows nothing"),
+        ((0.5, 0, 10, 10), "whole pixels"),
+    ],
+)
+def test_windows_that_show_nothing(window: tuple[int, int, int, int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        View((100, 90), window, (10, 10), (32, 32))
+    with pytest.raises(InputError, match=message):
+        InputSize(512, 32, False).view((100, 90), window)
+
+
+def test_content_that_is_larger_than_the_input() -> None:
+    with pytest.raises(InputError, match="does not fit into its input"):
+        View((100, 100), (0, 0, 10, 10), (64, 10), (32, 32))
 
 
 def test_a_shrunk_image_is_rounded_from_the_frame() -> None:
@@ -139,7 +157,7 @@ def test_unfit_rules_and_views() -> None:
         InputSize(1024, 16, True, "stretch")  # type: ignore[arg-type]  # as a manifest may say
     with pytest.raises(InputError, match="squash with a square"):
         InputSize(1024, 16, False, "squash")
-    with pytest.raises(InputError, match="cannot be shrunk 3 times"):
+    with pytest.raises(InputError, match="cannot be divided by a stride of 3"):
         InputSize(1024, 16, True, encoder_stride=3).view((640, 480))
     with pytest.raises(InputError, match="of another model"):
         InputSize(1024, 16, True).check(InputSize(1024, 16, True, encoder_stride=2).view((640, 480)))

@@ -1,4 +1,4 @@
-"""Masks at the frame's size, their scores, and their words."""
+"""Masks at the frame's size, their scores, and their run lengths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from sam_edge.geometry import InputSize
-from sam_edge.imaging.coco import describe
 from sam_edge.masks import Masks, choose_multimask
 
 RULE = InputSize(256, 32, False)
@@ -41,7 +40,7 @@ def test_run_lengths_hold_the_mask(seed: int, frame_wh: tuple[int, int]) -> None
     view = RULE.view(frame_wh)
     logits = smooth_logits(seed)[:, : view.input_wh[1] // 4, : view.input_wh[0] // 4]
     made = Masks(logits, np.zeros(3, np.float32), view)
-    for plane, words in zip(made.binary, describe(made), strict=True):
+    for plane, words in zip(made.binary, made.to_coco(), strict=True):
         np.testing.assert_array_equal(coco.decode(words["rle"]).astype(bool), plane)
         assert words["area"] == plane.sum() == coco.area(words["rle"])
         assert words["bbox"] == coco.toBbox(words["rle"]).astype(int).tolist()

@@ -12,8 +12,9 @@ import pytest
 from sam_edge.benchmarks.quality.gaze_noise import evaluate_gaze_noise
 from sam_edge.benchmarks.quality.labelled import open_dataset
 from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
-from sam_edge.benchmarks.quality.scores import mask_iou, summarize
+from sam_edge.benchmarks.quality.scores import summarize
 from sam_edge.bundle.folder import find_bundle
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.loading import load
 from sam_edge.predictor import SamPredictor
 from sam_edge.prompt import Prompt

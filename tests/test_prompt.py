@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sam_edge.errors import InputError
-from sam_edge.geometry import InputSize
+from sam_edge.geometry import InputSize, View
 from sam_edge.prompt import Prompt
 
 VIEW = InputSize(512, 32, False).view((1024, 512))
@@ -36,7 +36,7 @@ def test_slots(xy: list[tuple[float, float]], boxed: bool, data: st.DataObject) 
         (lambda: Prompt.points([(1, 2, 3)]), "shape"),
         (lambda: Prompt.points([(1, float("nan"))]), "NaN"),
         (lambda: Prompt.points([(float("inf"), 1)]), "infinity"),
-        (lambda: Prompt.points("here"), "no array of numbers"),
+        (lambda: Prompt.points("here"), "not an array of numbers"),
         (lambda: Prompt.points([(1 + 2j, 3)]), "complex"),
         (lambda: Prompt.points([(1, 2)], [1, 0]), "one a point"),
         (lambda: Prompt.points([(1, 2)], [2]), "neither 1"),
@@ -66,11 +66,59 @@ def test_point_outside_the_window() -> None:
         Prompt.points([(50, 150)]).check_inside(window)
 
 
-@pytest.mark.parametrize("box", [(-5, -5, -1, 30), (1024, 0, 1030, 9), (0, 0, 1e10, 9), (-1e300, 0, 5, 9)])
-def test_box_may_leave_the_image_but_not_miss_it(box: tuple[float, float, float, float]) -> None:
-    Prompt.box((-5, -5, 30, 30)).check_inside(VIEW)
-    with pytest.raises(InputError, match="lies outside, or reaches far beyond, the image"):
+WINDOW = InputSize(512, 32, False).view((1024, 512), (100, 100, 200, 200))
+OUTSIDE = [(-5, -5, -1, 30), (1024, 0, 1030, 9), (0, 512, 9, 600), (-1e300, 0, -1, 9), (-9, 0, 0, 9)]
+
+
+@pytest.mark.parametrize("box", OUTSIDE)
+def test_a_box_outside_the_image_is_refused(box: tuple[float, float, float, float]) -> None:
+    with pytest.raises(InputError, match="lies outside the image, which is 1024 x 512"):
         Prompt.box(box).check_inside(VIEW)
+
+
+def test_a_box_outside_the_window_is_refused() -> None:
+    with pytest.raises(InputError, match="lies outside the window that was encoded"):
+        Prompt.box((10, 10, 90, 90)).check_inside(WINDOW)
+
+
+anywhere = st.floats(-2000, 2000)
+
+
+@pytest.mark.parametrize("view", [VIEW, WINDOW])
+@given(corners=st.tuples(anywhere, anywhere, anywhere, anywhere))
+def test_a_box_that_reaches_outside_is_cut(view: View, corners: tuple[float, float, float, float]) -> None:
+    x0, y0, x1, y1 = corners
+    assume(x0 < x1 and y0 < y1)
+    prompt = Prompt.box(corners)
+    left, top, width, height = view.window_xywh
+    if min(x1, left + width) <= max(x0, left) or min(y1, top + height) <= max(y0, top):
+        with pytest.raises(InputError, match="lies outside"):
+            prompt.check_inside(view)
+        return
+    prompt.check_inside(view)
+    cut = prompt.cut_box(view)
+    assert cut is not None
+    Prompt.points([cut[:2], cut[2:]]).check_inside(view)
+    assert (cut == corners) == (left <= x0 and top <= y0 and x1 <= left + width and y1 <= top + height)
+    # The model sees what the cut box would have shown it.
+    np.testing.assert_array_equal(prompt.slots(view, 4)[0], Prompt.box(cut).slots(view, 4)[0])
+
+
+def test_a_box_far_too_large_is_the_whole_image() -> None:
+    prompt = Prompt.box((-1e300, -1e10, 1e10, 1e300))
+    prompt.check_inside(VIEW)
+    assert prompt.cut_box(VIEW) == (0, 0, 1024, 512)
+
+
+@given(points.filter(bool))
+def test_background_points_alone_show_nothing(xy: list[tuple[float, float]]) -> None:
+    labels = [0] * len(xy)
+    with pytest.raises(InputError, match="every point says where the object is not: give one that is on it"):
+        Prompt.points(xy, labels).check_inside(VIEW)
+    # A box or an earlier mask says where it is.
+    Prompt.points(xy, labels, box=(1, 2, 3, 4)).check_inside(VIEW)
+    Prompt.points(xy, labels, mask_logits=np.zeros((64, 128))).check_inside(VIEW)
+    Prompt.points([*xy, (5, 5)], [*labels, 1]).check_inside(VIEW)
 
 
 def test_an_empty_prompt_shows_nothing() -> None:

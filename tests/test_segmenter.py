@@ -336,3 +336,21 @@ def test_a_model_can_be_opened_without_computing() -> None:
         masks = segmenter.decode(segmenter.encode(np.zeros((180, 320, 3), np.uint8)), Prompt.points([(3, 4)]))
         assert masks.logits.shape == (3, 72, 128)
         assert not masks.binary.any()
+
+
+def test_predictor_and_decode_refuse_background_points_alone(segmenter: Segmenter) -> None:
+    predictor = SamPredictor(segmenter)
+    predictor.set_image(IMAGE)
+    with pytest.raises(InputError, match="where the object is not"):
+        predictor.predict(np.array([[1, 2]]), np.array([0]))
+    low = predictor.predict(np.array([[1, 2]]), np.array([1]), multimask_output=False)[2]
+    predictor.predict(np.array([[1, 2]]), np.array([0]), mask_input=low)
+
+
+def test_a_box_that_reaches_outside_is_answered_as_the_cut_one(segmenter: Segmenter) -> None:
+    predictor = SamPredictor(segmenter)
+    predictor.set_image(IMAGE)
+    outside, cut = (
+        predictor.predict(box=np.array(box))[0] for box in ((300, 200, 900, 875), (300, 200, 640, 360))
+    )
+    np.testing.assert_array_equal(outside, cut)

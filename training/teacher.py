@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sam_edge.errors import InputError
+from sam_edge.fidelity.images import readable_images
 from sam_edge.imaging.image import encoder_input, read_image
 from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.decoders.mask_decoder import MaskDecoder
@@ -22,7 +23,6 @@ from sam_edge.modeling.families import Family, find_family
 from sam_edge.modeling.sam import Sam
 from sam_edge.storage.files import atomic_path, sha256, write_bytes
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 ABOUT = "teacher.json"
 
 
@@ -66,13 +66,8 @@ def seen_by(family: Family, path: Path) -> tuple[Tensor, tuple[int, int]]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All images below `folder`, by name; InputError when there are none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
-    if not paths:
-        raise InputError(
-            f"{folder}: no images in it ({', '.join(IMAGES)}); --images wants a folder of them", path=folder
-        )
-    return paths
+    """All images below `folder` that can be read, by name; InputError when there are none."""
+    return readable_images(folder)
 
 
 class Lessons:

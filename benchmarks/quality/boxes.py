@@ -17,11 +17,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sam_edge.errors import InputError
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 
 from .candidates import Candidate
 from .labelled import DataSet, Labelled
-from .scores import Row, mask_iou
+from .scores import Row
 
 AP_NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 
@@ -43,7 +44,11 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Callable[[], None]) -> list[Row]:
-    """One row an object, prompted by its own box: the single mask, the surest of three, the best of three."""
+    """One row an object, prompted by its own box; `each` is called after every image.
+
+    Scores are IoUs: `single`, of the single mask; `most_confident`, of the mask of three with the highest
+    predicted IoU; `oracle`, the best of the three.
+    """
     rows = []
     for dataset in datasets:
         for labelled in dataset:
@@ -55,7 +60,7 @@ def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Call
                 overlaps = [mask_iou(plane, truth) for plane in three.binary]
                 scores = {
                     "single": mask_iou(single.binary[0], truth),
-                    "surest": overlaps[int(three.predicted_iou.argmax())],
+                    "most_confident": overlaps[int(three.predicted_iou.argmax())],
                     "oracle": max(overlaps),
                 }
                 rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
@@ -71,8 +76,8 @@ def evaluate_ap(
 ) -> dict[str, float]:
     """COCO's mask AP of single masks prompted by boxes: a detector's, or each object's own.
 
-    Scores are the detector's; for own boxes the predicted IoU. Objects without a `category` are of one.
-    Sizes that no object has are left out.
+    An answer's score is the detector's; for own boxes it is the predicted IoU. Objects without a `category`
+    count as one category. Sizes that no object has are left out.
     """
     truths: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
@@ -107,13 +112,15 @@ def read_detections(path: Path) -> dict[str, list[Detection]]:
         for item in items:
             x, y, width, height = (float(side) for side in item["bbox"])
             box = (x, y, x + width, y + height)
+            if not (width > 0 and height > 0):
+                raise ValueError(f"bbox {item['bbox']} is empty")
             detection = Detection(box, str(item["category"]), float(item["score"]))
             found.setdefault(str(item["image"]), []).append(detection)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is no list of detections",
+            f"{path} is not a list of detections",
             path=path,
             hint="give image, bbox (x, y, w, h), category and score of each",
         ) from error

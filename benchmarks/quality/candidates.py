@@ -1,4 +1,4 @@
-"""What can be evaluated: a model, or something simple that a model must beat."""
+"""What can be evaluated: a model, or a simple method that a model must beat."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Baseline:
         point = _first_point(prompt, embedding.view)
         planes = [plane.astype(np.float32) * 2 - 1 for plane in BASELINES[self._name](image, point)]
         logits = np.stack(planes if multimask is not False else planes[:1])
-        # None of them knows how sure it is: the order is all there is, the first the likeliest.
+        # They predict no IoU: only the order counts, the likeliest mask first.
         iou = np.linspace(0.5, 0.4, len(logits), dtype=np.float32)
         return Masks(logits, iou, embedding.view)
 
@@ -73,7 +73,7 @@ def _first_point(prompt: Prompt, view: View) -> tuple[int, int]:
 
 
 def flood_fill(image: NDArray[np.uint8], point: tuple[int, int]) -> list[NDArray[np.bool_]]:
-    """What is connected to the point through colours within a tolerance of its own."""
+    """What is connected to the point through colours within a tolerance of the point's own."""
     planes = []
     for tolerance in (24, 12, 48):
         filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
@@ -84,7 +84,7 @@ def flood_fill(image: NDArray[np.uint8], point: tuple[int, int]) -> list[NDArray
 
 
 def disc(image: NDArray[np.uint8], point: tuple[int, int]) -> list[NDArray[np.bool_]]:
-    """A disc around the point, of 8, 4 or 16 % of the long side: what pointing alone is worth."""
+    """Discs around the point, their radius 8, 4 and 16 % of the long side: what the point alone tells."""
     ys, xs = np.mgrid[: image.shape[0], : image.shape[1]]
     distance = np.hypot(xs - point[0], ys - point[1])
     return [distance < share * max(image.shape[:2]) for share in (0.08, 0.04, 0.16)]

@@ -25,7 +25,7 @@ from .boxes import evaluate_ap, evaluate_boxes, read_detections
 from .candidates import Baseline, Candidate
 from .gaze_noise import evaluate_gaze_noise
 from .labelled import DataSet, open_datasets
-from .points import First, PointProtocol, evaluate_points
+from .points import MAX_CLICKS, First, PointProtocol, evaluate_points
 from .scores import Row, report, table
 from .sheet import write_sheet
 from .video import evaluate_video
@@ -36,7 +36,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Setup:
-    """What every evaluation is told."""
+    """What every evaluation needs to know."""
 
     datasets: Sequence[DataSet]
     open_model: Callable[[], Segmenter]
@@ -51,8 +51,9 @@ class Setup:
 def evaluate() -> None:
     """Measure a model's masks on labelled images.
 
-    Each DATA is FOLDER or FOLDER:SPLIT with FOLDER/images/SPLIT/*.jpg and FOLDER/labels/SPLIT/*.png, where 0
-    is unlabelled and each positive number an object. Intervals are 95 % bootstrap intervals over images.
+    Each DATA is FOLDER or FOLDER:SPLIT with FOLDER/images/SPLIT/*.jpg and FOLDER/labels/SPLIT/*.png. A label
+    image, grey or with a palette, has 0 where nothing is labelled and a positive number for each object.
+    Intervals are 95 % bootstrap intervals over images.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def evaluate() -> None:
 
 
 def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..., Any]:
-    """Options of every evaluation, handed over as one Setup; `videos` are made of images in sequence."""
+    """Options of every evaluation, as one Setup; with `videos` --limit takes images that follow one another."""
 
     @wraps(command)
     def prepared(
@@ -119,7 +120,7 @@ def _common(command: Callable[..., Any], *, videos: bool = False) -> Callable[..
             "--group-by", metavar="FIELD", help="Such as size, category, split: results of each group."
         ),
         click.option("--json", "json_to", metavar="FILE|-", help="The results, intervals included."),
-        click.option("--sheet", type=Path, help="Best, middling and worst answers as an image."),
+        click.option("--sheet", type=Path, help="Best, median and worst answers as an image."),
     ):
         made = option(made)
     return made
@@ -157,11 +158,16 @@ _seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=T
     callback=_listed(int, "whole numbers", 1),
     default="1,2,3,5,9",
     show_default=True,
-    help="Numbers of points.",
+    help="Numbers of points; nano takes 20 at most, an exported model 10, or what export --max-points said.",
 )
 @click.option("--first", type=click.Choice(["centre", "random"]), default="centre", show_default=True)
-@click.option("--feedback/--no-feedback", default=True, show_default=True, help="Logits go back in.")
-@click.option("--noc", is_flag=True, help="Count the clicks to IoU 0.80, 0.85, 0.90; 20 at most.")
+@click.option(
+    "--feedback/--no-feedback",
+    default=True,
+    show_default=True,
+    help="Whether the logits of an answer go into the next prompt.",
+)
+@click.option("--noc", is_flag=True, help="Count the clicks to IoU 0.80, 0.85, 0.90. Not reached counts as 20.")
 @_seed
 def points(setup: Setup, counts: tuple[int, ...], first: First, feedback: bool, noc: bool, seed: int) -> None:
     """IoU after 1, 2, 3, ... points, each where the answer before it was most wrong.
@@ -172,7 +178,17 @@ def points(setup: Setup, counts: tuple[int, ...], first: First, feedback: bool, 
       sam-edge eval points coco:val --counts 1 --first random --group-by size
     """
     protocol = PointProtocol(counts, first, feedback, noc, seed)
-    _run(setup, lambda candidate, each: evaluate_points(candidate, setup.datasets, protocol, each), "1_point")
+
+    def rows(candidate: Candidate, each: Callable[[], None]) -> list[Row]:
+        if noc and candidate.max_points < MAX_CLICKS:
+            click.echo(
+                f"note: this model takes {candidate.max_points} points: an IoU not reached with them counts as "
+                f"{MAX_CLICKS} clicks; sam-edge export --max-points {MAX_CLICKS} makes a model that takes more",
+                err=True,
+            )
+        return evaluate_points(candidate, setup.datasets, protocol, each)
+
+    _run(setup, rows, f"{min(counts)}_point")
 
 
 @evaluate.command("gaze-noise", short_help="One point, as imprecise as eye trackers are.")
@@ -254,7 +270,7 @@ def _run(
     sort_by: str,
     extra: Callable[[Candidate], dict[str, Any]] = lambda candidate: {},
 ) -> None:
-    """Measure the model and every baseline, and print, write and draw what came out."""
+    """Measure the model and every baseline; print, write and draw the results."""
     total = sum(len(dataset) for dataset in setup.datasets)
     document: dict[str, Any] = {}
     rows: dict[str, list[Row]] = {}
@@ -273,7 +289,7 @@ def _run(
 
 
 def _text(name: str, results: dict[str, Any]) -> str:
-    """The results of a candidate for people to read."""
+    """The results of a candidate as text."""
     lines = [name, table(results)]
     for dataset, scores in results.get("coco_ap", {}).items():
         numbers = "  ".join(f"{score} {value:.3f}" for score, value in scores.items())

@@ -1,4 +1,4 @@
-"""How the masks bear pointing that is off: eye trackers err by one to three degrees."""
+"""How good the masks of an imprecise point are: eye trackers err by one to three degrees."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
 from .labelled import DataSet
-from .scores import Row, mask_iou
+from .scores import Row
 
 DEGREES = (0.0, 0.5, 1.0, 2.0, 3.0)
 LONG_SIDE_DEG = 103.0
-"""What a Neon's scene camera sees across; a photo is taken as seen by such a camera."""
+"""Width of what a Neon's scene camera sees; a photo counts as seen by such a camera."""
 
 
 def evaluate_gaze_noise(
@@ -29,6 +30,7 @@ def evaluate_gaze_noise(
 ) -> list[Row]:
     """One row an object: IoU of one point that is off by each number of degrees in a random direction.
 
+    Scores: `N_deg`, of the mask with the highest predicted IoU, and `N_deg_oracle`, the best of the three.
     `px_per_degree` None takes the photo's long side as LONG_SIDE_DEG degrees.
     """
     rows = []

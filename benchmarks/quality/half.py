@@ -1,8 +1,8 @@
-"""What float16 costs a family at full size, where there are no trained weights: with those PyTorch begins with.
+"""What float16 costs a family at full size without trained weights: with the ones PyTorch starts from.
 
     python -m sam_edge.benchmarks.quality.half photos/ --family mobile_sam
 
-They are the kindest stand-ins: layers keep the scale of what they are given, as those of trained models do.
+Such weights keep the scale of what each layer is given, as trained weights do, and so stand in for them.
 The model is exported as `sam-edge export --precision fp16` does it, and passes or fails its gate.
 Needs pip install 'sam-edge[cpu,export]'.
 """
@@ -64,7 +64,7 @@ def main(images: Path, family: str, limit: int, as_json: bool) -> None:
 
 
 def table(family: str, found: Fidelity) -> str:
-    """A line an engine."""
+    """One line for each engine, a column for each number of SHOWN."""
     lines = [f"{family:<28}" + "".join(f"{name:>18}" for name in SHOWN)]
     for engine, one in found.items():
         lines.append(f"{engine:<28}" + "".join(f"{one[name]:>18.5f}" for name in SHOWN))

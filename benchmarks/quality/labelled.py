@@ -1,7 +1,8 @@
 """Labelled images on disk: `<set>/images/<split>/<name>.jpg` with `<set>/labels/<split>/<name>.png`.
 
-A label image has the size of its photo, 0 where nothing is labelled, and a positive number for each
-object. `<set>/annotations.json`, where there is one, adds fields to images and objects (COCO's category).
+A label image has the size of its photo, 0 where nothing is labelled, and a positive number for each object
+(see `label_image`). `<set>/annotations.json`, where there is one, adds fields to images and objects (COCO's
+category).
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 from sam_edge.imaging.image import read_image
+
+from .label_image import read_labels
 
 Item = TypeVar("Item")
 IMAGES = (".jpg", ".jpeg", ".png")
@@ -56,15 +58,12 @@ class DataSet:
     def __iter__(self) -> Iterator[Labelled]:
         for image_path, label_path in self.pairs:
             image = read_image(image_path)
-            labels = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
-            if labels is None:
-                raise InputError(
-                    f"{label_path} is not an image", hint=f"give the labels of {image_path} as PNG"
-                )
+            labels = read_labels(label_path)
             if labels.shape != image.shape[:2]:
                 raise InputError(
-                    f"{label_path} is {labels.shape[::-1]} pixels, its photo {image.shape[1::-1]}: "
-                    "labels have the photo's size and one channel"
+                    f"{label_path} is {labels.shape[::-1]} pixels, its photo {image.shape[1::-1]}",
+                    path=label_path,
+                    hint="give labels of the photo's size",
                 )
             areas = np.bincount(labels.ravel())
             areas[0] = 0
@@ -109,8 +108,11 @@ def open_dataset(
     """
     folder, _, split = spec.partition(":")
     root = Path(folder)
+    # Hidden files, such as ._IMG.jpg, are what file managers leave behind.
     found = sorted(
-        path for path in (root / "images").glob(f"{split or '*'}/*") if path.suffix.lower() in IMAGES
+        path
+        for path in (root / "images").glob(f"{split or '*'}/*")
+        if path.suffix.lower() in IMAGES and not path.name.startswith(".")
     )
     if not found:
         raise InputError(
@@ -124,7 +126,9 @@ def open_dataset(
     pairs = tuple((path, root / "labels" / path.parent.name / f"{path.stem}.png") for path in found)
     missing = [str(label) for _, label in pairs if not label.is_file()]
     if missing:
-        raise InputError(f"{missing[0]} is missing ({len(missing)} in all): each image needs its labels")
+        raise InputError(
+            f"{len(missing)} of {len(pairs)} images have no labels", path=missing[0], hint=f"add {missing[0]}"
+        )
     return DataSet(root.resolve().name, pairs, about, min_area_px)
 
 

@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.embedding import Embedding
+from sam_edge.errors import InputError
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks
 from sam_edge.prompt import FOREGROUND, Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, correcting_click, random_click
 
 from .candidates import Candidate
 from .labelled import DataSet, Labelled
-from .scores import Row, mask_iou
+from .scores import Row
 
 MAX_CLICKS = 20
-"""Where counting clicks ends, as in RITM; earlier for a model that takes fewer points."""
+"""Where counting clicks ends, as in RITM: an IoU that is not reached counts as this many, for every model, also
+for one that takes fewer points."""
 NOC_TARGETS = (0.80, 0.85, 0.90)
 
 First = Literal["centre", "random"]
@@ -39,14 +42,27 @@ class PointProtocol:
     feedback: bool = True
     """Whether the answer's logits go back in as a mask prompt with the next click."""
     noc: bool = False
-    """Whether to go on to MAX_CLICKS and count the clicks that reach NOC_TARGETS."""
+    """Whether to go on to MAX_CLICKS and count the clicks to each IoU of NOC_TARGETS."""
     seed: int = 0
 
 
 def evaluate_points(
     candidate: Candidate, datasets: Iterable[DataSet], protocol: PointProtocol, each: Callable[[], None]
 ) -> list[Row]:
-    """One row an object; `each` is called after every image."""
+    """One row an object; `each` is called after every image.
+
+    Scores: `N_point`, the IoU after N points, of the mask that the model is most confident of;
+    `1_point_oracle`, the best IoU of the masks of one point; `noc_80` and so on, the clicks to IoU 0.80.
+
+    Raises:
+        InputError: the protocol has more points than the candidate takes; nothing was measured.
+    """
+    most = max(protocol.counts)
+    if most > candidate.max_points:
+        raise InputError(
+            f"{most} points are more than the {candidate.max_points} that this model takes",
+            hint=f"give smaller --counts, or make the model with sam-edge export --max-points {most}",
+        )
     rows = []
     for dataset in datasets:
         for labelled in dataset:
@@ -65,7 +81,7 @@ def _scores(
     protocol: PointProtocol,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    last = min(MAX_CLICKS, candidate.max_points) if protocol.noc else max(protocol.counts)
+    last = max(*protocol.counts, min(MAX_CLICKS, candidate.max_points) if protocol.noc else 0)
     scores: dict[str, float] = {}
     reached: list[float] = []
     for count, masks in enumerate(_answers(candidate, embedding, truth, protocol, rng), start=1):
@@ -79,8 +95,8 @@ def _scores(
             break
     if protocol.noc:
         for target in NOC_TARGETS:
-            hits = [count for count, iou in enumerate(reached, start=1) if iou >= target]
-            scores[f"noc_{target * 100:.0f}"] = float(hits[0] if hits else last)
+            hits = (count for count, iou in enumerate(reached[:MAX_CLICKS], start=1) if iou >= target)
+            scores[f"noc_{target * 100:.0f}"] = float(next(hits, MAX_CLICKS))
     return scores
 
 

@@ -3,7 +3,7 @@
     python -m sam_edge.benchmarks.quality.reference ../shared/fixtures [--family sam_vit_b]
 
 Three computations are compared with the stored outputs: our PyTorch model in float32, its exported graphs in
-onnxruntime, and our PyTorch model in float64, which says how far the reference's own float32 sums are off.
+onnxruntime, and our PyTorch model in float64, which shows the rounding error of the reference's own float32.
 Needs pip install 'sam-edge[cpu,export]'.
 """
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sam_edge.benchmarks.options import Benchmark
 from sam_edge.geometry import View
 from sam_edge.imaging.image import encoder_input
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.lazy import import_object
 from sam_edge.loading import load as load_segmenter
 from sam_edge.masks import Masks
@@ -29,7 +30,7 @@ from sam_edge.prompt import Prompt
 
 
 def compare(fixtures: Path, family: str) -> Iterator[str]:
-    """A line a prompt and computation: largest difference of logits and predicted IoU, and mask IoU."""
+    """One line for each prompt and computation: largest differences of logits and predicted IoU, mask IoU."""
     import torch
 
     weights = runpy.run_path(str(fixtures / "fixture_weights.py"))["state_dict"](
@@ -93,10 +94,9 @@ def _line(who: str, where: str, masks: Masks, expected: Mapping[str, NDArray[Any
     iou = np.abs(masks.predicted_iou - expected[f"{where}/iou"]).max()
     width = masks.view.frame_wh[0]
     bits = np.unpackbits(expected[f"{where}/mask_bits"], axis=-1, count=width).astype(bool)
-    overlap = (masks.binary & bits).sum() / (masks.binary | bits).sum()
     return (
         f"{who:<14}{where:<28}logits {difference.max():.4f}, 99 % within {np.quantile(difference, 0.99):.4f}; "
-        f"IoU {iou:.4f}; masks {overlap:.5f}"
+        f"IoU {iou:.4f}; masks {mask_iou(masks.binary, bits):.5f}"
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 
@@ -26,17 +26,11 @@ class Row:
     """The object's number in the label image."""
     fields: Mapping[str, str]
     scores: Mapping[str, float]
-    """Name -> value, NaN where it cannot be said; every row of a table has the same names."""
-
-
-def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks (H, W); two empty ones agree."""
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
+    """Name -> value, NaN where it was not measured; every row of a table has the same names."""
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Score -> mean, low and high end of its 95 % interval.
+    """Score -> mean, low and high end of its 95 % interval, and how many objects have it.
 
     The bootstrap draws images, not objects: objects of one image are not independent.
     """
@@ -56,8 +50,20 @@ def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
             drawn = drawn[drawn.any(axis=1)]
             means = drawn @ values[known] / drawn.sum(axis=1)
             low, high = np.percentile(means, INTERVAL).tolist()
-            summary[score] = {"mean": float(values[known].mean()), "low": low, "high": high}
+            summary[score] = {
+                "mean": float(values[known].mean()),
+                "low": low,
+                "high": high,
+                "objects": int(np.count_nonzero(known)),
+            }
     return summary
+
+
+def unit(score: str) -> str:
+    """What a score counts, by its name."""
+    if score.startswith("noc_"):
+        return "clicks"
+    return "flicker" if score.startswith("flicker") else "IoU"
 
 
 def unknown(rows: Sequence[Row]) -> list[str]:
@@ -88,20 +94,23 @@ def report(rows: Sequence[Row], group_by: str | None = None) -> dict[str, Any]:
 
 
 def table(document: Mapping[str, Any]) -> str:
-    """A report as aligned text: a line a data set and group, mean and interval of each score."""
+    """A report as aligned text: under each data set and group the mean, interval and objects of each score."""
     lines = []
     for title in ("sets", "groups"):
-        items = document.get(title, {})
-        for name, item in items.items():
+        for name, item in document.get(title, {}).items():
             lines.append(f"{name}: {item['objects']} objects on {item['images']} images")
-            lines += [
-                f"  {score:<24}{value['mean']:7.3f}  [{value['low']:.3f}, {value['high']:.3f}]"
-                for score, value in item["scores"].items()
-            ]
-            lines += [f"  {score:<24}      -  nothing to measure it on" for score in item["unknown"]]
+            for kind, scores in groupby(item["scores"], unit):
+                lines.append(f"  {'score':<24}{'mean ' + kind:>12}   {'95 % interval':<16}{'objects':>8}")
+                for score in scores:
+                    found = item["scores"][score]
+                    interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
+                    lines.append(f"  {score:<24}{found['mean']:12.3f}   {interval:<16}{found['objects']:>8}")
+            lines += [f"  {score:<24}{'-':>12}   nothing to measure it on" for score in item["unknown"]]
     if len(document["sets"]) > 1:
-        lines.append("mean of sets")
-        lines += [f"  {score:<24}{mean:7.3f}" for score, mean in document["mean_of_sets"].items()]
+        lines.append("mean of the sets")
+        for kind, scores in groupby(document["mean_of_sets"], unit):
+            lines.append(f"  {'score':<24}{'mean ' + kind:>12}")
+            lines += [f"  {score:<24}{document['mean_of_sets'][score]:12.3f}" for score in scores]
     return "\n".join(lines)
 
 

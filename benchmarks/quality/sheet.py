@@ -1,4 +1,4 @@
-"""Images of the best, middling and worst answers: numbers hide what a look shows at once."""
+"""Images of the best, median and worst answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.imaging.image import write_image
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 from sam_edge.streaming.sinks.overlay import draw_mask, draw_prompt
 from sam_edge.synthetic.gaze.clicks import centre_click
 
 from .candidates import Candidate
 from .labelled import DataSet
-from .scores import Row, mask_iou
+from .scores import Row
 
 TILE_PX = 256
 COLUMNS = 6
@@ -25,7 +26,10 @@ COLUMNS = 6
 def write_sheet(
     path: Path, candidate: Candidate, datasets: Sequence[DataSet], rows: Sequence[Row], score: str
 ) -> None:
-    """Three bands of tiles, best, median and worst by `score`: one click, the surest mask, the true outline."""
+    """Write three bands of tiles: the best, median and worst objects by `score`.
+
+    A tile shows one click, the mask with the highest predicted IoU, and the true outline.
+    """
     ranked = sorted(rows, key=lambda row: -row.scores[score])
     middle = max(0, (len(ranked) - COLUMNS) // 2)
     bands = (ranked[:COLUMNS], ranked[middle : middle + COLUMNS], ranked[-COLUMNS:])
@@ -64,6 +68,6 @@ def _tile(candidate: Candidate, image: NDArray[np.uint8], truth: NDArray[np.bool
     small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     tile = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
     tile[: small.shape[0], : small.shape[1]] = small[:TILE_PX, :TILE_PX]
-    text = f"IoU {mask_iou(best.binary[0], truth):.2f}, said {best.predicted_iou[0]:.2f}"
+    text = f"IoU {mask_iou(best.binary[0], truth):.2f}, predicted {best.predicted_iou[0]:.2f}"
     cv2.putText(tile, text, (5, TILE_PX - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     return tile

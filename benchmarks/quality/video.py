@@ -8,16 +8,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
 from .gaze_noise import LONG_SIDE_DEG
 from .labelled import DataSet, Labelled
-from .scores import Row, mask_iou
+from .scores import Row
 
 GAZE_ERROR_DEG = 0.5
-"""What stays of an eye tracker's error inside a fixation."""
+"""Error of an eye tracker inside a fixation, after its offset was corrected."""
 
 
 def evaluate_video(
@@ -28,11 +29,12 @@ def evaluate_video(
     error_deg: float = GAZE_ERROR_DEG,
     seed: int = 0,
 ) -> list[Row]:
-    """One row a frame: IoU of the surest mask of a gaze point near the object's middle, and flicker.
+    """One row a frame, prompted by a gaze point near the object's middle.
 
-    Flicker is the part of a mask that changed although nothing moved there: 1 - IoU of the mask with the
-    one before it, carried along by dense optical flow. `flicker_of_truth` is the same for the labels: what
-    the flow itself gets wrong. Frames that do not follow another have none (NaN).
+    Scores: `iou` of the mask with the highest predicted IoU, `oracle` the best IoU of the three, and
+    `flicker`, the part of a mask that changed although nothing moved there: 1 - IoU of the mask with the
+    one before it, moved by dense optical flow. `flicker_of_truth` is the same for the labels: the error of
+    the flow. Frames that do not follow another have neither (NaN).
     """
     rows = []
     for dataset in datasets:
@@ -74,7 +76,7 @@ def motion(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.floa
 
 
 def carried(mask: NDArray[np.bool_], source: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """A mask (H, W) moved along: every pixel takes the value of the place that `source` names."""
+    """A mask (H, W) moved: every pixel takes the value at its place (x, y) in `source` (H, W, 2)."""
     moved = cv2.remap(mask.astype(np.float32), source[..., 0], source[..., 1], cv2.INTER_LINEAR)
     return moved > 0.5
 
@@ -86,7 +88,7 @@ def _look(
     error_deg: float,
     rng: np.random.Generator,
 ) -> list[NDArray[np.bool_]]:
-    """The three masks of a gaze point, the surest first."""
+    """The three masks (H, W) of a gaze point, the highest predicted IoU first."""
     frame_wh = (labelled.image.shape[1], labelled.image.shape[0])
     error_px = error_deg * max(frame_wh) / LONG_SIDE_DEG
     point = displaced(centre_click(truth), error_px, frame_wh, rng)

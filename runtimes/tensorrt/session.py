@@ -23,7 +23,7 @@ from sam_edge.host.machine import this_machine
 from sam_edge.imaging.image import Layout, check_image, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.runtimes.cuda.api import CompilerError, CudaApi, find_cuda
-from sam_edge.runtimes.cuda.letterbox import Letterbox
+from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
 from sam_edge.runtimes.cuda.letterbox_kernel import FUNCTION, KERNEL
 from sam_edge.runtimes.cuda.release import on_finalize
 from sam_edge.sessions.session import SessionLoader, SessionOptions
@@ -101,6 +101,9 @@ class TensorRtSession:
     ) -> Arrays:
         """`run` on a frame, which reaches the device as it is: a kernel makes it the encoder's input there."""
         image = check_image(image, layout=layout)
+        if layout not in LAYOUTS:
+            # The kernel knows what most cameras give; the processor converts the rest.
+            image, layout = to_rgb(image, layout), "rgb"
         letterbox = self._letterbox(preprocess, layout)
         made: Any
         if letterbox is not None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from sam_edge.host.machine import Device, this_machine
+from sam_edge.imaging.opencv_build import OpenCvBuild
 from sam_edge.sessions.doctor import Report, examine
 
 
@@ -16,9 +17,10 @@ from sam_edge.sessions.doctor import Report, examine
 def doctor(as_json: bool) -> None:
     """Show devices, versions, and which runtimes can be used here.
 
-    The runtime marked * is the one that runs when --runtime names none: of those that are installed, the one
-    with the best score for this machine. Score 0 is not on this machine. What is not usable is listed with the
-    reason and the cure.
+    The runtime marked * is the one that runs when --runtime names none: the installed one with the best score
+    for this machine. A runtime with score 0 cannot run on this machine. What is not usable is listed with the
+    reason and what to do. OpenCV is shown with what it was built with, because several copies of it may be
+    installed.
 
     \b
     Examples:
@@ -32,7 +34,10 @@ def doctor(as_json: bool) -> None:
 
 def text(report: Report) -> str:
     """The report as aligned tables."""
-    parts = [_machine(report), _versions(report), _runtimes(report)]
+    parts = [_machine(report), _versions(report)]
+    if report.opencv:
+        parts.append(_opencv(report.opencv))
+    parts.append(_runtimes(report))
     problems = [(name, why) for runtime in report.runtimes for name, why in runtime.problems.items()]
     if problems:
         parts.append(["not usable", *_aligned(problems)])
@@ -64,6 +69,20 @@ def _machine(report: Report) -> list[str]:
 
 def _versions(report: Report) -> list[str]:
     return ["versions", *_aligned(list(report.versions.items()))]
+
+
+def _opencv(build: OpenCvBuild) -> list[str]:
+    installed = ", ".join(build.distributions) or "the system's own"
+    rows = [
+        ("in force", f"{build.version} in {build.where}"),
+        ("installed as", installed),
+        ("windows (GUI)", build.gui or "no"),
+        ("GStreamer", "yes" if build.gstreamer else "no"),
+        ("FFmpeg", "yes" if build.ffmpeg else "no"),
+    ]
+    if build.problem:
+        rows.append(("problem", build.problem))
+    return ["OpenCV", *_aligned(rows)]
 
 
 def _runtimes(report: Report) -> list[str]:

@@ -13,20 +13,45 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
+from sam_edge.imaging.orientation import turns as container_turns
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.imaging.resize import resize_antialias
 from sam_edge.storage.files import write_bytes
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused: they would take gigabytes, and no encoder sees their detail."""
-Layout = Literal["rgb", "bgr", "nv12"]
+READABLE = "give an image (JPEG, PNG, WebP, BMP, TIFF)"
+Layout = Literal["rgb", "bgr", "rgba", "bgra", "grey", "nv12", "yuyv", "uyvy"]
 """How a frame's pixels lie in memory, uint8 always.
 
 rgb, bgr: (H, W, 3), red or blue first; OpenCV captures bgr.
-nv12: (H * 3 / 2, W) for even H and W, H rows of luma and then U and V by turns, one pair for two rows and two
-columns; what camera pipelines and hardware decoders give. BT.601 of limited range (luma 16..235), as in OpenCV.
+rgba, bgra: (H, W, 4), the same with alpha, which is ignored; what screens give.
+grey: (H, W).
+nv12: (H * 3 / 2, W) for even H and W: H rows of luma, then rows of U and V in turn, one pair for two rows and
+two columns; what camera pipelines and hardware decoders give.
+yuyv, uyvy: (H, W, 2) for even W: luma of each pixel, and U and V of each two, in the order Y U Y V (also called
+YUY2) or U Y V Y; what USB cameras give.
+YUV is BT.601 of limited range (luma 16..235), as in OpenCV.
 """
-_SHAPE_OF: dict[Layout, str] = {"rgb": "(H, W, 3)", "bgr": "(H, W, 3)", "nv12": "(H * 3 / 2, W)"}
+_SHAPE_OF: dict[Layout, str] = {
+    "rgb": "(H, W, 3)",
+    "bgr": "(H, W, 3)",
+    "rgba": "(H, W, 4)",
+    "bgra": "(H, W, 4)",
+    "grey": "(H, W)",
+    "nv12": "(H * 3 / 2, W)",
+    "yuyv": "(H, W, 2)",
+    "uyvy": "(H, W, 2)",
+}
+_TO_RGB: dict[Layout, int] = {
+    "bgr": cv2.COLOR_BGR2RGB,
+    "rgba": cv2.COLOR_RGBA2RGB,
+    "bgra": cv2.COLOR_BGRA2RGB,
+    "grey": cv2.COLOR_GRAY2RGB,
+    "nv12": cv2.COLOR_YUV2RGB_NV12,
+    "yuyv": cv2.COLOR_YUV2RGB_YUYV,
+    "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+}
 
 
 def check_image(image: Any, name: str = "image", layout: Layout = "rgb") -> NDArray[np.uint8]:
@@ -43,19 +68,29 @@ def check_image(image: Any, name: str = "image", layout: Layout = "rgb") -> NDAr
         raise InputError(f"{name} has no pixels, its shape is {image.shape}", hint=f"give {shape}")
     if image.dtype != np.uint8:
         raise InputError(f"{name} has dtype {image.dtype}", hint="scale it to 0..255 and convert it to uint8")
-    if layout == "nv12":
-        if image.ndim != 2 or image.shape[0] % 3 or image.shape[1] % 2:
-            raise InputError(f"{name} has shape {image.shape}: NV12 is {shape}, its height and width even")
-        _check_pixels(*image_wh(image, layout), name)
-        return image
-    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
-        raise InputError(f"{name} is grey", hint="convert it with cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)")
-    if image.ndim == 3 and image.shape[2] == 4:
-        raise InputError(f"{name} has an alpha channel", hint="drop it with image[..., :3]")
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"{name} has shape {image.shape}", hint="give (H, W, 3)")
-    _check_pixels(image.shape[1], image.shape[0], name)
+    if not _fits(image.shape, layout):
+        raise InputError(f"{name} has shape {image.shape}", hint=_shape_hint(image.shape, layout))
+    _check_pixels(*image_wh(image, layout), name)
     return image
+
+
+def _fits(shape: tuple[int, ...], layout: Layout) -> bool:
+    if layout == "nv12":
+        return len(shape) == 2 and shape[0] % 3 == 0 and shape[1] % 2 == 0
+    if layout == "grey":
+        return len(shape) == 2
+    if layout in ("yuyv", "uyvy"):
+        return len(shape) == 3 and shape[2] == 2 and shape[1] % 2 == 0
+    return len(shape) == 3 and shape[2] == (4 if layout in ("rgba", "bgra") else 3)
+
+
+def _shape_hint(shape: tuple[int, ...], layout: Layout) -> str:
+    if layout in ("rgb", "bgr") and (len(shape) == 2 or shape[2:] == (1,)):
+        return "a grey image needs layout='grey' and the shape (H, W)"
+    if layout in ("rgb", "bgr") and len(shape) == 3 and shape[2] == 4:
+        return f"an image with alpha needs layout='{layout}a'"
+    even = {"nv12": ", H and W even", "yuyv": ", W even", "uyvy": ", W even"}.get(layout, "")
+    return f"{layout.upper()} is {_SHAPE_OF[layout]}{even}"
 
 
 def image_wh(image: NDArray[np.uint8], layout: Layout) -> tuple[int, int]:
@@ -71,17 +106,14 @@ def to_rgb(image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
         InputError: its shape is not the layout's.
     """
     image = check_image(image, layout=layout)
-    if layout == "rgb":
-        return image
-    code = cv2.COLOR_BGR2RGB if layout == "bgr" else cv2.COLOR_YUV2RGB_NV12
-    return cast("NDArray[np.uint8]", cv2.cvtColor(image, code))
+    return image if layout == "rgb" else cast("NDArray[np.uint8]", cv2.cvtColor(image, _TO_RGB[layout]))
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 RGB.
 
     Grey images get three equal channels, alpha is dropped, 16 bits are scaled to 8, and the camera's
-    orientation (EXIF) is applied.
+    orientation (EXIF, or the properties of an AVIF) is applied.
 
     Raises:
         InputError: no file, empty, not an image, truncated, or more than MAX_PIXELS.
@@ -89,24 +121,33 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     try:
         # Reading a pipe or a device might never end.
         if Path(path).exists() and not Path(path).is_file():
-            raise InputError(f"{path} is no file", path=path, hint="give an image (JPEG, PNG, WebP, BMP, TIFF)")
+            raise InputError(f"{path} is not a file", path=path, hint=READABLE)
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     if not data:
-        raise InputError(f"{path} is empty", path=path, hint="give an image (JPEG, PNG, WebP, BMP, TIFF)")
+        raise InputError(f"{path} is empty", path=path, hint=READABLE)
     # The header is read first: a small file can declare an image that fills the memory.
     _check_pixels(*_declared_size(data), str(path))
+    turns = container_turns(data, str(path))
+    flags = cv2.IMREAD_COLOR if turns is None else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise InputError(f"{path} cannot be decoded", path=path, hint="save it anew as JPEG or PNG") from error
-    if bgr is None:
-        raise InputError(
-            f"{path} is not an image, or cut off", path=path, hint="give a JPEG, PNG, WebP, BMP or TIFF file"
-        )
-    _check_pixels(bgr.shape[1], bgr.shape[0], str(path))
-    return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        raise InputError(f"{path} cannot be decoded", path=path, hint="save it again as JPEG or PNG") from error
+    if pixels is None:
+        if data[4:8] == b"ftyp":
+            raise InputError(
+                f"{path} is cut off, or a kind of HEIC or AVIF that this OpenCV cannot decode",
+                path=path,
+                hint="convert it to JPEG or PNG",
+            )
+        raise InputError(f"{path} is not an image, or cut off", path=path, hint=READABLE)
+    _check_pixels(pixels.shape[1], pixels.shape[0], str(path))
+    rgb = cast("NDArray[np.uint8]", cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+    for turn in turns or ():
+        rgb = turn(rgb)
+    return np.ascontiguousarray(rgb)
 
 
 def check_image_name(path: str | Path) -> None:
@@ -128,7 +169,7 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
         data = cv2.imencode(Path(path).suffix, pixels)[1]
     except cv2.error as error:
         raise InputError(
-            f"cannot write {path}: its format takes no such image", path=path, hint="end it in .png"
+            f"cannot write {path}: its format cannot hold this image", path=path, hint="end it in .png"
         ) from error
     write_bytes(path, data.tobytes())
 

@@ -22,7 +22,7 @@ def resize_antialias(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
     """Resize a uint8 image (H, W, 3) to `size` = (width, height), equal to Pillow's BILINEAR."""
     width, height = size
     if image.shape[1] != width:
-        # Whole rows are weighed at once: columns are made rows for it, which OpenCV does fast.
+        # Whole rows are weighted at once, so columns are transposed into rows, which OpenCV does fast.
         image = _transposed(_resize_rows(_transposed(image), width))
     if image.shape[0] != height:
         image = _resize_rows(image, height)

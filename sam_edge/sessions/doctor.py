@@ -18,6 +18,7 @@ from sam_edge.errors import SamEdgeError
 from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.advice import system_advice
 from sam_edge.host.machine import Machine
+from sam_edge.imaging.opencv_build import OpenCvBuild, find_build
 from sam_edge.lazy import import_object
 from sam_edge.sessions.backend import Backend
 from sam_edge.sessions.backends import backends, best_backend, is_installed
@@ -72,7 +73,7 @@ class BackendReport:
     devices: tuple[str, ...]
     """What can be used, such as cpu; the runtime's own name where it has no devices to choose from."""
     problems: Mapping[str, str]
-    """What cannot be used -> why, and the cure."""
+    """What cannot be used -> why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Report:
     cache: str
     """Folder of what was built for this machine."""
     cache_bytes: int
+    opencv: OpenCvBuild | None = None
+    """None: it cannot be imported, see its version."""
 
     def document(self) -> dict[str, Any]:
         """The report as JSON takes it."""
@@ -111,6 +114,7 @@ def examine(machine: Machine) -> Report:
         advice=tuple(system_advice(machine)),
         cache=str(folder),
         cache_bytes=_size(folder),
+        opencv=_opencv(),
     )
 
 
@@ -181,6 +185,13 @@ def _cuda(machine: Machine) -> str:
     )
     kernel = f"driver {machine.cuda_driver}, " if machine.cuda_driver else ""
     return f"{names or 'no device'}; {kernel}CUDA up to {found.cuda}"
+
+
+def _opencv() -> OpenCvBuild | None:
+    try:
+        return find_build()
+    except Exception:  # a broken library may raise anything; `_version` says what
+        return None
 
 
 def _versions() -> dict[str, str]:

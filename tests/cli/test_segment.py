@@ -64,7 +64,7 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, image: str)
         ((), "give --point X,Y or --box"),
         (("--point", "1"), "--point '1' is not of the form X,Y[,0|1]"),
         (("--point", "a,b"), "is not of the form"),
-        (("--point", "1,2,0", "--point", "3,4,0"), "give one that is on it, or a --box"),
+        (("--point", "1,2,0", "--point", "3,4,0"), "every point says where the object is not"),
         (("--point", "1,2,3"), "--point '1,2,3': after X,Y comes 1 (on the object) or 0"),
         (("--point", "nan,3"), "--point 'nan,3': give finite numbers"),
         (("--box", "nan,1,2,3"), "--box 'nan,1,2,3': give finite numbers"),
@@ -77,7 +77,22 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, image: str)
         (("--point", "1,1", "--out", "m.png", "--overlay", "m.xyz"), "cannot write m.xyz as an image"),
         (("--point", "1,1", "--out", "m.png", "--json", "."), "cannot write .: it is a folder"),
         (("--point", "1,1", "--json", ""), "the name is empty"),
-        (("--box", "1,1,1e10,1e10"), "reaches far beyond"),
+        (("--box", "200,1,300,40"), "box (200, 1, 300, 40) lies outside the image, which is 200 x 120"),
+        (("--box", "1,1,20,30", "--window", "100,50,40,40"), "outside the window that was encoded"),
+        (("--point", "1,1", "--window", "100,50,40,40"), "outside the window that was encoded"),
+        (("--point", "1,1", "--window", "1,1,40"), "--window '1,1,40' is not of the form X,Y,W,H"),
+        (("--point", "1,1", "--window", "0,0,1.5,9"), "--window '0,0,1.5,9': give whole pixels"),
+        (("--point", "1,1", "--window", "0,0,0,9"), "--window '0,0,0,9' shows nothing"),
+        (("--point", "1,1", "--window", "0,0,9,-9"), "--window '0,0,9,-9' shows nothing"),
+        (("--point", "1,1", "--window", "0,0,nan,9"), "give finite numbers"),
+        (("--point", "1,1", "--window", "0,0,201,9"), "does not lie inside the image, which is 200 x 120"),
+        (("--point", "1,1", "--window=-1,0,20,9"), "does not lie inside the image"),
+        (("--point", "1,1", "--window", "900,900,20,9"), "does not lie inside the image"),
+        (("--point", "1,1", "--window", "1e30,0,20,9"), "does not lie inside the image"),
+        (("cup.png", "--point", "1,1", "--out", "m.png"), "for one image: give --out-dir"),
+        (("cup.png", "--point", "1,1", "--out-dir", "d"), "two images are called cup"),
+        (("--point", "1,1", "--out-dir", "d", "--out", "m.png"), "leave --out and --overlay out"),
+        (("--point", "1,1", "--out-dir", "cup.png"), "cannot write"),
         (("--point", "1,1", "--threads", "100000000000"), "--threads"),
         (("--point", "1,1", "--out", "mask"), "end its name in .png"),
         (("--point", "1,1", "--out", "/proc/mask.png"), "cannot write"),
@@ -95,6 +110,96 @@ def test_bad_arguments(sam_edge: SamEdge, image: str, arguments: tuple[str, ...]
     assert answer.err.count("\n") == 1
     assert message in answer.err
     assert [file.name for file in Path().iterdir()] == [image]
+
+
+@pytest.mark.parametrize(
+    ("box", "cut"),
+    [("50,30,150,90", None), ("150,30,300,875", [150, 30, 200, 120]), ("-1e300,-9,1e10,60", [0, 0, 200, 60])],
+)
+def test_a_box_that_reaches_outside_is_cut_and_said(
+    sam_edge: SamEdge, image: str, box: str, cut: list[int] | None
+) -> None:
+    answer = sam_edge("segment", image, f"--box={box}", *MODEL, "--json", "-", "--overlay", "seen.png")
+    assert answer.code == 0
+    document = json.loads(answer.out)
+    assert document["cut"] == cut
+    assert ("was cut to" in answer.err) == (cut is not None)
+    if cut:
+        given = sam_edge("segment", image, "--box", ",".join(map(str, cut)), *MODEL, "--json", "-")
+        assert json.loads(given.out)["masks"] == document["masks"]
+
+
+def test_only_the_window_is_seen(sam_edge: SamEdge, image: str) -> None:
+    answer = sam_edge(
+        "segment",
+        image,
+        "--point",
+        "120,70",
+        "--window",
+        "100,50,40,30",
+        *MODEL,
+        "--json",
+        "-",
+        "--npz",
+        "a.npz",
+    )
+    assert answer.code == 0
+    document = json.loads(answer.out)
+    assert document["window"] == [100, 50, 40, 30]
+    assert document["image_size"] == {"width": 200, "height": 120}
+    with np.load("a.npz") as arrays:
+        assert arrays["masks"].shape == (3, 120, 200)
+        ys, xs = np.nonzero(arrays["masks"].any(axis=0))
+    assert (xs.min() >= 100, xs.max() < 140, ys.min() >= 50, ys.max() < 80) == (True,) * 4
+    whole = sam_edge("segment", image, "--point", "120,70", *MODEL, "--json", "-")
+    assert json.loads(whole.out)["window"] == [0, 0, 200, 120]
+
+
+def test_a_panorama_says_how_small_the_model_sees_it(sam_edge: SamEdge) -> None:
+    cv2.imwrite("wide.png", np.zeros((100, 4000, 3), np.uint8))
+    whole = sam_edge("segment", "wide.png", "--point", "2000,50", *MODEL)
+    assert "note: the model sees this image of 4000 x 100 pixels as 256 x 6" in whole.err
+    part = sam_edge("segment", "wide.png", "--point", "2000,50", "--window", "1950,0,150,100", *MODEL)
+    assert (part.code, "note:" in part.err) == (0, False)
+
+
+def test_several_images_into_a_folder_and_an_array(sam_edge: SamEdge, image: str) -> None:
+    cv2.imwrite("mug.png", np.zeros((90, 80, 3), np.uint8))
+    answer = sam_edge(
+        "segment", image, "mug.png", "--point", "40,60", *MODEL, "--out-dir", "masks", "--json", "-"
+    )
+    assert answer.code == 0
+    assert [document["image"] for document in json.loads(answer.out)] == [image, "mug.png"]
+    assert answer.err.count("not verified here") == 1
+    names = ["cup_mask.png", "cup_overlay.png", "mug_mask.png", "mug_overlay.png"]
+    assert sorted(file.name for file in Path("masks").iterdir()) == names
+    alone = json.loads(sam_edge("segment", "mug.png", "--point", "40,60", *MODEL, "--json", "-").out)
+    assert alone["masks"] == json.loads(answer.out)[1]["masks"]
+
+
+@pytest.mark.parametrize("order", [["bad.png", "cup.png", "low.png"], ["cup.png", "low.png", "bad.png"]])
+def test_a_bad_image_does_not_lose_the_others(sam_edge: SamEdge, image: str, order: list[str]) -> None:
+    Path("bad.png").write_bytes(b"no image")
+    cv2.imwrite("low.png", np.zeros((30, 200, 3), np.uint8))
+    answer = sam_edge(
+        "segment", *order, "--point", "100,60", *MODEL, "--out-dir", "masks", "--json", "all.json"
+    )
+    assert answer.code == 2
+    errors = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert all(sum(name in line for line in errors) == 1 for name in ("bad.png", "low.png"))
+    documents = {document["image"]: document for document in json.loads(Path("all.json").read_text())}
+    assert list(documents) == order
+    assert {name for name, document in documents.items() if "error" in document} == {"bad.png", "low.png"}
+    assert sorted(file.name for file in Path("masks").iterdir()) == ["cup_mask.png", "cup_overlay.png"]
+    assert "predicted IoU" in answer.out
+
+
+def test_without_an_image_that_can_be_read_no_model_is_opened(sam_edge: SamEdge) -> None:
+    answer = sam_edge("segment", "gone.png", "lost.png", "--point", "1,1", "--model", "nowhere")
+    assert answer.code == 2
+    assert answer.err.count("No such file") == 2
+    assert "nowhere" not in answer.err
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp"])

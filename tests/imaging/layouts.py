@@ -11,10 +11,22 @@ from sam_edge.imaging.image import Layout
 
 def laid_out(rgb: NDArray[np.uint8], layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """An image (H, W, 3) in a layout, and what of its colours is left in RGB."""
+    if layout in ("rgb", "bgr"):
+        return (rgb if layout == "rgb" else rgb[..., ::-1]), rgb
+    if layout in ("rgba", "bgra"):
+        # Any alpha: it does not count.
+        alpha = np.arange(rgb.shape[0] * rgb.shape[1], dtype=np.uint8).reshape(*rgb.shape[:2], 1)
+        return np.concatenate([laid_out(rgb, layout[:3])[0], alpha], axis=2), rgb  # type: ignore[arg-type]
+    if layout == "grey":
+        grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+        return grey, np.dstack([grey] * 3)
+    frame = to_nv12(rgb)
+    kept = np.asarray(cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_NV12), np.uint8)
     if layout == "nv12":
-        frame = to_nv12(rgb)
-        return frame, np.asarray(cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_NV12), np.uint8)
-    return (rgb if layout == "rgb" else rgb[..., ::-1]), rgb
+        return frame, kept
+    # The same colours: two rows share the pairs of U and V that nv12 has once.
+    luma, chroma = frame[: rgb.shape[0]], np.repeat(frame[rgb.shape[0] :], 2, axis=0)
+    return np.stack([luma, chroma] if layout == "yuyv" else [chroma, luma], axis=2), kept
 
 
 def to_nv12(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Images of every kind are read, refused with a cure, and normalised."""
+"""Images of every kind are read, or refused with a hint, and normalised."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_grey_alpha_and_16_bits_become_rgb(tmp_path: Path, pixels: np.ndarray) -
         (b"\x89PNG\r\n\x1a\n", "is not an image, or cut off"),
     ],
 )
-def test_what_is_no_image(tmp_path: Path, content: bytes, message: str) -> None:
+def test_what_is_not_an_image(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_image(tmp_path / "a.png")
@@ -66,17 +66,17 @@ def test_no_file() -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         read_image(tmp_path)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         read_image(tmp_path / "pipe.png")
 
 
-def test_a_image_that_declares_a_huge_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_an_image_that_declares_a_huge_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     side = (60_000).to_bytes(4, "big")
     head = b"IHDR" + side + side + b"\x08\x02\x00\x00\x00"
     chunk = (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")

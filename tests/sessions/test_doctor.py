@@ -63,6 +63,8 @@ def test_every_machine_gets_a_table_and_json(tmp_path: Path, name: str) -> None:
     document = json.loads(json.dumps(report.document()))
     assert [found["name"] for found in document["runtimes"] if found["chosen"]] == ["sound"]
     assert document["versions"]["numpy"]
+    assert {"where", "gui", "gstreamer", "ffmpeg", "problem"} < document["opencv"].keys()
+    assert "GStreamer" in text
 
 
 def test_what_works_and_what_does_not(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_model_without_sams_decoder_is_no_teacher(photos: Path, tmp_path: Path
 
 def test_images_are_found_and_missed(tmp_path: Path, photos: Path) -> None:
     assert [path.name for path in find_images(photos)] == ["scene.png"]
-    with pytest.raises(InputError, match="no images in it"):
+    with pytest.raises(InputError, match="holds no images"):
         find_images(tmp_path)
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from sam_edge.errors import OutputError
-from sam_edge.imaging.coco import describe
 from sam_edge.masks import Masks
 from sam_edge.storage.files import STANDARD_OUTPUT, atomic_path, os_errors_as_output_error
 from sam_edge.streaming.offline import FrameResult, GazeResult
@@ -59,7 +58,7 @@ class JsonlSink:
     def _describe(self, masks: Masks) -> dict[str, Any]:
         # Samples that share a mask share its run lengths, which take longer than the decoder on large frames.
         if self._described is None or self._described[0] is not masks:
-            self._described = masks, describe(masks)[0]
+            self._described = masks, masks.to_coco()[0]
         return self._described[1]
 
 

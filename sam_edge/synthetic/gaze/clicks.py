@@ -1,7 +1,7 @@
-"""Where somebody who wants an object would click: first, and after seeing an answer.
+"""Simulated clicks on an object: the first one, and corrections of an answer.
 
 The protocol of Segment Anything (section 7.1, appendix D.1) and of RITM's interactive evaluation: first the
-pixel of the object that is farthest from its edge, then the same in what the answer got wrong.
+pixel of the object that is farthest from its edge, then the same in the region where the answer is wrong.
 Masks are (H, W) bool; points are x, y in pixels, as prompts take them.
 """
 
@@ -29,10 +29,10 @@ def random_click(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[flo
 def correcting_click(
     answer: NDArray[np.bool_], truth: NDArray[np.bool_], clicked: NDArray[np.bool_] | None = None
 ) -> tuple[float, float, int]:
-    """The next click on an answer: x, y, and 1 if it adds, 0 if it takes away.
+    """The next click on an answer: x, y, and 1 for a pixel that it missed, 0 for one that it has too much.
 
-    In the middle of the missed or of the surplus region, whichever reaches farther from its edge, and never
-    on a pixel of `clicked`. A perfect answer gets a click in the middle of the truth.
+    It is the pixel farthest from the edge of the missed or of the surplus region, whichever is deeper, and
+    never one of `clicked` (H, W). A perfect answer gets a click in the middle of the truth.
     """
     free = np.ones_like(truth) if clicked is None else ~clicked
     missed, surplus = _innermost(truth & ~answer, free), _innermost(answer & ~truth, free)
@@ -46,7 +46,7 @@ def correcting_click(
 def displaced(
     point: tuple[float, float], distance_px: float, frame_wh: tuple[int, int], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The point, off by that distance in a random direction, kept inside the image."""
+    """The point moved by that distance in a random direction, and clipped to the image."""
     angle = rng.uniform(0, 2 * np.pi)
     x = point[0] + distance_px * np.cos(angle)
     y = point[1] + distance_px * np.sin(angle)

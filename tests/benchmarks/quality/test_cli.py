@@ -36,9 +36,10 @@ def test_table_json_and_images(
     )
     assert (answer.code, answer.err) == (0, "")
     assert score in answer.out
+    assert "mean IoU" in answer.out
     (document,) = json.loads(Path("a.json").read_text()).values()
     assert document["sets"]["shapes"]["objects"] == objects
-    assert set(document["sets"]["shapes"]["scores"][score]) == {"mean", "low", "high"}
+    assert set(document["sets"]["shapes"]["scores"][score]) == {"mean", "low", "high", "objects"}
     assert Path("a.png").stat().st_size > 1000
 
 
@@ -60,6 +61,14 @@ def test_baselines_stand_beside_the_model(sam_edge: SamEdge, labelled_set: Path)
     assert baseline == "floodfill"
 
 
+def test_counting_clicks_says_what_the_model_takes(sam_edge: SamEdge, labelled_set: Path) -> None:
+    answer = sam_edge("eval", "points", str(labelled_set), *MODEL, "--counts", "1", "--noc", "--json", "-")
+    assert answer.code == 0
+    assert "note: this model takes 4 points" in answer.err
+    (document,) = json.loads(answer.out).values()
+    assert document["sets"]["shapes"]["scores"]["noc_90"]["mean"] > 4
+
+
 def test_average_precision(sam_edge: SamEdge, labelled_set: Path) -> None:
     answer = sam_edge("eval", "boxes", str(labelled_set), *MODEL, "--ap", "--json", "-")
     (document,) = json.loads(answer.out).values()
@@ -74,7 +83,11 @@ def test_average_precision(sam_edge: SamEdge, labelled_set: Path) -> None:
         (("points",), "Missing argument"),
         (("points", "DATA", "--counts", "0"), "--counts '0': give whole numbers from 1"),
         (("points", "DATA", "--counts", "1", "--group-by", "mood"), "choose one of category, size, split"),
-        (("points", "DATA", "--min-area", "999999"), "no object was measured"),
+        (("points", "DATA", "--min-area", "999999", "--counts", "1"), "no object was measured"),
+        (
+            ("points", "DATA", "--counts", "1,20", "--json", "a"),
+            "20 points are more than the 4 that this model takes",
+        ),
         (("points", "DATA", "--counts", "1.7"), "--counts '1.7': give whole numbers from 1"),
         (("points", "DATA", "--counts", ""), "--counts '': give whole numbers from 1"),
         (("points", "DATA", "--seed", "-1"), "--seed"),

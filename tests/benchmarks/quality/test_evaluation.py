@@ -14,12 +14,13 @@ from sam_edge.benchmarks.quality.candidates import BASELINES, Baseline
 from sam_edge.benchmarks.quality.gaze_noise import evaluate_gaze_noise
 from sam_edge.benchmarks.quality.labelled import open_dataset
 from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
-from sam_edge.benchmarks.quality.scores import Row, mask_iou, report, summarize, table
+from sam_edge.benchmarks.quality.scores import Row, report, summarize, table
 from sam_edge.benchmarks.quality.sheet import write_sheet
 from sam_edge.benchmarks.quality.video import carried, evaluate_video, motion
 from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from tests.benchmarks.conftest import BOX, DISC, labels
@@ -106,6 +107,36 @@ def test_a_hopeless_object_takes_all_clicks(labelled_set: Path) -> None:
     assert row.scores["noc_80"] == 20
 
 
+class Narrow(Oracle):
+    """Takes three points."""
+
+    max_points = 3
+
+
+def test_clicks_that_a_model_cannot_take_count_as_the_cap_of_all(labelled_set: Path) -> None:
+    datasets = [open_dataset(str(labelled_set), limit=1)]
+    protocol = PointProtocol((1, 3), noc=True, feedback=False)
+    rows = [evaluate_points(one, datasets, protocol, nothing)[0] for one in (Narrow(99), Oracle(99), Narrow(2))]
+    assert [row.scores["noc_80"] for row in rows] == [20, 20, 2]
+    assert all("3_point" in row.scores for row in rows)
+
+
+def test_points_beyond_the_cap_are_measured_too(labelled_set: Path) -> None:
+    wide = Oracle(22)
+    wide.max_points = 24
+    protocol = PointProtocol((1, 24), noc=True, feedback=False)
+    row = evaluate_points(wide, [open_dataset(str(labelled_set), limit=1)], protocol, nothing)[0]
+    assert (row.scores["24_point"], row.scores["noc_80"]) == (1, 20)
+
+
+def test_more_points_than_a_model_takes_are_refused_first(labelled_set: Path) -> None:
+    measured: list[None] = []
+    datasets = [open_dataset(str(labelled_set))]
+    with pytest.raises(InputError, match=r"4 points are more than the 3 .* export --max-points 4"):
+        evaluate_points(Narrow(), datasets, PointProtocol((1, 4)), lambda: measured.append(None))
+    assert not measured
+
+
 def test_gaze_noise_moves_the_point(labelled_set: Path) -> None:
     rows = evaluate_gaze_noise(
         Oracle(), [open_dataset(str(labelled_set))], nothing, degrees=(0, 10), px_per_degree=6
@@ -125,7 +156,7 @@ def test_a_photo_is_as_wide_as_a_scene_camera_sees(labelled_set: Path) -> None:
 
 def test_boxes(labelled_set: Path) -> None:
     rows = evaluate_boxes(Oracle(), [open_dataset(str(labelled_set))], nothing)
-    assert all(row.scores == {"single": 1, "surest": 1, "oracle": 1} for row in rows)
+    assert all(row.scores == {"single": 1, "most_confident": 1, "oracle": 1} for row in rows)
     assert box_of(labels() == BOX) == (150, 20, 230, 70)
 
 
@@ -140,9 +171,18 @@ def test_average_precision(labelled_set: Path) -> None:
     assert evaluate_ap(Oracle(), dataset, nothing, found)["AP"] == pytest.approx(0.5)
 
 
-def test_detections_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "boxes.json").write_text('[{"image": "a"}]')
-    with pytest.raises(InputError, match="is no list of detections"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"image": "a"}]',
+        '[{"image": "a", "bbox": [1, 2, 0, 4], "category": "c", "score": 1}]',
+        '[{"image": "a", "bbox": [1, 2, NaN, 4], "category": "c", "score": 1}]',
+        "no json",
+    ],
+)
+def test_files_that_are_not_detections(tmp_path: Path, content: str) -> None:
+    (tmp_path / "boxes.json").write_text(content)
+    with pytest.raises(InputError, match="is not a list of detections"):
         read_detections(tmp_path / "boxes.json")
 
 
@@ -221,8 +261,22 @@ def test_what_cannot_be_said_is_left_out() -> None:
     assert summarize(rows[:1]) == {}
     document = report(rows[:1])
     assert document["sets"]["set"]["unknown"] == ["iou"]
-    assert table(document).splitlines()[1:] == ["  iou                           -  nothing to measure it on"]
+    assert table(document).splitlines()[1].split() == ["iou", "-", "nothing", "to", "measure", "it", "on"]
     assert report(rows)["sets"]["set"]["unknown"] == []
+
+
+def test_columns_have_heads() -> None:
+    scores = {"1_point": 0.5, "3_point": 0.75, "noc_80": 4.0}
+    lines = table(report([Row("set", "a", 1, {}, scores), Row("other", "b", 1, {}, scores)])).splitlines()
+    assert lines[0] == "other: 1 objects on 1 images"
+    assert lines[1].split() == ["score", "mean", "IoU", "95", "%", "interval", "objects"]
+    assert lines[3].split() == ["3_point", "0.750", "[0.750,", "0.750]", "1"]
+    assert lines[4].split() == ["score", "mean", "clicks", "95", "%", "interval", "objects"]
+    assert lines[5].split() == ["noc_80", "4.000", "[4.000,", "4.000]", "1"]
+    # Numbers end where their heads do.
+    assert lines[1].index("IoU") + len("IoU") == lines[3].index("0.750") + len("0.750")
+    assert len(lines[1]) == len(lines[3])
+    assert [lines[-5].split(), lines[-2].split()] == [["score", "mean", kind] for kind in ("IoU", "clicks")]
 
 
 def test_groups() -> None:

@@ -68,7 +68,7 @@ def test_labels_of_another_size(labelled_set: Path) -> None:
 
 def test_missing_labels(labelled_set: Path) -> None:
     (labelled_set / "labels" / "val" / "00000.png").unlink()
-    with pytest.raises(InputError, match=r"00000\.png is missing \(1 in all\)"):
+    with pytest.raises(InputError, match=r"1 of 2 images have no labels: add .*00000\.png"):
         open_dataset(str(labelled_set))
 
 
@@ -76,3 +76,8 @@ def test_unreadable_labels(labelled_set: Path) -> None:
     (labelled_set / "labels" / "val" / "00000.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"00000\.png is not an image"):
         list(open_dataset(str(labelled_set)))
+
+
+def test_hidden_files_are_not_images(labelled_set: Path) -> None:
+    (labelled_set / "images" / "val" / "._00000.png").write_bytes(b"what a file manager left")
+    assert len(open_dataset(str(labelled_set))) == 2

@@ -181,7 +181,7 @@ def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
         (("nowhere.pth", "--out", "out"), "cannot read nowhere.pth: no such file"),
         (("any.pth", "--out", "."), ". is the folder you are in"),
         (("any.pth", "--out", "any.pth"), "any.pth is a file"),
-        (("any.pth", "--out", "out", "--images", "nowhere"), "--images nowhere is no folder"),
+        (("any.pth", "--out", "out", "--images", "nowhere"), "--images nowhere is not a folder"),
     ],
 )
 def test_what_is_wrong_is_said_before_pytorch_is_imported(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.runtimes.cuda.api import CompilerError
 from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
+from tests.imaging.layouts import laid_out
 from tests.runtimes.tensorrt.graphs import write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
@@ -97,6 +98,18 @@ def test_layouts_make_the_same_image(
         expected = 2 * encoder_input(to_rgb(np.ascontiguousarray(image), layout), view, MANIFEST.preprocess)
         np.testing.assert_allclose(embedding, expected, atol=1.01 * level)
     assert ("kernel" in simulation.cuda.log) == compiler
+
+
+@pytest.mark.parametrize("layout", sorted(set(get_args(Layout)) - set(LAYOUTS)))
+def test_layouts_that_the_kernel_does_not_know_are_converted_first(
+    simulation: Simulation, engine: TensorRtSession, layout: Layout
+) -> None:
+    view = MANIFEST.input_size.view((64, 40))
+    image, _ = laid_out(frame(0), layout)
+    embedding = engine.run_frame(image, view, MANIFEST.preprocess, layout)["embedding"]
+    expected = 2 * encoder_input(to_rgb(image, layout), view, MANIFEST.preprocess)
+    np.testing.assert_allclose(embedding, expected, atol=1.01 * 2 / min(MANIFEST.preprocess.std))
+    assert "kernel" in simulation.cuda.log
 
 
 def test_memory_that_is_out_is_no_missing_compiler(

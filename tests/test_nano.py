@@ -17,6 +17,7 @@ from sam_edge.bundle.folder import find_bundle
 from sam_edge.imaging.overlap import mask_iou
 from sam_edge.loading import load
 from sam_edge.predictor import SamPredictor
+from sam_edge.progress import silent
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
 from sam_edge.synthetic.gaze.clicks import centre_click
@@ -136,8 +137,8 @@ def test_the_slow_and_right_runtime_agrees() -> None:
 def test_quality_on_photographs(nano: Segmenter, shared: Path) -> None:
     """A floor well below MODEL_CARD.md's numbers: it breaks when a click or a mask is misplaced."""
     photos = [open_dataset(f"{shared}/data/coco:val", limit=12)]
-    scores = summarize(evaluate_points(nano, photos, PointProtocol((1, 5)), lambda: None))
+    scores = summarize(evaluate_points(nano, photos, PointProtocol((1, 5)), silent))
     assert scores["1_point_oracle"]["mean"] > 0.40
     assert scores["5_point"]["mean"] > scores["1_point"]["mean"] + 0.05
-    noisy = summarize(evaluate_gaze_noise(nano, photos, lambda: None, degrees=(0, 20)))
+    noisy = summarize(evaluate_gaze_noise(nano, photos, silent, degrees=(0, 20)))
     assert noisy["20_deg"]["mean"] < noisy["0_deg"]["mean"] - 0.1

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,12 @@ from pycocotools.cocoeval import COCOeval
 
 from sam_edge.errors import InputError
 from sam_edge.imaging.overlap import mask_iou
+from sam_edge.progress import Progress
 from sam_edge.prompt import Prompt
 
 from .candidates import Candidate
-from .labelled import DataSet, Labelled
+from .evaluation import Setup, evaluation, run
+from .labelled import DataSet, Labelled, tracked
 from .scores import Row
 
 AP_NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
@@ -43,15 +46,15 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     return float(x), float(y), float(x + width), float(y + height)
 
 
-def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Callable[[], None]) -> list[Row]:
-    """One row an object, prompted by its own box; `each` is called after every image.
+def evaluate_boxes(candidate: Candidate, datasets: Sequence[DataSet], progress: Progress) -> list[Row]:
+    """One row an object, prompted by its own box.
 
     Scores are IoUs: `single`, of the single mask; `most_confident`, of the mask of three with the highest
     predicted IoU; `oracle`, the best of the three.
     """
     rows = []
-    for dataset in datasets:
-        for labelled in dataset:
+    for dataset, images in tracked(datasets, progress):
+        for labelled in images:
             embedding = candidate.encode(labelled.image)
             for number, truth in labelled.masks.items():
                 prompt = Prompt.box(box_of(truth))
@@ -64,14 +67,13 @@ def evaluate_boxes(candidate: Candidate, datasets: Iterable[DataSet], each: Call
                     "oracle": max(overlaps),
                 }
                 rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
-            each()
     return rows
 
 
 def evaluate_ap(
     candidate: Candidate,
     dataset: DataSet,
-    each: Callable[[], None],
+    progress: Progress,
     detections: Mapping[str, Sequence[Detection]] | None = None,
 ) -> dict[str, float]:
     """COCO's mask AP of single masks prompted by boxes: a detector's, or each object's own.
@@ -83,7 +85,8 @@ def evaluate_ap(
     answers: list[dict[str, Any]] = []
     categories: dict[str, int] = {}
     images = []
-    for index, labelled in enumerate(dataset, start=1):
+    shown = (labelled for _, images in tracked([dataset], progress) for labelled in images)
+    for index, labelled in enumerate(shown, start=1):
         height, width = labelled.image.shape[:2]
         images.append({"id": index, "width": width, "height": height})
         embedding = candidate.encode(labelled.image)
@@ -100,7 +103,6 @@ def evaluate_ap(
                     "score": found.score if detections is not None else float(masks.predicted_iou[0]),
                 }
             )
-        each()
     return _coco_ap(images, truths, answers, categories)
 
 
@@ -181,3 +183,30 @@ def _coco_ap(
     # pycocotools answers -1 where there is nothing to find.
     found = zip(AP_NAMES, evaluation.stats, strict=False)
     return {name: float(value) for name, value in found if value >= 0}
+
+
+@click.command(short_help="Boxes, and COCO's mask AP.")
+@evaluation
+@click.option("--ap", is_flag=True, help="COCO mask AP as well.")
+@click.option("--detections", type=Path, help="A detector's boxes for --ap: JSON with image, bbox, ...")
+def boxes(setup: Setup, ap: bool, detections: Path | None) -> None:
+    """IoU of box prompts, each object's own box; with --ap COCO's mask AP.
+
+    \b
+    Examples:
+      sam-edge eval boxes coco:val --group-by size
+      sam-edge eval boxes coco:val --ap --detections boxes.json
+    """
+    if detections and not ap:
+        raise InputError("--detections are for the average precision", hint="add --ap")
+    found = read_detections(detections) if detections else None
+
+    def extra(candidate: Candidate, progress: Progress) -> dict[str, Any]:
+        if not ap:
+            return {}
+        scores = {}
+        for dataset in setup.datasets:
+            scores[dataset.name] = evaluate_ap(candidate, dataset, progress, found)
+        return {"coco_ap": scores}
+
+    run(setup, lambda candidate, progress: evaluate_boxes(candidate, setup.datasets, progress), "single", extra)

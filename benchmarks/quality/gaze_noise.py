@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
+import click
 import numpy as np
 
+from sam_edge.cli.options import FiniteRange
 from sam_edge.imaging.overlap import mask_iou
+from sam_edge.progress import Progress
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
-from .labelled import DataSet
+from .evaluation import Setup, evaluation, listed, run, seed_option
+from .labelled import DataSet, tracked
 from .scores import Row
 
 DEGREES = (0.0, 0.5, 1.0, 2.0, 3.0)
@@ -21,8 +25,8 @@ LONG_SIDE_DEG = 103.0
 
 def evaluate_gaze_noise(
     candidate: Candidate,
-    datasets: Iterable[DataSet],
-    each: Callable[[], None],
+    datasets: Sequence[DataSet],
+    progress: Progress,
     *,
     degrees: Sequence[float] = DEGREES,
     px_per_degree: float | None = None,
@@ -34,8 +38,8 @@ def evaluate_gaze_noise(
     `px_per_degree` None takes the photo's long side as LONG_SIDE_DEG degrees.
     """
     rows = []
-    for dataset in datasets:
-        for labelled in dataset:
+    for dataset, images in tracked(datasets, progress):
+        for labelled in images:
             frame_wh = (labelled.image.shape[1], labelled.image.shape[0])
             scale = px_per_degree or max(frame_wh) / LONG_SIDE_DEG
             embedding = candidate.encode(labelled.image)
@@ -49,5 +53,31 @@ def evaluate_gaze_noise(
                     scores[f"{error:g}_deg"] = overlaps[int(masks.predicted_iou.argmax())]
                     scores[f"{error:g}_deg_oracle"] = max(overlaps)
                 rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
-            each()
     return rows
+
+
+@click.command(short_help="One point, as imprecise as eye trackers are.")
+@evaluation
+@click.option(
+    "--degrees",
+    callback=listed(float, "numbers", 0.0),
+    default="0,0.5,1,2,3",
+    show_default=True,
+    help="Pointing errors.",
+)
+@click.option("--px-per-degree", type=FiniteRange(0, min_open=True), help="[default: long side / 103]")
+@seed_option
+def gaze_noise(setup: Setup, degrees: tuple[float, ...], px_per_degree: float | None, seed: int) -> None:
+    """IoU of one point that is off by some degrees, as eye trackers are.
+
+    \b
+    Examples:
+      sam-edge eval gaze-noise coco:val davis2016
+    """
+
+    def rows(candidate: Candidate, progress: Progress) -> list[Row]:
+        return evaluate_gaze_noise(
+            candidate, setup.datasets, progress, degrees=degrees, px_per_degree=px_per_degree, seed=seed
+        )
+
+    run(setup, rows, f"{degrees[0]:g}_deg")

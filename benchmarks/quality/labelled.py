@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 from sam_edge.imaging.image import read_image
+from sam_edge.progress import Progress
 
 from .label_image import read_labels
 
@@ -172,3 +173,19 @@ def _annotations(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is damaged: not JSON ({error})", path=path) from error
     return content if isinstance(content, dict) and "images" not in content else {}
+
+
+def tracked(datasets: Sequence[DataSet], progress: Progress) -> Iterator[tuple[DataSet, Iterator[Labelled]]]:
+    """Each set with its images; every image that is done is shown as progress."""
+    total = sum(len(dataset) for dataset in datasets)
+    done = 0
+
+    def images(dataset: DataSet) -> Iterator[Labelled]:
+        nonlocal done
+        for labelled in dataset:
+            yield labelled
+            done += 1
+            progress(f"evaluating {dataset.name}", done / total)
+
+    for dataset in datasets:
+        yield dataset, images(dataset)

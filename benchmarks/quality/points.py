@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +14,13 @@ from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
 from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks
+from sam_edge.progress import Progress
 from sam_edge.prompt import FOREGROUND, Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, correcting_click, random_click
 
 from .candidates import Candidate
-from .labelled import DataSet, Labelled
+from .evaluation import Setup, evaluation, listed, run, seed_option
+from .labelled import DataSet, Labelled, tracked
 from .scores import Row
 
 MAX_CLICKS = 20
@@ -47,9 +50,9 @@ class PointProtocol:
 
 
 def evaluate_points(
-    candidate: Candidate, datasets: Iterable[DataSet], protocol: PointProtocol, each: Callable[[], None]
+    candidate: Candidate, datasets: Sequence[DataSet], protocol: PointProtocol, progress: Progress
 ) -> list[Row]:
-    """One row an object; `each` is called after every image.
+    """One row an object.
 
     Scores: `N_point`, the IoU after N points, of the mask that the model is most confident of;
     `1_point_oracle`, the best IoU of the masks of one point; `noc_80` and so on, the clicks to IoU 0.80.
@@ -64,13 +67,12 @@ def evaluate_points(
             hint=f"give smaller --counts, or make the model with sam-edge export --max-points {most}",
         )
     rows = []
-    for dataset in datasets:
-        for labelled in dataset:
+    for dataset, images in tracked(datasets, progress):
+        for labelled in images:
             embedding = candidate.encode(labelled.image)
             for number, mask in labelled.masks.items():
                 scores = _scores(candidate, embedding, mask, protocol, _rng(labelled, number, protocol.seed))
                 rows.append(Row(dataset.name, labelled.name, number, labelled.fields[number], scores))
-            each()
     return rows
 
 
@@ -127,3 +129,43 @@ def _answers(
 def _rng(labelled: Labelled, number: int, seed: int) -> np.random.Generator:
     """The same clicks for an object, whichever images are measured beside it."""
     return np.random.default_rng([seed, number, *labelled.name.encode()])
+
+
+@click.command(short_help="One point after the other, where the mask is most wrong.")
+@evaluation
+@click.option(
+    "--counts",
+    callback=listed(int, "whole numbers", 1),
+    default="1,2,3,5,9",
+    show_default=True,
+    help="Numbers of points; nano takes 20 at most, an exported model 10, or what export --max-points said.",
+)
+@click.option("--first", type=click.Choice(["centre", "random"]), default="centre", show_default=True)
+@click.option(
+    "--feedback/--no-feedback",
+    default=True,
+    show_default=True,
+    help="Whether the logits of an answer go into the next prompt.",
+)
+@click.option("--noc", is_flag=True, help="Count the clicks to IoU 0.80, 0.85, 0.90. Not reached counts as 20.")
+@seed_option
+def points(setup: Setup, counts: tuple[int, ...], first: First, feedback: bool, noc: bool, seed: int) -> None:
+    """IoU after 1, 2, 3, ... points, each where the answer before it was most wrong.
+
+    \b
+    Examples:
+      sam-edge eval points coco:val
+      sam-edge eval points coco:val --counts 1 --first random --group-by size
+    """
+    protocol = PointProtocol(counts, first, feedback, noc, seed)
+
+    def rows(candidate: Candidate, progress: Progress) -> list[Row]:
+        if noc and candidate.max_points < MAX_CLICKS:
+            click.echo(
+                f"note: this model takes {candidate.max_points} points: an IoU not reached with them counts as "
+                f"{MAX_CLICKS} clicks; sam-edge export --max-points {MAX_CLICKS} makes a model that takes more",
+                err=True,
+            )
+        return evaluate_points(candidate, setup.datasets, protocol, progress)
+
+    run(setup, rows, f"{min(counts)}_point")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from functools import partial
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.cli.options import FiniteRange
 from sam_edge.imaging.overlap import mask_iou
+from sam_edge.progress import Progress
 from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
+from .evaluation import Setup, evaluation, run, seed_option
 from .gaze_noise import LONG_SIDE_DEG
-from .labelled import DataSet, Labelled
+from .labelled import DataSet, Labelled, tracked
 from .scores import Row
 
 GAZE_ERROR_DEG = 0.5
@@ -23,8 +27,8 @@ GAZE_ERROR_DEG = 0.5
 
 def evaluate_video(
     candidate: Candidate,
-    datasets: Iterable[DataSet],
-    each: Callable[[], None],
+    datasets: Sequence[DataSet],
+    progress: Progress,
     *,
     error_deg: float = GAZE_ERROR_DEG,
     seed: int = 0,
@@ -37,13 +41,12 @@ def evaluate_video(
     the flow. Frames that do not follow another have neither (NaN).
     """
     rows = []
-    for dataset in datasets:
+    for dataset, images in tracked(datasets, progress):
         before: tuple[Labelled, NDArray[np.bool_], NDArray[np.bool_]] | None = None
         rng = np.random.default_rng(seed)
-        for labelled in dataset:
+        for labelled in images:
             if not labelled.masks:
                 before = None
-                each()
                 continue
             number, truth = next(iter(labelled.masks.items()))
             masks = _look(candidate, labelled, truth, error_deg, rng)
@@ -62,7 +65,6 @@ def evaluate_video(
             fields = {**labelled.fields[number], "sequence": _sequence(labelled)}
             rows.append(Row(dataset.name, labelled.name, number, fields, scores))
             before = (labelled, shown, truth)
-            each()
     return rows
 
 
@@ -106,3 +108,21 @@ def _follows(before: Labelled, labelled: Labelled) -> bool:
     same = _sequence(before) == _sequence(labelled)
     numbers = [item.name.rpartition("/")[2] for item in (before, labelled)]
     return same and all(text.isdecimal() for text in numbers) and int(numbers[1]) - int(numbers[0]) == 1
+
+
+@click.command(short_help="Videos that a simulated gaze follows, and flicker.")
+@partial(evaluation, videos=True)
+@click.option("--error", type=FiniteRange(0), default=0.5, show_default=True, help="Pointing error, degrees.")
+@seed_option
+def video(setup: Setup, error: float, seed: int) -> None:
+    """IoU of every frame of a video that a simulated gaze follows, and flicker.
+
+    \b
+    Examples:
+      sam-edge eval video davis2016 --group-by sequence
+    """
+
+    def rows(candidate: Candidate, progress: Progress) -> list[Row]:
+        return evaluate_video(candidate, setup.datasets, progress, error_deg=error, seed=seed)
+
+    run(setup, rows, "iou")

@@ -13,8 +13,8 @@ from types import FrameType
 
 import click
 
+from sam_edge.cli.group import LazyGroup
 from sam_edge.errors import FidelityError, SamEdgeError
-from sam_edge.lazy import import_object
 
 # command -> (where it lives, its line in the overview, so that the overview imports nothing)
 COMMANDS = {
@@ -30,25 +30,9 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported only when one of them runs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_object(COMMANDS[cmd_name][0])
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
 @click.group(
     cls=LazyGroup,
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="sam-edge")

@@ -187,10 +187,11 @@ def test_a_full_disk_names_the_lines(sam_edge: SamEdge, clip: str, gaze: str) ->
 
 HEAD = """
 import sys
-from sam_edge.sessions import backends, scores
+from sam_edge.sessions import backends
 from sam_edge.cli import main
+from tests.fixtures.tables import backend
 
-backends.BACKENDS = {"disc": backends.Backend("tests.disc_model:DiscSession", "numpy", scores.anywhere)}
+backends.backends = lambda: {"disc": backend("disc")}
 sys.exit(main(sys.argv[1:]))
 """
 

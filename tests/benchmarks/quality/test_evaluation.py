@@ -22,12 +22,9 @@ from sam_edge.errors import InputError
 from sam_edge.geometry import View
 from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks
+from sam_edge.progress import silent
 from sam_edge.prompt import Prompt
 from tests.benchmarks.conftest import BOX, DISC, labels
-
-
-def nothing() -> None:
-    pass
 
 
 def half_of(number: int) -> np.ndarray:
@@ -61,7 +58,7 @@ class Oracle:
 
 
 def test_points_of_an_oracle_are_all_right(labelled_set: Path) -> None:
-    rows = evaluate_points(Oracle(), [open_dataset(str(labelled_set))], PointProtocol((1, 3)), nothing)
+    rows = evaluate_points(Oracle(), [open_dataset(str(labelled_set))], PointProtocol((1, 3)), silent)
     # Two images with a disc and a box; the third object is smaller than 32 x 32 pixels.
     assert [row.number for row in rows] == [DISC, BOX, DISC, BOX]
     assert all(set(row.scores) == {"1_point", "1_point_oracle", "3_point"} for row in rows)
@@ -78,7 +75,7 @@ def test_the_answer_goes_back_in_with_the_next_click(labelled_set: Path, feedbac
             return super().decode(embedding, prompt, multimask=multimask)
 
     protocol = PointProtocol((3,), feedback=feedback)
-    evaluate_points(Listening(needs=2), [open_dataset(str(labelled_set), limit=1)], protocol, nothing)
+    evaluate_points(Listening(needs=2), [open_dataset(str(labelled_set), limit=1)], protocol, silent)
     first, second, third = prompts[:3]
     assert first.mask_logits is None
     if not feedback:
@@ -93,7 +90,7 @@ def test_the_answer_goes_back_in_with_the_next_click(labelled_set: Path, feedbac
 
 def test_clicks_are_counted_until_the_target(labelled_set: Path) -> None:
     protocol = PointProtocol((1, 5), noc=True, feedback=False)
-    rows = evaluate_points(Oracle(needs=4), [open_dataset(str(labelled_set), limit=1)], protocol, nothing)
+    rows = evaluate_points(Oracle(needs=4), [open_dataset(str(labelled_set), limit=1)], protocol, silent)
     assert [row.number for row in rows] == [DISC, BOX]
     for row in rows:
         assert row.scores["1_point"] == pytest.approx(0.5, abs=0.05)
@@ -103,7 +100,7 @@ def test_clicks_are_counted_until_the_target(labelled_set: Path) -> None:
 
 def test_a_hopeless_object_takes_all_clicks(labelled_set: Path) -> None:
     protocol = PointProtocol((1,), noc=True, feedback=False)
-    (row, _) = evaluate_points(Oracle(99), [open_dataset(str(labelled_set), limit=1)], protocol, nothing)
+    (row, _) = evaluate_points(Oracle(99), [open_dataset(str(labelled_set), limit=1)], protocol, silent)
     assert row.scores["noc_80"] == 20
 
 
@@ -116,7 +113,7 @@ class Narrow(Oracle):
 def test_clicks_that_a_model_cannot_take_count_as_the_cap_of_all(labelled_set: Path) -> None:
     datasets = [open_dataset(str(labelled_set), limit=1)]
     protocol = PointProtocol((1, 3), noc=True, feedback=False)
-    rows = [evaluate_points(one, datasets, protocol, nothing)[0] for one in (Narrow(99), Oracle(99), Narrow(2))]
+    rows = [evaluate_points(one, datasets, protocol, silent)[0] for one in (Narrow(99), Oracle(99), Narrow(2))]
     assert [row.scores["noc_80"] for row in rows] == [20, 20, 2]
     assert all("3_point" in row.scores for row in rows)
 
@@ -125,7 +122,7 @@ def test_points_beyond_the_cap_are_measured_too(labelled_set: Path) -> None:
     wide = Oracle(22)
     wide.max_points = 24
     protocol = PointProtocol((1, 24), noc=True, feedback=False)
-    row = evaluate_points(wide, [open_dataset(str(labelled_set), limit=1)], protocol, nothing)[0]
+    row = evaluate_points(wide, [open_dataset(str(labelled_set), limit=1)], protocol, silent)[0]
     assert (row.scores["24_point"], row.scores["noc_80"]) == (1, 20)
 
 
@@ -133,13 +130,15 @@ def test_more_points_than_a_model_takes_are_refused_first(labelled_set: Path) ->
     measured: list[None] = []
     datasets = [open_dataset(str(labelled_set))]
     with pytest.raises(InputError, match=r"4 points are more than the 3 .* export --max-points 4"):
-        evaluate_points(Narrow(), datasets, PointProtocol((1, 4)), lambda: measured.append(None))
+        evaluate_points(
+            Narrow(), datasets, PointProtocol((1, 4)), lambda step, done=None: measured.append(None)
+        )
     assert not measured
 
 
 def test_gaze_noise_moves_the_point(labelled_set: Path) -> None:
     rows = evaluate_gaze_noise(
-        Oracle(), [open_dataset(str(labelled_set))], nothing, degrees=(0, 10), px_per_degree=6
+        Oracle(), [open_dataset(str(labelled_set))], silent, degrees=(0, 10), px_per_degree=6
     )
     # 60 px are off the disc, whose radius is 20.
     (disc, *_) = rows
@@ -148,27 +147,27 @@ def test_gaze_noise_moves_the_point(labelled_set: Path) -> None:
 
 
 def test_a_photo_is_as_wide_as_a_scene_camera_sees(labelled_set: Path) -> None:
-    rows = evaluate_gaze_noise(Oracle(), [open_dataset(str(labelled_set))], nothing, degrees=(6, 16))
+    rows = evaluate_gaze_noise(Oracle(), [open_dataset(str(labelled_set))], silent, degrees=(6, 16))
     # 256 px are 103 degrees: 15 px off is inside the disc, whose radius is 20; 40 px are outside.
     assert rows[0].scores["6_deg"] == 1
     assert rows[0].scores["16_deg"] == 0
 
 
 def test_boxes(labelled_set: Path) -> None:
-    rows = evaluate_boxes(Oracle(), [open_dataset(str(labelled_set))], nothing)
+    rows = evaluate_boxes(Oracle(), [open_dataset(str(labelled_set))], silent)
     assert all(row.scores == {"single": 1, "most_confident": 1, "oracle": 1} for row in rows)
     assert box_of(labels() == BOX) == (150, 20, 230, 70)
 
 
 def test_average_precision(labelled_set: Path) -> None:
     dataset = open_dataset(str(labelled_set), limit=1)
-    assert evaluate_ap(Oracle(), dataset, nothing)["AP"] == pytest.approx(1)
+    assert evaluate_ap(Oracle(), dataset, silent)["AP"] == pytest.approx(1)
     # A detector that finds the disc only: one of two categories.
     (labelled_set / "boxes.json").write_text(
         json.dumps([{"image": "00000", "bbox": [60, 70, 40, 40], "category": "disc", "score": 0.9}])
     )
     found = read_detections(labelled_set / "boxes.json")
-    assert evaluate_ap(Oracle(), dataset, nothing, found)["AP"] == pytest.approx(0.5)
+    assert evaluate_ap(Oracle(), dataset, silent, found)["AP"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +187,7 @@ def test_files_that_are_not_detections(tmp_path: Path, content: str) -> None:
 
 def test_video_flicker_is_what_motion_does_not_explain(labelled_set: Path) -> None:
     dataset = open_dataset(str(labelled_set))
-    first, second = evaluate_video(Oracle(), [dataset], nothing, error_deg=0)
+    first, second = evaluate_video(Oracle(), [dataset], silent, error_deg=0)
     assert np.isnan(first.scores["flicker"])
     assert second.scores == {"iou": 1, "oracle": 1, "flicker": 0, "flicker_of_truth": 0}
     half, _ = Oracle(), None
@@ -203,7 +202,7 @@ def test_video_flicker_is_what_motion_does_not_explain(labelled_set: Path) -> No
         def decode(self, embedding: Embedding, prompt: Prompt, *, multimask: bool | None = None) -> Masks:
             return next(answers).decode(embedding, prompt, multimask=multimask)
 
-    _, flickers = evaluate_video(Flickering(), [dataset], nothing, error_deg=0)
+    _, flickers = evaluate_video(Flickering(), [dataset], silent, error_deg=0)
     assert flickers.scores["flicker"] == pytest.approx(0.5, abs=0.05)
 
 
@@ -211,7 +210,7 @@ def test_frames_that_do_not_follow_have_no_flicker(labelled_set: Path) -> None:
     for kind in ("images", "labels"):
         folder = labelled_set / kind / "val"
         (folder / "00001.png").rename(folder / "00005.png")
-    rows = evaluate_video(Oracle(), [open_dataset(str(labelled_set))], nothing, error_deg=0)
+    rows = evaluate_video(Oracle(), [open_dataset(str(labelled_set))], silent, error_deg=0)
     assert [np.isnan(row.scores["flicker"]) for row in rows] == [True, True]
 
 
@@ -228,7 +227,7 @@ def test_flow_carries_a_mask_along() -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_find_a_plain_shape(labelled_set: Path, name: str) -> None:
     baseline = Baseline(name)
-    rows = evaluate_points(baseline, [open_dataset(str(labelled_set), limit=1)], PointProtocol((1,)), nothing)
+    rows = evaluate_points(baseline, [open_dataset(str(labelled_set), limit=1)], PointProtocol((1,)), silent)
     assert max(row.scores["1_point_oracle"] for row in rows) > 0.7
 
 
@@ -261,7 +260,7 @@ def test_what_cannot_be_said_is_left_out() -> None:
     assert summarize(rows[:1]) == {}
     document = report(rows[:1])
     assert document["sets"]["set"]["unknown"] == ["iou"]
-    assert table(document).splitlines()[1].split() == ["iou", "-", "nothing", "to", "measure", "it", "on"]
+    assert table(document).splitlines()[1].split() == ["iou", "-", "silent", "to", "measure", "it", "on"]
     assert report(rows)["sets"]["set"]["unknown"] == []
 
 
@@ -295,7 +294,7 @@ def test_no_objects() -> None:
 
 def test_sheet_shows_best_median_and_worst(labelled_set: Path, tmp_path: Path) -> None:
     datasets = [open_dataset(str(labelled_set))]
-    rows = evaluate_points(Oracle(), datasets, PointProtocol((1,)), nothing)
+    rows = evaluate_points(Oracle(), datasets, PointProtocol((1,)), silent)
     write_sheet(tmp_path / "sheet.png", Oracle(), datasets, rows, "1_point")
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet is not None

@@ -83,7 +83,7 @@ def test_json_to_a_file_and_a_table_to_the_reader(sam_edge: SamEdge, image: str)
         (("--point", "1,1", "--out", "/proc/mask.png"), "cannot write"),
         (("--point", "1,1", "--runtime", "tpu"), "unknown runtime 'tpu': choose one of disc"),
         (("--point", "1,1", "--threads", "0"), "--threads"),
-        (("--point", "1,1", "--model", "nowhere"), "nowhere is no model"),
+        (("--point", "1,1", "--model", "nowhere"), "nowhere is not a model"),
         ((*("--point", "1,1") * 6,), "takes 4 points and a box at most"),
     ],
 )

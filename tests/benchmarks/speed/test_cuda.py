@@ -72,7 +72,7 @@ def test_only_the_engine_is_timed() -> None:
         ([], "no CUDA device"),
         (["--device", "cpu", "--size", "12"], "--size '12' is not of the form WxH"),
         (["--device", "cpu", "--size", "0x9"], "is not of the form WxH"),
-        (["--device", "cpu", "--model", "none"], "none is no model"),
+        (["--device", "cpu", "--model", "none"], "none is not a model"),
         (["--device", "cpu", "--precision", "fp16"], "has no fp16 engine"),
     ],
 )

@@ -62,7 +62,7 @@ def test_no_other_runtime_is_imported() -> None:
         (["--runtime", "tpu"], "unknown runtime 'tpu'"),
         (["--runtime", "onnxruntime:tpu"], "choose one of onnxruntime:cpu"),
         (["--size", "12"], "--size '12' is not of the form WxH"),
-        (["--model", "none"], "none is no model"),
+        (["--model", "none"], "none is not a model"),
     ],
 )
 def test_what_is_not_here_is_one_line(arguments: list[str], message: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from sam_edge.bundle.document import parse
 from sam_edge.bundle.manifest import EngineSpec, Manifest, dump
 from sam_edge.errors import BundleError, OutputError
 from sam_edge.storage.files import read_limited, sha256
+from sam_edge.storage.folders import temporary_folder
 
 MANIFEST = "manifest.json"
 ASSETS = Path(str(files("sam_edge"))) / "assets"
@@ -121,8 +121,8 @@ def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bund
     parse(document, str(target / MANIFEST))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
-            new, old = Path(folder) / "new", Path(folder) / "old"
+        with temporary_folder(target.parent, f".{target.name}-write-") as folder:
+            new, old = folder / "new", folder / "old"
             new.mkdir()
             for file in hashes:
                 shutil.move(contents / file, new / file)
@@ -147,6 +147,10 @@ def check_target(target: str | Path) -> None:
     Called before an export begins, so that nobody waits minutes for a refusal.
     """
     target = Path(target)
+    above = next(folder for folder in target.resolve().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        reason = "may not be written to" if above.is_dir() else "is a file"
+        raise OutputError(f"cannot write {target}: {above} {reason}", path=target, hint="choose another --out")
     if target.resolve() == Path.cwd():
         raise OutputError(
             f"{target} is the folder you are in, which cannot be replaced",

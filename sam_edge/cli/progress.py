@@ -1,80 +1,49 @@
-"""How far long work is: a bar on a terminal, a line a step elsewhere."""
+"""How far long work is: a bar on a terminal, a line a step elsewhere. Both on standard error."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import click
 
-PER_CENT = 100
+from sam_edge.progress import Progress
 
-
-class Progress(Protocol):
-    """Shows how far the work is, on standard error."""
-
-    def say(self, step: str) -> None:
-        """Show what begins now."""
-        ...
-
-    def advance(self, count: int = 1) -> None:
-        """So many parts more are done."""
-        ...
-
-    def show(self, step: str, done: float) -> None:
-        """Show what begins now, and the share of the work that is done, 0..1."""
-        ...
+PARTS = 1000
+"""Into how many parts a bar is divided."""
 
 
 @contextmanager
-def progress(length: int = PER_CENT) -> Iterator[Progress]:
-    """Show work of `length` parts while the block runs."""
+def progress() -> Iterator[Progress]:
+    """What shows how far the work in the block is."""
     if not sys.stderr.isatty():
-        yield Lines()
+        yield _lines()
         return
     bar = click.progressbar(
-        length=length,
+        length=PARTS,
         file=sys.stderr,
         item_show_func=lambda step: step,
         show_eta=False,
         update_min_steps=0,
     )
     with bar:
-        yield Bar(bar)
+
+        def show(step: str, done: float | None = None) -> None:
+            forward = 0 if done is None else max(0, round(done * PARTS) - bar.pos)
+            bar.update(forward, step)
+
+        yield show
 
 
-class Lines:
-    """One line a step."""
+def _lines() -> Progress:
+    """Writes one line a step."""
+    last: str | None = None
 
-    def __init__(self) -> None:
-        self._said: str | None = None
-
-    def say(self, step: str) -> None:
-        if step != self._said:
-            self._said = step
+    def show(step: str, done: float | None = None) -> None:
+        nonlocal last
+        if step != last:
+            last = step
             click.echo(step, err=True)
 
-    def advance(self, count: int = 1) -> None:
-        """Parts are no steps."""
-
-    def show(self, step: str, done: float) -> None:
-        self.say(step)
-
-
-class Bar:
-    """A bar with the step beside it."""
-
-    def __init__(self, bar: Any) -> None:
-        # What click.progressbar answers: its class has no public name.
-        self._bar = bar
-
-    def say(self, step: str) -> None:
-        self._bar.update(0, step)
-
-    def advance(self, count: int = 1) -> None:
-        self._bar.update(count, self._bar.current_item)
-
-    def show(self, step: str, done: float) -> None:
-        self._bar.update(round(done * (self._bar.length or 0)) - self._bar.pos, step)
+    return show

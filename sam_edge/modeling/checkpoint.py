@@ -51,12 +51,20 @@ def load_model(path: str | Path, family: str | None = None) -> tuple[str, nn.Mod
     return family, model.eval().requires_grad_(False)
 
 
+def check_readable(path: str | Path) -> None:
+    """Raise CheckpointError unless `path` is a regular file: opening a pipe would wait for its other end."""
+    if not Path(path).is_file():
+        reason = "it is not a regular file" if Path(path).exists() else "no such file"
+        raise CheckpointError(f"cannot read {path}: {reason}", path=path)
+
+
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name; nothing in the file is executed.
 
     Raises:
         CheckpointError: missing, empty, truncated, not a checkpoint, or one that needs code to load.
     """
+    check_readable(path)
     try:
         with Path(path).open("rb") as file:
             head = file.read(9)

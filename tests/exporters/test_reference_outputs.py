@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from sam_edge.exporters.export import export
-from sam_edge.fidelity import gate
+from sam_edge.fidelity import result
 from sam_edge.imaging.image import encoder_input
 from sam_edge.masks import Masks
 from sam_edge.modeling.checkpoint import load_model
@@ -87,7 +87,7 @@ def case(
         # Each file holds one image, and its size begins every name.
         expected = {name.partition("/")[2]: file[name] for name in file.files}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(gate.LIMITS, "fp32", replace(gate.LIMITS["fp32"], **WIDER.get(family, {})))
+        patch.setitem(result.LIMITS, "fp32", replace(result.LIMITS["fp32"], **WIDER.get(family, {})))
         model_folder = export(checkpoint, folder / "model", family)
     _, model = load_model(checkpoint, family)
     exportable = FAMILIES[family].exportable(model)

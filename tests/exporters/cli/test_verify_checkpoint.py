@@ -14,8 +14,9 @@ from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec, Manifest
 from sam_edge.exporters import verify as module
 from sam_edge.exporters.verify import Verdict, verify
-from sam_edge.fidelity.gate import Reference, Steps, ask
+from sam_edge.fidelity.gate import Reference, ask
 from sam_edge.fidelity.images import textured_image
+from sam_edge.progress import Progress
 from sam_edge.segmenter import load
 from sam_edge.sessions import backends as runtime
 from tests.toy_model import toy_bundle
@@ -34,10 +35,10 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setattr(runtime, "BACKENDS", table)
 
     def from_checkpoint(
-        checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps
+        checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], progress: Progress
     ) -> list[Reference]:
         with load(bundle.path, runtime="onnxruntime:cpu") as segmenter:
-            expected: list[Reference] = ask(segmenter, images, each)
+            expected: list[Reference] = ask(segmenter, images, progress)
         return expected
 
     monkeypatch.setattr(module, "import_object", lambda where: {module.FROM_CHECKPOINT: from_checkpoint}[where])

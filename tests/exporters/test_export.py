@@ -163,7 +163,7 @@ def test_half_precision_for_every_target(
 
 def test_a_folder_of_something_else_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="no model"):
+    with pytest.raises(OutputError, match="not a model"):
         export(tiny_checkpoint, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -81,12 +81,12 @@ def test_refusals_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
     out = str(tmp_path / "out")
     (tmp_path / "text.pth").write_text("no weights")
     assert "cannot read nowhere.pth" in refused(capsys, "nowhere.pth", "--out", out)
-    assert "is no checkpoint" in refused(capsys, str(tmp_path / "text.pth"), "--out", out)
+    assert "is not a checkpoint" in refused(capsys, str(tmp_path / "text.pth"), "--out", out)
     assert "choose one of sam_vit_b" in refused(capsys, str(checkpoint), "--family", "sam", "--out", out)
     assert "holds weights of tiny, not of nano: check --family" in refused(
         capsys, str(checkpoint), "--family", "nano", "--out", out
     )
-    assert "no model" in refused(capsys, str(checkpoint), "--out", str(tmp_path))
+    assert "not a model" in refused(capsys, str(checkpoint), "--out", str(tmp_path))
     assert "--out" in refused(capsys, str(checkpoint))
     both = (str(checkpoint), "--out", out)
     assert "--target 'tpu': choose of onnxruntime" in refused(capsys, *both, "--target", "openvino,tpu")

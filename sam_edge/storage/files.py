@@ -118,10 +118,9 @@ def read_limited(path: str | Path, most_bytes: int) -> bytes:
         kind = os.fstat(descriptor)
         if not stat.S_ISREG(kind.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MB", str(path))
-    return data
+        if kind.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MB", str(path))
+        return file.read(kind.st_size)
 
 
 def sha256(path: str | Path) -> str:

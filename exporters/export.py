@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,23 +11,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.bundle.document import check_name
 from sam_edge.bundle.folder import Bundle, check_target, write_bundle
-from sam_edge.bundle.manifest import EngineSpec, Manifest, Precision
-from sam_edge.errors import FidelityError, OutputError
+from sam_edge.bundle.manifest import EngineSpec, Graph, Manifest, Precision
+from sam_edge.errors import EngineError, FidelityError, OutputError
 from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.interop.interfaces import check_interface, make_interface
 from sam_edge.exporters.lint.tensorrt import check_engine
-from sam_edge.fidelity.gate import LIMITS, Reference, check, result
+from sam_edge.fidelity.gate import Reference, check
 from sam_edge.fidelity.images import read_images
+from sam_edge.fidelity.result import LIMITS, FidelityResult
 from sam_edge.fidelity.self_test import write_self_test
 from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.families import find_family
+from sam_edge.progress import Progress, part_of, silent
 from sam_edge.storage.files import sha256
+from sam_edge.storage.folders import temporary_folder
 
 from .engines import (
     EMULATION,
     PROCESSOR_OF,
     TRUSTED,
+    chosen_here,
     find_halves,
     is_here,
     measure_engine,
@@ -44,12 +49,8 @@ TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 IMAGES = {"fp32": 1, "fp16": 3}
 """What engines are checked with, at most: an encoder may take half a minute for one. The FP32 graphs differ by
 the order of sums, which any image shows; float16 is as good as the ranges that were seen."""
-Progress = Callable[[str, float], None]
-"""Called with what begins now, and the share of the work that is done, 0..1."""
-Warn = Callable[[str], None]
-"""Called with a line about something that may cost accuracy or speed on a device."""
 LINTED = "tensorrt"
-"""Builds its engines on the device, where nobody would find out what it refuses before a model is there."""
+"""Builds its engines on the device: what it would refuse should be found before the model is there."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ class ExportSettings:
     """How many of them to check with, at most; float16's ranges are found on as many others, where there are
     enough. None: as `IMAGES` says."""
     input_wh: tuple[int, int] | None = None
-    """Width and height of a rectangular encoder input; None: the family's own."""
+    """Width and height of a rectangular encoder input, in pixels; None: the family's own."""
+    max_points: int | None = None
+    """How many points beside a box the decoder for many takes; None: the family's own number."""
+    max_tries: int | None = None
+    """How many sets of layers may be tried to repair an fp16 engine; None: as many as the search needs."""
     interface: str | None = None
     """`official` or `samexporter`: also graphs with the inputs and outputs of theirs."""
 
@@ -75,9 +80,9 @@ def export(
     out: str | Path,
     family: str | None = None,
     name: str | None = None,
-    progress: Progress = lambda step, done: None,
+    progress: Progress = silent,
     settings: ExportSettings | None = None,
-    warn: Warn = lambda text: None,
+    warnings: list[str] | None = None,
 ) -> Path:
     """Write a checkpoint as a model folder, after checking that it computes what PyTorch computes.
 
@@ -86,23 +91,25 @@ def export(
         out: the folder to make; an older model there is replaced, nothing else is.
         family: one of `sam_edge.modeling.families.FAMILIES`; None guesses it from the keys.
         name: what the model is called; None takes the folder's name.
-        progress: told of every step.
+        progress: shows every step.
         settings: targets, precisions, input size and interface; None: FP32 for onnxruntime.
-        warn: told what TensorRT may not like about the graphs made for it.
+        warnings: gets a line about everything that may cost accuracy or speed on a device.
 
     Returns:
         The folder.
 
     Raises:
         InputError: no such family, or an input size or interface that it cannot have.
-        CheckpointError: the file is no weights, or not of that family.
+        CheckpointError: the file does not hold weights, or not of that family.
         FidelityError: an exported graph differs from the model, or is made for TensorRT and holds what that
             refuses; nothing was written.
         OutputError: the folder holds something else or cannot be written.
     """
     settings = settings or ExportSettings()
     out = Path(out)
-    check_target(out)
+    warnings = [] if warnings is None else warnings
+    name = name or out.resolve().name
+    _check(out, family, name, settings)
     ranging, images = _images(settings)
     progress("reading weights", 0.0)
     # Before the first folder is made.
@@ -113,7 +120,7 @@ def export(
         if settings.interface:
             check_interface(settings.interface, model, spec)
         exportable = as_exportable(model, spec)
-        sources = exportable.graphs()
+        sources = exportable.graphs(settings.max_points)
         progress("computing the reference", 0.05)
         expected = references(exportable, spec, images, most_points(sources))
         self_test = self_test_reference(exportable, spec, most_points(sources))
@@ -123,21 +130,15 @@ def export(
             progress("measuring what the input's sides cost", 0.15)
             shown = read_images(settings.images, COST_IMAGES) if settings.images else None
             cost = measure_cost(exportable, own, spec, shown)
-        graphs = {}
-        for index, source in enumerate(sources):
-            progress(f"exporting {source.name}", 0.2 + 0.4 * index / len(sources))
-            path = write_graph(source, folder)
-            if spec.half_weights:
-                halve_weights(path)
-            graphs[source.name] = describe_graph(path, source.role)
+        graphs = _write_graphs(sources, folder, part_of(progress, 0.2, 0.6), half_weights=spec.half_weights)
         interfaces = {}
         if settings.interface:
             progress(f"exporting for {settings.interface}", 0.55)
             interfaces[settings.interface] = make_interface(settings.interface, model, spec, folder)
         # The engines need the room that the model takes.
-        del model, exportable, sources, source
+        del model, exportable, sources
         manifest = Manifest(
-            name=name or out.resolve().name,
+            name=name,
             family=family_name,
             checkpoint_sha256=sha256(checkpoint),
             licence=spec.licence,
@@ -151,18 +152,42 @@ def export(
         )
         bundle = Bundle(folder, manifest)
         if "fp32" in settings.precisions and LINTED in settings.targets:
-            _lint(bundle, EngineSpec(LINTED), warn)
+            warnings += check_engine(bundle, EngineSpec(LINTED))
         for engine in _engines(settings, "fp32"):
             progress(f"comparing {engine} with PyTorch", 0.6)
-            found = measure_engine(bundle, engine, [self_test, *expected])
+            part = part_of(progress, 0.6, 0.65, f"comparing {engine} with PyTorch")
+            found = measure_engine(bundle, engine, [self_test, *expected], part)
             with _blaming(lambda: float64_mask_iou(checkpoint, family_name, spec, expected[0])):
                 bundle = _accept(bundle, engine, found)
         if "fp16" in settings.precisions:
-            bundle = _with_halves(bundle, settings, ranging, expected, progress, warn)
+            bundle = _with_halves(bundle, settings, ranging, expected, progress, warnings)
+        bundle = _with_chosen(bundle, [self_test, *expected], part_of(progress, 0.9, 0.95), warnings)
         progress("writing", 0.95)
         write_bundle(out, bundle.manifest, folder)
     progress("done", 1.0)
     return out
+
+
+def _check(out: Path, family: str | None, name: str, settings: ExportSettings) -> None:
+    """Refuse what can be refused before the weights are read."""
+    check_target(out)
+    check_name(name)
+    if family is not None:
+        shaped(family, find_family(family), settings.input_wh)
+
+
+def _write_graphs(
+    sources: Sequence[GraphSource], folder: Path, progress: Progress, *, half_weights: bool
+) -> dict[str, Graph]:
+    """Write the FP32 graphs; name -> graph."""
+    graphs = {}
+    for index, source in enumerate(sources):
+        progress(f"exporting {source.name}", index / len(sources))
+        path = write_graph(source, folder)
+        if half_weights:
+            halve_weights(path)
+        graphs[source.name] = describe_graph(path, source.role)
+    return graphs
 
 
 def _images(settings: ExportSettings) -> tuple[Sequence[NDArray[np.uint8]], Sequence[NDArray[np.uint8]]]:
@@ -203,17 +228,15 @@ def _with_halves(
     ranging: Sequence[NDArray[np.uint8]],
     expected: Sequence[Reference],
     progress: Progress,
-    warn: Warn,
+    warnings: list[str],
 ) -> Bundle:
-    """Add an fp16 engine for every target; those of this machine are checked in it, all in the emulation."""
-
-    def say(step: str) -> None:
-        progress(step, 0.75)
-
+    """Add an fp16 engine for every target; each is compared in the emulation, and here if it runs here."""
     progress("finding what float16 can hold", 0.65)
     halved = find_halves(bundle, ranging)
     progress("comparing emulated fp16 with PyTorch", 0.75)
-    halved, found = repair(halved, bundle, EMULATION, expected, say)
+    halved, found = repair(
+        halved, bundle, EMULATION, expected, part_of(progress, 0.75, 0.85), settings.max_tries
+    )
     for name in halved.write(EMULATION, bundle.path).values():
         for file in bundle.path.glob(f"{name}*"):
             file.unlink()
@@ -223,10 +246,12 @@ def _with_halves(
         own = halved
         if engine in here:
             progress(f"comparing {engine} with PyTorch", 0.85)
-            own, found = repair(halved, bundle, engine, expected, say)
+            own, found = repair(
+                halved, bundle, engine, expected, part_of(progress, 0.85, 0.9), settings.max_tries
+            )
         bundle = with_engine(bundle, engine, own.write(engine, bundle.path))
         if engine.runtime == LINTED:
-            _lint(bundle, engine, warn)
+            warnings += check_engine(bundle, engine)
         if engine in here:
             bundle = _accept(bundle, engine, found)
         if own.raised:
@@ -235,25 +260,60 @@ def _with_halves(
     return bundle
 
 
-def _lint(bundle: Bundle, engine: EngineSpec, warn: Warn) -> None:
-    for text in check_engine(bundle, engine):
-        warn(text)
+def _with_chosen(
+    bundle: Bundle, expected: Sequence[Reference], progress: Progress, warnings: list[str]
+) -> Bundle:
+    """The bundle with a verdict on the engine that `load` chooses on this machine.
+
+    Nobody asked for that one: if it fails, the model is written all the same, and says so.
+    """
+    runtime = chosen_here()
+    if runtime is None:
+        return bundle
+    half = EngineSpec(runtime, "fp16")
+    engines = [half] if half.graphs_key in bundle.manifest.engines else []
+    for engine in (*engines, EngineSpec(runtime)):
+        if engine.key not in bundle.manifest.fidelity:
+            step = f"comparing {engine}, which is the default here, with PyTorch"
+            progress(step, 0.0)
+            try:
+                found = measure_engine(bundle, engine, expected, part_of(progress, 0.0, 1.0, step))
+            except EngineError as error:
+                warnings.append(f"note: {engine}, the default here, could not be compared: {error}")
+                return bundle
+            bundle = _noted(bundle, engine, found)
+            if violations := found.violations(LIMITS[engine.precision]):
+                warnings.append(
+                    f"warning: {engine}, the default here, differs from the model: {', '.join(violations)}; "
+                    "choose another --runtime on this machine"
+                )
+                continue
+        return bundle
+    return bundle
 
 
-def _accept(bundle: Bundle, engine: EngineSpec, found: dict[str, float]) -> Bundle:
+def _noted(bundle: Bundle, engine: EngineSpec, found: FidelityResult) -> Bundle:
+    """The bundle with what was measured against PyTorch."""
+    document = found.judged(LIMITS[engine.precision], against_onnx=False).to_document()
+    fidelity = {**bundle.manifest.fidelity, engine.key: document}
+    return Bundle(bundle.path, replace(bundle.manifest, fidelity=fidelity))
+
+
+def _accept(bundle: Bundle, engine: EngineSpec, found: FidelityResult) -> Bundle:
     """The bundle with what was measured; FidelityError if that is too far from the model."""
     check(found, engine)
-    fidelity = {**bundle.manifest.fidelity, engine.key: result(found, engine.precision, against_onnx=False)}
-    return Bundle(bundle.path, replace(bundle.manifest, fidelity=fidelity))
+    return _noted(bundle, engine, found)
 
 
 @contextmanager
 def _folder_beside(out: Path) -> Iterator[Path]:
     """A temporary folder on the same disk as `out`, so that finished files are moved and not copied."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-export-")
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}", hint="choose another --out") from error
-    with folder as name:
-        yield Path(name)
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(temporary_folder(out.parent, f".{out.name}-export-"))
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {out}: {error.strerror}", path=out, hint="choose another --out"
+            ) from error
+        yield folder

@@ -23,7 +23,7 @@ from sam_edge.masks import Masks, choose_multimask
 from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.families import Family
 from sam_edge.prompt import Prompt
-from sam_edge.synthetic.scene import MAX_SIDE, Scene
+from sam_edge.synthetic.scene import MAX_SIDE, MIN_SIDE, Scene
 
 COST_IMAGES = 4
 GRID = 3
@@ -71,6 +71,8 @@ def fixed_input(family: str, own: InputSize, input_wh: tuple[int, int]) -> Input
             f"{asked} is larger than the {longest} that {family} takes", hint=f"take {width}x{height}"
         )
     if (width, height) != input_wh:
+        if min(input_wh) < MIN_SIDE:
+            raise InputError(f"{asked} is smaller than {MIN_SIDE} pixels", hint=f"take {width}x{height}")
         raise InputError(
             f"{asked}: sides of {family} are multiples of {own.multiple}", hint=f"take {width}x{height}"
         )
@@ -177,4 +179,5 @@ def _iou(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
 def _nearest(side: float, multiple: int, longest: int) -> int:
     """The nearest side that is allowed."""
     nearest = round(side / multiple) * multiple
-    return min(max(nearest, multiple), longest // multiple * multiple)
+    least = -(-MIN_SIDE // multiple) * multiple
+    return min(max(nearest, least), longest // multiple * multiple)

@@ -1,4 +1,4 @@
-"""What the PyTorch model says, for the gate to hold engines against."""
+"""The PyTorch model's answers, with which the gate compares engines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from sam_edge.bundle.manifest import Manifest
 from sam_edge.errors import InputError
 from sam_edge.fidelity.differences import ReferenceAnswer, mask_ious
-from sam_edge.fidelity.gate import Reference, Steps, first_prompt, test_prompts
+from sam_edge.fidelity.gate import Reference, first_prompt, test_prompts
 from sam_edge.fidelity.self_test import self_test_image, self_test_prompts, thin
 from sam_edge.geometry import View
 from sam_edge.imaging.image import encoder_input
 from sam_edge.masks import choose_multimask
-from sam_edge.modeling.checkpoint import load_model
+from sam_edge.modeling.checkpoint import check_readable, load_model
 from sam_edge.modeling.exportable import Exportable, GraphSource
 from sam_edge.modeling.families import Family, find_family
+from sam_edge.progress import Progress, silent
 from sam_edge.prompt import Prompt
 from sam_edge.storage.files import sha256
 
@@ -40,7 +41,7 @@ def references(
 
 
 def from_checkpoint(
-    checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps = lambda: None
+    checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], progress: Progress = silent
 ) -> list[Reference]:
     """PyTorch's answers to images (H, W, 3) uint8 RGB, of the model that a folder was exported from.
 
@@ -50,25 +51,27 @@ def from_checkpoint(
         InputError: another checkpoint.
         CheckpointError: it cannot be read.
     """
-    name, model = load_model(checkpoint, manifest.family)
+    check_readable(checkpoint)
+    # Before the weights are read, which takes longer.
     if sha256(checkpoint) != manifest.checkpoint_sha256:
         raise InputError(
             f"{manifest.name} was not exported from {checkpoint}", hint="give the checkpoint that it was"
         )
+    name, model = load_model(checkpoint, manifest.family)
     family = replace(find_family(name), input_size=manifest.input_size)
     exportable = as_exportable(model, family)
-    max_points = most_points(exportable.graphs())
+    max_points = max(graph.slots for graph in manifest.decoders.values()) - 2
     found = []
-    for image in images:
+    for index, image in enumerate(images, 1):
         found += references(exportable, family, [image], max_points)
-        each()
+        progress("running PyTorch", index / len(images))
     return found
 
 
 def float64_mask_iou(checkpoint: str | Path, name: str, family: Family, expected: Reference) -> float:
     """Mean IoU of PyTorch's masks of one image with those that it computes in float64.
 
-    What float32 itself cannot hold, no engine can be blamed for.
+    Where PyTorch's own float32 is not accurate, no engine can be.
 
     Args:
         family: of that name, with the input size that was chosen.
@@ -86,12 +89,12 @@ def float64_mask_iou(checkpoint: str | Path, name: str, family: Family, expected
 
 
 def most_points(sources: Sequence[GraphSource]) -> int:
-    """How many points the exported decoders take beside a box."""
+    """How many points the largest exported decoder takes beside a box."""
     return max(source.inputs["point_labels"].shape[1] for source in sources if source.role == "decoder") - 2
 
 
 def self_test_reference(model: Exportable, family: Family, max_points: int) -> Reference:
-    """PyTorch's answers to the exam that the folder brings along, as far as they are stored.
+    """PyTorch's answers to the self test of a model folder, as far as they are stored.
 
     Args:
         max_points: how many points the exported model takes beside a box.
@@ -129,7 +132,7 @@ def answer(
     *,
     multimask: bool | None,
 ) -> ReferenceAnswer:
-    """What PyTorch says to one prompt on an encoded image."""
+    """PyTorch's answer to one prompt on an encoded image."""
     coords, labels = prompt.slots(view, prompt.tokens)
     kind = features["embedding"].dtype
     points = torch.from_numpy(coords).to(kind), torch.from_numpy(labels).to(kind)

@@ -1,4 +1,4 @@
-"""A folder to try a model's engines in, and putting into the model's own folder what came out of it."""
+"""A folder to try a model's engines in, and moving what was made there into the model's own folder."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 from sam_edge.bundle.folder import ASSETS, MANIFEST, Bundle
 from sam_edge.bundle.manifest import EngineSpec, dump
 from sam_edge.errors import BundleError
 from sam_edge.sessions.session import Session, SessionLoader, SessionOptions
 from sam_edge.storage.files import atomic_path, os_errors_as_output_error, write_bytes
+from sam_edge.storage.folders import temporary_folder
 from sam_edge.tensors import TensorSpec
 
 PREFIX = ".sam-edge-verify-"
@@ -41,8 +42,8 @@ def staging_folder(bundle: Bundle) -> Iterator[Bundle]:
 def commit(bundle: Bundle, work: Bundle, engines: list[EngineSpec]) -> Bundle:
     """Put the graphs that were made for engines into the bundle's folder.
 
-    The folder itself stays, as somebody may be in it. First its manifest forgets these engines, and in the end
-    learns of the new ones: whoever reads it in between finds a sound model.
+    The folder itself stays, as it may be some process's working folder. First a manifest without these engines
+    is written, and in the end one with the new ones: a reader in between finds a sound model.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -76,11 +77,11 @@ def commit(bundle: Bundle, work: Bundle, engines: list[EngineSpec]) -> Bundle:
 
 @dataclass(frozen=True)
 class ShapeCheckedLoader:
-    """An opener that refuses graphs which are not of the shapes that the manifest says."""
+    """A loader that refuses graphs which do not have the shapes that the manifest says."""
 
     loader: SessionLoader
     bundle: Bundle
-    """The user's own, to be named."""
+    """The user's own, whose paths stand in messages."""
     engine: EngineSpec
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
@@ -120,12 +121,9 @@ def _both_fixed(one: int | str, other: int | str) -> bool:
 def _folder(bundle: Bundle) -> Iterator[Path]:
     """Beside the model, on the same disk, if that may be written to."""
     beside = bundle.path.resolve().parent
-    try:
-        folder = TemporaryDirectory(prefix=PREFIX, dir=None if beside == ASSETS.resolve() else beside)
-    except OSError:
-        folder = TemporaryDirectory(prefix=PREFIX)
-    with folder as name:
-        yield Path(name)
+    usable = beside != ASSETS.resolve() and os.access(beside, os.W_OK | os.X_OK)
+    with temporary_folder(beside if usable else Path(gettempdir()), PREFIX) as folder:
+        yield folder
 
 
 def _place(source: Path, target: Path) -> None:

@@ -1,8 +1,8 @@
-"""Holding the engines of a model folder against the model, on the device that will run them."""
+"""Comparing the engines of a model folder with the model, on the device that will run them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,33 +12,26 @@ from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import ASSETS, MANIFEST, Bundle
 from sam_edge.bundle.manifest import EngineSpec, dump
-from sam_edge.errors import (
-    BundleError,
-    EngineError,
-    FidelityError,
-    InputError,
-    MissingExtraError,
-)
+from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError
 from sam_edge.fidelity.frames import Frames
-from sam_edge.fidelity.gate import LIMITS, Limits, Reference, Steps, ask, find_violations, measure, result
+from sam_edge.fidelity.gate import Reference, ask, measure
+from sam_edge.fidelity.result import LIMITS, FidelityResult, Limits
 from sam_edge.fidelity.self_test import read_self_test, self_test_limits
 from sam_edge.lazy import import_object
+from sam_edge.progress import Progress, part_of, silent
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions.backends import Runtime, find_runtime
-from sam_edge.sessions.choice import passed
 from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.storage.files import write_bytes
 
 from .staging import ShapeCheckedLoader, commit, staging_folder
 
-Say = Callable[[str], None]
-
 TRUSTED = "onnxruntime:cpu"
-"""Runs the FP32 graphs that the others are held against, after it was held against PyTorch's own answers."""
+"""Runs the FP32 graphs that the others are compared with, after it was compared with PyTorch's own answers."""
 TRUSTED_ENGINE = EngineSpec(TRUSTED)
 PYTORCH, ONNX, ITSELF = "PyTorch", "FP32 ONNX", "itself"
 FROM_CHECKPOINT = "sam_edge.exporters.reference:from_checkpoint"
-UNKNOWN = "the folder has no answers of PyTorch to hold it against: export the model again with this version"
+UNKNOWN = "the folder has no answers of PyTorch to compare it with: export the model again with this version"
 
 
 @dataclass(frozen=True)
@@ -46,14 +39,14 @@ class Verdict:
     """What was found about one engine."""
 
     engine: EngineSpec
-    found: Mapping[str, float]
+    found: FidelityResult
     against: str = ONNX
     """What it was compared with: the FP32 graphs in TRUSTED, PyTorch or its answers that the folder brings
     along, or, for TRUSTED in a folder without them, itself."""
     violations: Sequence[str] = ()
     """Which limits it breaks, in words."""
     repaired: bool = False
-    """Whether its graphs were made anew because they failed."""
+    """Whether its graphs failed and were made again."""
     raised: Sequence[str] = ()
     """GRAPH/NODE that were raised to float32 then, beyond what the ranges ask for."""
     departs_at: str | None = None
@@ -63,11 +56,11 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        return passed(self.found)
+        return self.found.passed is not False
 
     @property
     def verified(self) -> bool:
-        """Whether there was anything but itself to hold it against."""
+        """Whether there was anything but itself to compare it with."""
         return self.against != ITSELF
 
 
@@ -103,21 +96,26 @@ def verify(
     *,
     checkpoint: Path | None = None,
     repair: bool = True,
+    max_tries: int | None = None,
     threads: int | None = None,
-    say: Say = lambda step: None,
-    each: Steps = lambda: None,
+    progress: Progress = silent,
 ) -> tuple[list[Verdict], Bundle]:
-    """Measure engines on images, and mend the fp16 ones that fail.
+    """Measure engines on images, and repair the fp16 ones that fail.
 
     Args:
+        bundle: the model folder.
+        engines: of this machine.
+        images: (H, W, 3) uint8 RGB each.
         checkpoint: what the folder was exported from: PyTorch itself answers then, to every image. None: the
-            FP32 graphs do, after they were held against PyTorch's answers that the folder brings along.
-        say: told what begins, is being tried, or built.
-        each: called after every image, once for the FP32 graphs and once an engine.
+            FP32 graphs do, after they were compared with PyTorch's answers that the folder brings along.
+        repair: whether fp16 engines that fail are repaired.
+        max_tries: how many sets of layers a repair may try; None: as many as its search needs at most.
+        threads: cores an engine may use; None: all.
+        progress: shows which engine is run, tried or built.
 
     Returns:
-        A verdict an engine, and the bundle with what was found; nothing of it is stored yet. Mended graphs
-        lie in the bundle's folder, if that is a new one.
+        A verdict an engine, and the bundle with what was found; nothing of it is stored yet. Repaired graphs
+        are in the bundle's folder already.
 
     Raises:
         InputError, CheckpointError: not the checkpoint that the folder was exported from.
@@ -125,28 +123,28 @@ def verify(
     """
     with staging_folder(bundle) as place:
         work = place
-        # Without a device there is nothing to wait for.
-        openers = [
-            find_graph_loader(engine.runtime, bundle.manifest, lambda step, done=None: say(step))
-            for engine in engines
-        ]
+        # First, as a device that is missing is found out here.
+        loaders = [find_graph_loader(engine.runtime, bundle.manifest, progress) for engine in engines]
+        share = 1 / (1 + len(engines))
         if checkpoint is not None:
-            say("running PyTorch")
-            asked = import_object(FROM_CHECKPOINT)(checkpoint, bundle.manifest, images, each)
+            progress("running PyTorch", 0.0)
+            asked = import_object(FROM_CHECKPOINT)(
+                checkpoint, bundle.manifest, images, part_of(progress, 0.0, share)
+            )
             trusted = others = _Reference(asked, PYTORCH)
         else:
-            trusted, others = _references(bundle, work, images, threads, say, each)
+            trusted, others = _references(bundle, work, images, threads, part_of(progress, 0.0, share))
         verdicts = []
-        for engine, loader in zip(engines, openers, strict=True):
-            say(f"running {engine}")
+        for index, (engine, loader) in enumerate(zip(engines, loaders, strict=True), 1):
+            progress(f"running {engine}", index * share)
+            shown = part_of(progress, index * share, (index + 1) * share, f"running {engine}")
             reference = trusted if engine == TRUSTED_ENGINE else others
             frames = Frames(loader)
-            fitting = ShapeCheckedLoader(frames, bundle, engine)
-            with Segmenter(work, fitting, engine=engine, threads=threads) as segmenter:
-                found = measure(segmenter, reference.expected, each, frames)
-            for _ in images[len(reference.expected) :]:
-                each()
-            verdict, work = _judge(work, engine, loader, reference, found, repair, say)
+            checked = ShapeCheckedLoader(frames, bundle, engine)
+            with Segmenter(work, checked, engine=engine, threads=threads) as segmenter:
+                found = measure(segmenter, reference.expected, shown, frames)
+            repairing = _Repair(max_tries, part_of(progress, (index + 1) * share, (index + 1) * share))
+            verdict, work = _judge(work, engine, loader, reference, found, repairing if repair else None)
             verdicts.append(verdict)
         repaired = [verdict.engine for verdict in verdicts if verdict.repaired]
         if not repaired:
@@ -164,17 +162,25 @@ def store(bundle: Bundle) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """What engines are held against."""
+    """What engines are compared with."""
 
     expected: Sequence[Reference]
     against: str
     """As in `Verdict`."""
     note: str | None = None
-    is_exam: bool = False
+    is_self_test: bool = False
     """Whether these are the few answers that the folder brings along."""
 
     def limits(self, engine: EngineSpec) -> Limits:
-        return (self_test_limits if self.is_exam else LIMITS.__getitem__)(engine.precision)
+        return (self_test_limits if self.is_self_test else LIMITS.__getitem__)(engine.precision)
+
+
+@dataclass(frozen=True)
+class _Repair:
+    """How a failing engine may be repaired."""
+
+    max_tries: int | None
+    progress: Progress
 
 
 def _references(
@@ -182,26 +188,26 @@ def _references(
     work: Bundle,
     images: Sequence[NDArray[np.uint8]],
     threads: int | None,
-    say: Say,
-    each: Steps,
+    progress: Progress,
 ) -> tuple[_Reference, _Reference]:
-    """What TRUSTED is held against, and what all others are: its answers, if it can be trusted."""
-    say("running the FP32 graphs")
+    """What TRUSTED is compared with, and what all others are: its answers, if it can be trusted."""
+    progress("running the FP32 graphs", 0.0)
     loader = _trusted()
     name = loader.name
     with Segmenter(work, ShapeCheckedLoader(loader, bundle, EngineSpec(name)), threads=threads) as segmenter:
         self_test = read_self_test(bundle, segmenter)
-        wrong = self_test and find_violations(measure(segmenter, [self_test]), "fp32", self_test_limits("fp32"))
-        asked = [] if wrong else ask(segmenter, images, each)
+        wrong = self_test and measure(segmenter, [self_test]).violations(self_test_limits("fp32"))
+        asked = [] if wrong else ask(segmenter, images, part_of(progress, 0.0, 1.0, "running the FP32 graphs"))
     if self_test is None:
         return _Reference(asked, ITSELF, UNKNOWN), _Reference(asked, ONNX)
     if not wrong:
-        return _Reference([self_test], PYTORCH, is_exam=True), _Reference(asked, ONNX)
+        return _Reference([self_test], PYTORCH, is_self_test=True), _Reference(asked, ONNX)
     note = (
-        f"{name} gives other answers here than PyTorch did at export ({wrong[0]}), and nothing can be held "
-        f"against it: export the model again, or, if that changes nothing, install another {name.split(':')[0]}"
+        f"{name} gives other answers here than PyTorch did at export ({wrong[0]}), and nothing can be "
+        f"compared with it: export the model again, or, if that changes nothing, install another "
+        f"{name.split(':')[0]}"
     )
-    known = _Reference([self_test], PYTORCH, note, is_exam=True)
+    known = _Reference([self_test], PYTORCH, note, is_self_test=True)
     return known, known
 
 
@@ -210,37 +216,36 @@ def _judge(
     engine: EngineSpec,
     loader: GraphLoader,
     reference: _Reference,
-    found: Mapping[str, float],
-    repair: bool,
-    say: Say,
+    found: FidelityResult,
+    repair: _Repair | None,
 ) -> tuple[Verdict, Bundle]:
-    """Judge what was measured of an engine, and find out or mend what is wrong with it."""
+    """Judge what was measured of an engine, and find or repair what is wrong with it."""
     limits = reference.limits(engine)
-    violations = find_violations(found, engine.precision, limits)
     raised: Sequence[str] = ()
     departs = None
-    repaired = None
-    # Both need onnx, which a device that only runs engines may not have, and more than the exam's few answers.
-    if violations and repair and not reference.is_exam and find_spec("onnx"):
+    is_repaired = False
+    note = reference.note
+    # Both need onnx, which a device that only runs engines may not have, and more than the self test's answers.
+    if found.violations(limits) and repair and not reference.is_self_test and find_spec("onnx"):
         if engine.precision == "fp32":
             if _can_show(work, engine, reference):
-                say(f"finding where {engine} departs")
+                repair.progress(f"finding where {engine} departs")
                 departs = _first_departure(work, loader, reference.expected[0])
         else:
-            repaired = _mend(work, engine, reference.expected, say)
-    if repaired is not None:
-        work, found, raised = repaired
-        violations = []
-    kept: Mapping[str, float] = result(
-        found, engine.precision, against_onnx=reference.against != PYTORCH, limits=limits
-    )
-    # What agrees with itself has shown nothing: it is as good as was known before.
+            from .engines import NotRepairedError
+
+            try:
+                work, found, raised = _repaired(work, engine, reference.expected, repair)
+                is_repaired = True
+            except NotRepairedError as error:
+                note = f"not repaired: {error.tried}"
+    found = found.judged(limits, against_onnx=reference.against != PYTORCH)
+    violations = found.violations(limits)
+    # Comparing an engine with itself proves nothing: keep the earlier verdict.
     if violations or reference.against != ITSELF:
-        fidelity = {**work.manifest.fidelity, engine.key: kept}
+        fidelity = {**work.manifest.fidelity, engine.key: found.to_document()}
         work = Bundle(work.path, replace(work.manifest, fidelity=fidelity))
-    verdict = Verdict(
-        engine, kept, reference.against, violations, repaired is not None, raised, departs, reference.note
-    )
+    verdict = Verdict(engine, found, reference.against, violations, is_repaired, raised, departs, note)
     return verdict, work
 
 
@@ -253,9 +258,7 @@ def _can_show(work: Bundle, engine: EngineSpec, reference: _Reference) -> bool:
     if reference.against == ONNX:
         return True
     with Segmenter(work, loader) as segmenter:
-        return not find_violations(
-            measure(segmenter, reference.expected[:1]), "fp32", reference.limits(EngineSpec(name))
-        )
+        return not measure(segmenter, reference.expected[:1]).violations(reference.limits(EngineSpec(name)))
 
 
 def _first_departure(work: Bundle, loader: GraphLoader, expected: Reference) -> str | None:
@@ -272,21 +275,24 @@ def _first_departure(work: Bundle, loader: GraphLoader, expected: Reference) -> 
     return None
 
 
-def _mend(
-    work: Bundle, engine: EngineSpec, expected: Sequence[Reference], say: Say
-) -> tuple[Bundle, dict[str, float], Sequence[str]] | None:
-    """The engine with layers raised to float32, if that makes it pass."""
+def _repaired(
+    work: Bundle, engine: EngineSpec, expected: Sequence[Reference], how: _Repair
+) -> tuple[Bundle, FidelityResult, Sequence[str]]:
+    """The engine with layers raised to float32, so that it passes.
+
+    Raises:
+        NotRepairedError: no such layers were found.
+        EngineError: the engine does not run, or its graphs cannot be read.
+    """
     from .engines import find_halves, repair, with_engine
 
-    say(f"finding what {engine} can hold")
+    how.progress(f"finding what {engine} can hold")
     halved = find_halves(work, [one.image for one in expected])
     try:
-        halved, found = repair(halved, work, engine, expected, say)
-    except FidelityError:
-        return None
+        halved, found = repair(halved, work, engine, expected, how.progress, how.max_tries)
     except (EngineError, BundleError) as error:
         raise EngineError(
-            f"{engine} fails, and it cannot be mended here: {error}; --no-repair measures it and no more"
+            f"{engine} fails, and it cannot be repaired here: {error}; --no-repair only measures it"
         ) from error
     work = with_engine(work, engine, halved.write(engine, work.path))
     raised = {**work.manifest.raised, engine.graphs_key: halved.raised}

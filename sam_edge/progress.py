@@ -22,4 +22,22 @@ def silent(step: str, done: float | None = None) -> None:
     """Show nothing."""
 
 
+def part_of(progress: Progress, start: float, end: float, step: str | None = None) -> Progress:
+    """Progress for a part of the work: its 0 to 1 is `start` to `end` of the whole.
+
+    Args:
+        progress: of the whole work.
+        start: what share of it is finished when the part begins.
+        end: what share is finished when the part ends.
+        step: shown in the place of the part's own words; None shows those.
+    """
+
+    own = step
+
+    def show(step: str, done: float | None = None) -> None:
+        progress(own or step, None if done is None else start + (end - start) * done)
+
+    return show
+
+
 _: Progress = silent

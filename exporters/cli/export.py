@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sam_edge.bundle.document import check_name
 from sam_edge.bundle.folder import Bundle, check_target, find_bundle
 from sam_edge.bundle.manifest import PRECISIONS, EngineSpec, Manifest
 from sam_edge.cli.engine_line import engine_line
@@ -14,12 +15,16 @@ from sam_edge.cli.options import parse_size
 from sam_edge.cli.progress import progress
 from sam_edge.errors import CheckpointError, InputError
 from sam_edge.fidelity.images import image_files
+from sam_edge.fidelity.result import FidelityResult
 from sam_edge.lazy import named_extras
+from sam_edge.synthetic.scene import MAX_SIDE, MIN_SIDE
 
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
 INTERFACES = ("samexporter", "official")
 NOT_FREE = "non-commercial"
-"""What the licences of such weights say somewhere."""
+"""Stands in the licences of weights that may not be used commercially."""
+INPUT_MULTIPLE = 16
+"""Sides of every family's input are multiples of this, in pixels; some families need more."""
 
 
 class FamilyOption(click.Option):
@@ -47,7 +52,7 @@ class FamilyOption(click.Option):
     default="onnxruntime",
     show_default=True,
     metavar="NAME,...",
-    help=f"Runtimes to make engines for: {', '.join(TARGETS)}.",
+    help=f"Runtimes to make engines for: {', '.join(TARGETS)}. What this machine would choose is compared too.",
 )
 @click.option(
     "--precision",
@@ -74,6 +79,16 @@ class FamilyOption(click.Option):
     help="Input of the camera's aspect, such as 1024x576, instead of a square.",
 )
 @click.option(
+    "--max-points",
+    type=click.IntRange(6, 1000),
+    help="Points that a prompt may have beside a box.  [default: 10, of nano 20]",
+)
+@click.option(
+    "--max-tries",
+    type=click.IntRange(1, 10_000),
+    help="Sets of layers that are tried to repair an fp16 engine, at most.  [default: as many as it needs]",
+)
+@click.option(
     "--interface",
     type=click.Choice(INTERFACES),
     help="Also ONNX files for programs that read those of samexporter (encoder and decoder) or of "
@@ -90,14 +105,16 @@ def export(
     images: Path | None,
     limit: int | None,
     input_wh: str | None,
+    max_points: int | None,
+    max_tries: int | None,
     interface: str | None,
     as_json: bool,
 ) -> None:
     """Turn the weights in CHECKPOINT (.pth, .pt or .safetensors) into a model folder.
 
-    Every engine is compared with the PyTorch model before anything is written; one that differs is mended
-    layer by layer or refused with exit code 1. So is a graph for TensorRT that this would not build, as far as
-    its lint can tell, which needs no GPU. Needs pip install 'sam-edge[export]'.
+    Every engine is compared with the PyTorch model before anything is written; one that differs is repaired
+    layer by layer or refused with exit code 1. So is a graph that TensorRT would not build, as far as the lint
+    can tell without a GPU. Needs pip install 'sam-edge[export]'.
 
     \b
     Examples:
@@ -113,13 +130,17 @@ def export(
         "precisions": _names(precisions, "--precision", PRECISIONS),
         "images": images,
         "limit": limit,
-        "input_wh": parse_size(input_wh, "--input") if input_wh else None,
+        "input_wh": _input_wh(input_wh),
+        "max_points": max_points,
+        "max_tries": max_tries,
         "interface": interface,
     }
-    # PyTorch takes seconds to come: whatever can be refused is refused before it.
+    # Importing PyTorch takes seconds: what can be refused without it is refused first.
     check_target(out)
+    check_name(name or out.resolve().name)
     if not checkpoint.is_file():
-        raise CheckpointError(f"cannot read {checkpoint}: no such file", path=checkpoint)
+        reason = "it is not a file" if checkpoint.exists() else "no such file"
+        raise CheckpointError(f"cannot read {checkpoint}: {reason}", path=checkpoint)
     if images is not None:
         image_files(images)
     with named_extras():
@@ -127,14 +148,27 @@ def export(
         from sam_edge.exporters.export import export as write
     settings = ExportSettings(**choices)
     warnings: list[str] = []
-    with progress() as bar:
-        write(checkpoint, out, family, name, bar.show, settings, warnings.append)
+    with progress() as show:
+        write(checkpoint, out, family, name, show, settings, warnings)
     bundle = find_bundle(out)
     click.echo((bundle.path / "manifest.json").read_text() if as_json else _summary(bundle), nl=not as_json)
     for text in warnings:
         click.echo(text, err=True)
     if NOT_FREE in bundle.manifest.licence.lower():
         click.echo(f"warning: these weights may not be used commercially: {bundle.manifest.licence}", err=True)
+
+
+def _input_wh(text: str | None) -> tuple[int, int] | None:
+    """Width and height of --input, if some family could take them."""
+    if text is None:
+        return None
+    sides = parse_size(text, "--input")
+    if not all(MIN_SIDE <= side <= MAX_SIDE and side % INPUT_MULTIPLE == 0 for side in sides):
+        raise InputError(
+            f"--input {text}: sides are multiples of {INPUT_MULTIPLE} from {MIN_SIDE} to {MAX_SIDE} pixels",
+            hint="take such as 1024x576",
+        )
+    return sides
 
 
 def _names(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -149,17 +183,20 @@ def _names(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
 def _summary(bundle: Bundle) -> str:
     manifest = bundle.manifest
     megabytes = sum((bundle.path / file).stat().st_size for file in manifest.files) / 1e6
+    points = max(graph.slots for graph in manifest.decoders.values()) - 2
     lines = [
         f"wrote {bundle.path}: {manifest.family}, {', '.join(manifest.graphs)}, {megabytes:.1f} MB",
+        f"prompts: a box and {points} points at most",
         f"licence of the weights: {manifest.licence}",
     ]
-    for key, found in manifest.fidelity.items():
+    for key, document in manifest.fidelity.items():
+        found = FidelityResult.from_document(document)
         runtime, _, precision = key.rpartition("-")
         engine = EngineSpec(runtime, "fp16" if precision == "fp16" else "fp32")
         line = engine_line(manifest, engine)
         lines.append(
-            f"{line}; embedding {found['embedding_max']:.1g}, logits {found['logits_max']:.1g}, "
-            f"predicted IoU {found['iou_max']:.1g} away at most; images: {found['images']:.0f}"
+            f"{line}; embedding {found.embedding_max:.1g}, logits {found.logits_max:.1g}, "
+            f"predicted IoU {found.iou_max:.1g} away at most; images: {found.images}"
         )
         if raised := manifest.raised.get(engine.graphs_key):
             lines.append(f"  raised to float32: {', '.join(raised)}")

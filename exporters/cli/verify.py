@@ -11,7 +11,7 @@ import click
 from sam_edge.bundle.folder import Bundle, find_bundle
 from sam_edge.bundle.manifest import PRECISIONS
 from sam_edge.cli.progress import progress
-from sam_edge.errors import OutputError
+from sam_edge.errors import CheckpointError, OutputError
 from sam_edge.exporters.verify import Verdict, engines_of, store
 from sam_edge.exporters.verify import verify as verify_engines
 from sam_edge.fidelity.images import read_images
@@ -27,7 +27,7 @@ COLUMNS = {
     "frame_rms": ("frames", ".1e"),
     "frame_mask_iou": ("their masks", ".4f"),
 }
-"""What the gate judges."""
+"""Fields of `FidelityResult` that have a limit, with their title and format."""
 
 FAILED = 1
 NOT_VERIFIED = 3
@@ -44,8 +44,13 @@ NOT_VERIFIED = 3
 @click.option("--images", type=Path, help="Folder of images.  [default: generated ones]")
 @click.option("--limit", default=4, show_default=True, type=click.IntRange(1, 1000), help="Images, at most.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Cores an engine may use.  [default: all]")
-@click.option("--repair/--no-repair", default=True, show_default=True, help="Mend fp16 engines that fail.")
-@click.option("--dry-run", is_flag=True, help="Only look: mend nothing, store nothing.")
+@click.option("--repair/--no-repair", default=True, show_default=True, help="Repair fp16 engines that fail.")
+@click.option(
+    "--max-tries",
+    type=click.IntRange(1, 10_000),
+    help="Sets of layers that a repair tries, at most.  [default: as many as its search needs]",
+)
+@click.option("--dry-run", is_flag=True, help="Only measure: repair nothing, store nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The verdicts as JSON.")
 def verify(
     model: str,
@@ -56,13 +61,14 @@ def verify(
     limit: int,
     threads: int | None,
     repair: bool,
+    max_tries: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
     """Compare the engines of the model in DIR with PyTorch, or with its FP32 graphs, on this device.
 
     With --checkpoint PyTorch itself is asked. Without, the FP32 graphs run in onnxruntime on the processor,
-    which is first held against answers of PyTorch that the folder has from its export. Images and many
+    which is first compared with answers of PyTorch that the folder has from its export. Images and many
     prompts of every kind go through both engines. One passes if its masks agree to a mean IoU of 0.999 (fp32)
     or 0.995 (fp16), those of each graph by themselves too, lie where they should, and embedding, logits and
     predicted IoU are as near. An fp16 engine that fails is searched for the layers that cause it, which are
@@ -71,8 +77,8 @@ def verify(
     TensorRT runs plans that are built on this device. Those that are missing are built, as by sam-edge build,
     and kept in its cache; those of graphs that were only tried are not.
 
-    Exit code 0: all pass. 1: one fails. 2: bad input. 3: none fails, and one could be held against nothing,
-    because the folder has no answers of PyTorch.
+    Exit code 0: all pass. 1: one fails. 2: bad input. 3: no engine failed, but at least one had no reference to
+    compare with, because the folder has no answers of PyTorch.
 
     \b
     Examples:
@@ -82,18 +88,20 @@ def verify(
       sam-edge verify mobile_sam/ --runtime tensorrt --precision fp16 --json
     """
     bundle = find_bundle(model)
+    if checkpoint is not None and not checkpoint.is_file():
+        raise CheckpointError(f"cannot read {checkpoint}: it is not a file", path=checkpoint)
     engines = engines_of(bundle, runtimes, precisions)
     shown = read_images(images, limit)
-    with progress(len(shown) * (1 + len(engines))) as bar:
+    with progress() as show:
         verdicts, found = verify_engines(
             bundle,
             engines,
             shown,
             checkpoint=checkpoint,
             repair=repair and not dry_run,
+            max_tries=max_tries,
             threads=threads,
-            say=bar.say,
-            each=bar.advance,
+            progress=show,
         )
     stored = not dry_run and _store(found)
     document = _document(bundle.manifest.name, verdicts, stored)
@@ -128,7 +136,7 @@ def _document(name: str, verdicts: list[Verdict], stored: bool) -> dict[str, Any
                 "departs_at": verdict.departs_at,
                 "against": verdict.against,
                 "note": verdict.note,
-                "found": dict(verdict.found),
+                "found": verdict.found.to_document(),
             }
             for verdict in verdicts
         ],
@@ -153,7 +161,7 @@ def _table(document: dict[str, Any], dry_run: bool) -> str:
             lines.append(f"  departs at {engine['departs_at']}")
         if engine["repaired"]:
             lines.append(
-                f"  mended; raised to float32: {', '.join(engine['raised']) or 'what the ranges ask for'}"
+                f"  repaired; raised to float32: {', '.join(engine['raised']) or 'what the ranges ask for'}"
             )
     if not document["stored"]:
         why = "--dry-run" if dry_run else "a shipped model, or a folder that cannot be written"

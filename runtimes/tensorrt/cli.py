@@ -95,7 +95,7 @@ def build(
     for warning in check_requests(requests):
         click.echo(warning, err=True)
     with progress() as shown:
-        outcomes = list(build_requests(environment, requests, shown.show))
+        outcomes = list(build_requests(environment, requests, shown))
     built = {request.graph: item.plan for request, item in zip(requests, outcomes, strict=True)}
     told = compare(bundle, engine, built, None, input_wh)
     if told:

@@ -146,7 +146,7 @@ def _sit(
     found = run_self_test(bundle, engine, open_plan)
     if found is None:
         return f"{engine} was not compared: {bundle.path} has no answers of PyTorch, export the model again"
-    return f"{engine}: mask IoU {found['mask_iou_mean']:.4f} against PyTorch"
+    return f"{engine}: mask IoU {found.mask_iou_mean:.4f} against PyTorch"
 
 
 class PlanLoader:

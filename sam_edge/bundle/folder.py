@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from sam_edge.bundle.manifest import EngineSpec, Manifest, dump, parse
+from sam_edge.bundle.document import parse
+from sam_edge.bundle.manifest import EngineSpec, Manifest, dump
 from sam_edge.errors import BundleError, OutputError
-from sam_edge.storage.files import sha256
+from sam_edge.storage.files import read_limited, sha256
+from sam_edge.storage.folders import temporary_folder
 
 MANIFEST = "manifest.json"
 ASSETS = Path(str(files("sam_edge"))) / "assets"
 """Where the models that ship inside the package live."""
+MAX_MANIFEST_BYTES = 16 << 20
+"""Of `manifest.json`; the shipped one has 8 kB, one with every node of a large model raised 1 MB."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,7 @@ class Bundle:
         expected = self.manifest.files.get(name)
         if expected is None or Path(name).name != name:
             raise BundleError(f"{name} is not a file of the model in {self.path}")
-        if not path.is_file():
-            raise BundleError(f"{path} is missing", path=path, hint="export the model again")
+        _check_is_file(path)
         if sha256(path) != expected:
             raise BundleError(
                 f"{path} was edited or damaged after export", path=path, hint="export the model again"
@@ -73,9 +75,10 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
         )
     bundle = Bundle(path, read_manifest(path / MANIFEST))
     # Rare graphs are opened late: what is not there should not be found out in the middle of a stream.
-    for file in bundle.manifest.files:
-        if not (path / file).is_file():
-            raise BundleError(f"{path / file} is missing", path=path / file, hint="export the model again")
+    manifest = bundle.manifest
+    made = (file for files in manifest.engines.values() for file in files.values())
+    for file in (*manifest.files, *(graph.file for graph in manifest.graphs.values()), *made):
+        _check_is_file(path / file)
     return bundle
 
 
@@ -87,10 +90,17 @@ def read_manifest(path: str | Path) -> Manifest:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_limited(path, MAX_MANIFEST_BYTES)
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}", path=path) from error
     return parse(data, str(path))
+
+
+def _check_is_file(path: Path) -> None:
+    """Raise BundleError unless `path` is a regular file: opening a pipe or a socket would wait for ever."""
+    if not path.is_file():
+        what = "is not a regular file" if path.exists() else "is missing"
+        raise BundleError(f"{path} {what}", path=path, hint="export the model again")
 
 
 def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bundle:
@@ -100,20 +110,23 @@ def write_bundle(target: str | Path, manifest: Manifest, contents: Path) -> Bund
     left alone. `manifest.files` is filled in from the files.
 
     Raises:
-        OutputError: `target` holds something that is no model, or cannot be written.
+        OutputError: `target` holds something that is not a model, or cannot be written.
+        BundleError: the manifest holds values that no reader would take.
     """
     target = Path(target)
     check_target(target)
     hashes = {file.name: sha256(file) for file in sorted(contents.iterdir())}
     manifest = replace(manifest, files=hashes)
+    document = dump(manifest)
+    parse(document, str(target / MANIFEST))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
-            new, old = Path(folder) / "new", Path(folder) / "old"
+        with temporary_folder(target.parent, f".{target.name}-write-") as folder:
+            new, old = folder / "new", folder / "old"
             new.mkdir()
             for file in hashes:
                 shutil.move(contents / file, new / file)
-            (new / MANIFEST).write_bytes(dump(manifest))
+            (new / MANIFEST).write_bytes(document)
             if target.exists():
                 target.rename(old)
             try:
@@ -134,6 +147,10 @@ def check_target(target: str | Path) -> None:
     Called before an export begins, so that nobody waits minutes for a refusal.
     """
     target = Path(target)
+    above = next(folder for folder in target.resolve().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        reason = "may not be written to" if above.is_dir() else "is a file"
+        raise OutputError(f"cannot write {target}: {above} {reason}", path=target, hint="choose another --out")
     if target.resolve() == Path.cwd():
         raise OutputError(
             f"{target} is the folder you are in, which cannot be replaced",
@@ -143,7 +160,7 @@ def check_target(target: str | Path) -> None:
     if target.is_dir():
         if any(target.iterdir()) and not (target / MANIFEST).is_file():
             raise OutputError(
-                f"{target} holds files that are no model", path=target, hint="choose another --out"
+                f"{target} holds files that are not a model", path=target, hint="choose another --out"
             )
     elif target.exists():
         raise OutputError(f"{target} is a file", path=target, hint="choose another --out")

@@ -105,7 +105,7 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
     """Library -> version that made the folder."""
     fidelity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Engine -> measured difference to the PyTorch model. A plain runtime's name is its fp32 engine."""
+    """`EngineSpec.key` -> measured difference to the PyTorch model, see `fidelity.result.FidelityResult`."""
     engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Engine -> graph -> file, for the graphs that were made for it; the others are those of `graphs`."""
     raised: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -151,14 +151,7 @@ class Manifest:
 
     def measured(self, engine: EngineSpec) -> Mapping[str, float] | None:
         """How far an engine is from the PyTorch model; None if nobody has measured it."""
-        found = self.fidelity.get(engine.key)
-        name, _, device = engine.runtime.partition(":")
-        if found is None and device.lower() == "cpu":
-            # Folders of the first exporters name no device: they were measured on the processor.
-            found = self.fidelity.get(f"{name}-{engine.precision}")
-            if found is None and engine.precision == "fp32":
-                found = self.fidelity.get(name)
-        return found
+        return self.fidelity.get(engine.key)
 
 
 def dump(manifest: Manifest) -> bytes:
@@ -195,85 +188,8 @@ def dump(manifest: Manifest) -> bytes:
         }
     if manifest.input_cost:
         document["input_cost"] = dict(manifest.input_cost)
-    document["manifest_sha256"] = _seal(document)
+    document["manifest_sha256"] = seal_of(document)
     return (json.dumps(document, indent=2) + "\n").encode()
-
-
-def parse(data: bytes, where: str) -> Manifest:
-    """Read what `dump` wrote; `where` names the file in messages.
-
-    Raises:
-        BundleError: no JSON, another format, an edited manifest, missing or mistyped entries.
-    """
-    try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise BundleError(
-            f"{where} is damaged: not JSON ({error})", path=where, hint="export the model again"
-        ) from error
-    if not isinstance(document, dict) or "format" not in document:
-        raise BundleError(f"{where} is no model manifest", path=where, hint="export the model again")
-    if document["format"] != FORMAT:
-        raise BundleError(
-            f"{where} has format {document['format']!r}, this version reads {FORMAT}",
-            path=where,
-            hint="export the model again",
-        )
-    seal = document.pop("manifest_sha256", None)
-    if seal != _seal(document):
-        raise BundleError(
-            f"{where} was edited or damaged after export", path=where, hint="export the model again"
-        )
-    try:
-        return _manifest(document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(
-            f"{where} lacks or misstates {error}", path=where, hint="export the model again"
-        ) from error
-
-
-def _manifest(document: dict[str, Any]) -> Manifest:
-    preprocess = document["preprocess"]
-    return Manifest(
-        name=str(document["name"]),
-        family=str(document["family"]),
-        checkpoint_sha256=str(document["checkpoint_sha256"]),
-        licence=str(document["licence"]),
-        input_size=_input_size(document["input_size"]),
-        preprocess=Preprocess(
-            mean=_triple(preprocess["mean"]),
-            std=_triple(preprocess["std"]),
-            resize=preprocess["resize"],
-        ),
-        graphs={
-            name: Graph(graph["file"], _specs(graph["inputs"]), _specs(graph["outputs"]), graph["role"])
-            for name, graph in document["graphs"].items()
-        },
-        files=document["files"],
-        tools=document["tools"],
-        fidelity=document["fidelity"],
-        engines=document.get("engines", {}),
-        raised=document.get("raised", {}),
-        interfaces={
-            name: Interface(item["files"], item["fidelity"])
-            for name, item in document.get("interfaces", {}).items()
-        },
-        input_cost=document.get("input_cost", {}),
-    )
-
-
-def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(item["name"], tuple(item["shape"]), str(item["dtype"])) for item in items)
-
-
-def _input_size(item: dict[str, Any]) -> InputSize:
-    fixed = item.get("fixed_wh")
-    return InputSize(**{**item, "fixed_wh": None if fixed is None else (int(fixed[0]), int(fixed[1]))})
-
-
-def _triple(values: list[float]) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
-    return first, second, third
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -282,6 +198,7 @@ def _plain(value: Any) -> dict[str, Any]:
     return {key: list(item) if isinstance(item, tuple) else item for key, item in items.items()}
 
 
-def _seal(document: dict[str, Any]) -> str:
+def seal_of(document: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of a manifest as JSON, without the entry that holds it."""
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

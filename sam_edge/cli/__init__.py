@@ -26,6 +26,7 @@ COMMANDS = {
     "build": ("sam_edge.runtimes.tensorrt.cli:build", "Build a model's TensorRT plans on this device."),
     "distill": ("sam_edge.training.cli:distill", "Teach a small encoder a large model's embedding."),
     "doctor": ("sam_edge.cli.doctor:doctor", "Show devices, versions, and which runtimes can be used."),
+    "cache": ("sam_edge.cli.cache:cache", "Show or clear what is kept of compiled models."),
     "eval": ("sam_edge.benchmarks.quality.cli:evaluate", "Measure how good a model's masks are."),
 }
 

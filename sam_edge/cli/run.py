@@ -149,7 +149,7 @@ def frame_progress(step: str, length: int | None) -> Iterator[Callable[[FrameRes
         def each(frame_result: FrameResult) -> None:
             nonlocal done
             done += frame_result.last
-            bar.show(step, min(1.0, done / length) if length else 0.0)
+            bar(step, min(1.0, done / length) if length else 0.0)
 
         yield each
 

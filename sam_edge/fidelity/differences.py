@@ -1,15 +1,16 @@
-"""How far an engine's answers are from those of the reference, gathered over images and prompts."""
+"""How far an engine's answers are from those of the reference, collected over images and prompts."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import FidelityError
+from sam_edge.fidelity.result import FidelityResult
 from sam_edge.masks import THRESHOLD
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import MASK_STRIDE
@@ -17,27 +18,27 @@ from sam_edge.segmenter import MASK_STRIDE
 
 @dataclass(frozen=True, eq=False)
 class ReferenceAnswer:
-    """What the reference says to one prompt."""
+    """The reference's answer to one prompt."""
 
     prompt: Prompt
     multimask: bool | None
     """As `Segmenter.decode` takes it."""
     logits: NDArray[np.float32]
-    """(k, h, w), k = 1 or 3."""
+    """(k, h, w) with k = 1 or 3 masks; above 0 is mask."""
     predicted_iou: NDArray[np.float32]
-    """(k,)"""
+    """(k,), 0 to 1."""
 
 
 @dataclass(eq=False)
 class _Group:
-    """What belongs together: one wrong graph must not hide behind the others' right answers."""
+    """Answers of one graph to one kind of prompt: one wrong graph must not hide behind the others."""
 
     iou_errors: list[float] = field(default_factory=list)
     shared: int = 0
     """Pixels of both masks, of all masks together."""
     union: int = 0
     normal: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
-    """The normal equations of the shift."""
+    """Normal equations of the shift (x, y): two by two, and the right side as the third column."""
 
     def mask_iou(self) -> float:
         return self.shared / self.union if self.union else 1.0
@@ -51,7 +52,7 @@ class _Group:
 
 
 class Differences:
-    """Filled answer by answer; `numbers` sums up."""
+    """Filled embedding by embedding and answer by answer; `result` sums up."""
 
     def __init__(self) -> None:
         self._cosines: list[float] = []
@@ -61,7 +62,7 @@ class Differences:
         self._groups: dict[Hashable, _Group] = defaultdict(_Group)
 
     def embedding(self, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
-        """Compare embeddings, or as many of their values as the reference has."""
+        """Compare the embeddings of one image, (n,) values of each."""
         self._note("embedding", ours, theirs)
         mine, other = ours.astype(np.float64), theirs.astype(np.float64)
         # Infinities become NaN, which fails.
@@ -80,8 +81,11 @@ class Differences:
         """Compare what was answered to one prompt.
 
         Args:
-            group: what it is judged with.
-            logits: every `stride`-th row and column, as the reference has them.
+            group: answers of the same group are judged together.
+            logits: (k, h, w), every `stride`-th row and column, as the reference has them.
+            iou: (k,), the predicted IoU.
+            expected: the reference's answer.
+            stride: rows and columns of the decoder's logits per row and column here.
         """
         self._note("logits", logits, expected.logits)
         _check_shape("predicted IoU", iou, expected.predicted_iou)
@@ -99,26 +103,36 @@ class Differences:
             found.normal += np.concatenate([slopes @ slopes.T, (slopes @ off)[:, None]], axis=1)
 
     def own_frame(self, logits: NDArray[np.float32], expected: ReferenceAnswer) -> None:
-        """Compare the masks on a frame that the engine prepared itself."""
+        """Compare the masks (k, h, w) on a frame that the engine prepared itself."""
         self._frame_ious += mask_ious(logits, expected)
 
-    def numbers(self) -> dict[str, float]:
-        """Everything that was found, by the names that `gate.Limits` has, and some more."""
+    def result(self, frame_rms: Sequence[float]) -> FidelityResult:
+        """Everything that was found, not judged yet.
+
+        Args:
+            frame_rms: of every frame that the engine prepared itself, what that changes in the embedding, as a
+                share of it.
+        """
         ious = np.array(self._mask_ious)
         errors = [np.array(group.iou_errors) for group in self._groups.values()]
-        return {
-            # min, max, mean and the largest of numpy keep NaN.
-            "embedding_cosine": float(np.min(self._cosines)),
-            **{name: float(np.max(values)) for name, values in self._most.items()},
-            "iou_max": float(np.max([error.max() for error in errors])),
-            "iou_error": float(np.max([error.mean() for error in errors])),
-            "mask_iou_mean": float(ious.mean()),
-            "mask_iou_group": float(np.min([group.mask_iou() for group in self._groups.values()])),
-            "mask_iou_p1": float(np.quantile(ious, 0.01)),
-            "shift_px": float(np.max([group.shift_px() for group in self._groups.values()])),
-            "frame_mask_iou": float(np.mean(self._frame_ious)) if self._frame_ious else 1.0,
-            "masks": float(len(ious)),
-        }
+        # min, max and mean of numpy keep NaN.
+        return FidelityResult(
+            embedding_cosine=float(np.min(self._cosines)),
+            embedding_rms=float(np.max(self._most["embedding_rms"])),
+            embedding_max=float(np.max(self._most["embedding_max"])),
+            logits_rms=float(np.max(self._most["logits_rms"])),
+            logits_max=float(np.max(self._most["logits_max"])),
+            iou_max=float(np.max([error.max() for error in errors])),
+            iou_error=float(np.max([error.mean() for error in errors])),
+            mask_iou_mean=float(ious.mean()),
+            mask_iou_group=float(np.min([group.mask_iou() for group in self._groups.values()])),
+            mask_iou_p1=float(np.quantile(ious, 0.01)),
+            shift_px=float(np.max([group.shift_px() for group in self._groups.values()])),
+            frame_rms=float(np.max(frame_rms)) if len(frame_rms) else 0.0,
+            frame_mask_iou=float(np.mean(self._frame_ious)) if self._frame_ious else 1.0,
+            masks=len(ious),
+            images=len(self._cosines),
+        )
 
     def _note(self, name: str, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
         """The largest difference, and the RMS relative to the reference's."""
@@ -132,7 +146,7 @@ class Differences:
 
 
 def mask_ious(logits: NDArray[np.float32], expected: ReferenceAnswer) -> list[float]:
-    """Of every mask of an answer, (k, h, w)."""
+    """IoU of every mask of an answer (k, h, w) with the reference's."""
     return _ious(*_overlap(logits, expected))
 
 

@@ -1,8 +1,8 @@
-"""An exam that a model folder brings along: one image, a few prompts, and what PyTorch answered at export.
+"""The self test of a model folder: one image, a few prompts, and what PyTorch answered to them at export.
 
-Only the answers are stored, and of them only some values. Image and prompts are made anew, by arithmetic of
-integers, so that they are the same on every machine; the image has the encoder's size, so that nothing is
-resized. Whoever changes what is asked raises VERSION: answers to other questions are then left alone.
+Only the answers are stored, and of them only some values. Image and prompts are computed again with integers,
+so that they are the same on every machine; the image has the encoder's size, so that nothing is resized.
+Whoever changes image or prompts raises VERSION: answers to others are then ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from sam_edge.bundle.manifest import EngineSpec, Precision
 from sam_edge.errors import BundleError, FidelityError
 from sam_edge.fidelity.differences import ReferenceAnswer
 from sam_edge.fidelity.frames import Frames
-from sam_edge.fidelity.gate import LIMITS, Limits, Reference, find_violations, measure
+from sam_edge.fidelity.gate import Reference, measure
+from sam_edge.fidelity.result import LIMITS, FidelityResult, Limits
 from sam_edge.geometry import InputSize
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import MASK_STRIDE, Segmenter
@@ -30,25 +31,24 @@ ANSWERS = "pytorch.npz"
 """The file in a model folder."""
 VERSION = 1
 SIDE = 32
-"""Of logits, rows and columns that are kept, at most."""
+"""Rows and columns of the logits that are kept, at most."""
 VALUES = 2048
-"""Of the embedding, about."""
+"""Values of the embedding that are kept, about."""
 
 
 def self_test_limits(precision: Precision) -> Limits:
-    """What an engine must keep in the exam; its masks have so few pixels that one weighs much.
+    """Limits in the self test, whose masks have so few pixels that a single one weighs much.
 
-    Logits and embedding are judged as elsewhere, and are what shows a wrong engine here.
+    Logits and embedding have the usual limits, and are what shows a wrong engine here.
     """
-    least = {"fp32": (0.995, 0.99, 0.9), "fp16": (0.98, 0.97, 0.7)}[precision]
-    mean, group, p1 = least
+    mean, group, p1 = {"fp32": (0.995, 0.99, 0.9), "fp16": (0.98, 0.97, 0.7)}[precision]
     return replace(
         LIMITS[precision], mask_iou_mean=mean, mask_iou_group=group, mask_iou_p1=p1, frame_mask_iou=group
     )
 
 
 def self_test_image(size: InputSize) -> NDArray[np.uint8]:
-    """Waves, with a disc and a block on them; (H, W, 3), as large as the encoder's input."""
+    """Waves, with a disc and a block on them: (H, W, 3) uint8 RGB, as large as the encoder's image."""
     whole = (size.long_side, size.long_side * 3 // 4 // size.multiple * size.multiple)
     width, height = (side // size.encoder_stride for side in size.sides_wh or whole)
     y, x = np.mgrid[:height, :width]
@@ -63,7 +63,7 @@ def self_test_image(size: InputSize) -> NDArray[np.uint8]:
 
 
 def self_test_input_wh(size: InputSize) -> tuple[int, int]:
-    """What the encoder sees of the image: (width, height)."""
+    """Size (width, height) of the encoder's input for the self test's image, in pixels."""
     height, width = self_test_image(size).shape[:2]
     return size.view((width, height)).input_wh
 
@@ -71,10 +71,12 @@ def self_test_input_wh(size: InputSize) -> tuple[int, int]:
 def self_test_prompts(
     size: InputSize, max_points: int, *, takes_masks: bool
 ) -> list[tuple[Prompt, bool | None]]:
-    """One prompt for every graph, with the number of masks that is asked for.
+    """One prompt for every graph, with its `multimask` as `Segmenter.decode` takes it.
 
     Args:
+        size: the model's input.
         max_points: how many points the model takes beside a box.
+        takes_masks: whether a mask may be part of a prompt.
     """
     image = self_test_image(size)
     height, width = image.shape[:2]
@@ -96,9 +98,10 @@ def self_test_prompts(
 
 
 def thin(expected: Reference) -> Reference:
-    """The same with no more values than an exam keeps."""
+    """The same with the values that a model folder keeps: at most SIDE rows and columns of logits, and about
+    VALUES of the embedding."""
     stride = -(-max(expected.answers[0].logits.shape) // SIDE)
-    # An odd step meets every column.
+    # An odd step takes values of every column.
     step = expected.embedding.size // VALUES | 1
     return Reference(
         expected.image,
@@ -110,7 +113,7 @@ def thin(expected: Reference) -> Reference:
 
 
 def write_self_test(expected: Reference, folder: Path) -> None:
-    """Store the answers of `thin` in a model folder; the manifest lists them like any file."""
+    """Write the answers that `thin` returned into a folder, as the file ANSWERS."""
     arrays: dict[str, Any] = {
         "version": VERSION,
         "strides": [expected.logits_stride, expected.embedding_stride],
@@ -122,9 +125,10 @@ def write_self_test(expected: Reference, folder: Path) -> None:
 
 
 def read_self_test(bundle: Bundle, segmenter: Segmenter) -> Reference | None:
-    """What PyTorch said about the exam's image; None where the folder does not know.
+    """PyTorch's answers on the self test's image; None where the folder has none.
 
     Args:
+        bundle: the model folder.
         segmenter: any engine of the model.
 
     Raises:
@@ -147,15 +151,15 @@ def read_self_test(bundle: Bundle, segmenter: Segmenter) -> Reference | None:
             return Reference(self_test_image(size), stored["embedding"], answers, stride, step)
     except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
         raise BundleError(
-            f"{path} holds no answers of PyTorch ({error})", path=path, hint="export the model again"
+            f"{path} does not hold answers of PyTorch ({error})", path=path, hint="export the model again"
         ) from error
 
 
-def run_self_test(bundle: Bundle, engine: EngineSpec, loader: SessionLoader) -> dict[str, float] | None:
-    """Measure an engine in the exam; None where the folder has no answers.
+def run_self_test(bundle: Bundle, engine: EngineSpec, loader: SessionLoader) -> FidelityResult | None:
+    """Compare an engine with PyTorch's answers in its folder; None where there are none.
 
     Raises:
-        FidelityError: it does not pass.
+        FidelityError: it differs by more than the self test allows.
     """
     frames = Frames(loader)
     with Segmenter(bundle, frames, engine=engine) as segmenter:
@@ -163,6 +167,7 @@ def run_self_test(bundle: Bundle, engine: EngineSpec, loader: SessionLoader) -> 
         if self_test is None:
             return None
         found = measure(segmenter, [self_test], frames=frames)
-    if violations := find_violations(found, engine.precision, self_test_limits(engine.precision)):
+    limits = self_test_limits(engine.precision)
+    if violations := found.violations(limits):
         raise FidelityError(f"{engine} answers otherwise than PyTorch did at export: {', '.join(violations)}")
-    return found
+    return found.judged(limits, against_onnx=False)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Resize = Literal["antialias", "area", "bilinear"]
+"""`antialias`: Pillow's bilinear, as SAM was trained. `area`: OpenCV's INTER_AREA, faster. `bilinear`:
+without antialiasing or rounding, as EfficientSAM was trained."""
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -14,6 +18,5 @@ class Preprocess:
     """Subtracted from each channel (RGB, 0..255)."""
     std: tuple[float, float, float]
     """Divides each channel (RGB, 0..255)."""
-    resize: Literal["antialias", "area", "bilinear"]
-    """`antialias`: Pillow's bilinear, as SAM was trained. `area`: OpenCV's INTER_AREA, faster. `bilinear`:
-    without antialiasing or rounding, as EfficientSAM was trained."""
+    resize: Resize
+    """How an image is scaled to the encoder's size."""

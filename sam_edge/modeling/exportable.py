@@ -37,8 +37,12 @@ class Exportable(Protocol):
         """Whether an earlier mask can be part of a prompt."""
         ...
 
-    def graphs(self) -> list[GraphSource]:
-        """The encoder first, then the others."""
+    def graphs(self, max_points: int | None = None) -> list[GraphSource]:
+        """The encoder first, then the others.
+
+        Args:
+            max_points: how many points beside a box the decoder for many takes; None: the family's own number.
+        """
         ...
 
     def encode(self, image: Tensor) -> Mapping[str, Tensor]:

@@ -35,7 +35,8 @@ class SamExport:
     def takes_masks(self) -> bool:
         return self.sam.prompt_encoder.takes_masks
 
-    def graphs(self) -> list[GraphSource]:
+    def graphs(self, max_points: int | None = None) -> list[GraphSource]:
+        slots_of = SLOTS if max_points is None else SLOTS | {"decoder_many": max_points + 2}
         image = {"image": torch.zeros(1, 3, *(side // self.sam.encoder_stride for side in self.input_hw))}
         prompts = self.sam.prompt_encoder
         embedding = torch.zeros(1, prompts.dim, *self.grid)
@@ -51,7 +52,10 @@ class SamExport:
                 ("embedding", *PREPARED),
                 role="encoder",
             ),
-            *(GraphSource(name, decoder, prepared | _prompt(slots), ANSWER) for name, slots in SLOTS.items()),
+            *(
+                GraphSource(name, decoder, prepared | _prompt(slots), ANSWER)
+                for name, slots in slots_of.items()
+            ),
         ]
         if self.takes_masks:
             mask_logits = torch.zeros(1, 1, *(4 * side for side in self.grid))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -103,6 +104,23 @@ def check_outputs(sources: Sequence[str | Path | None], outputs: Sequence[str | 
     for name, path in zip(names, paths, strict=True):
         if path != STANDARD_OUTPUT:
             _try(Path(path), name)
+
+
+def read_limited(path: str | Path, most_bytes: int) -> bytes:
+    """The content of a regular file of at most `most_bytes`; never waits for a pipe's other end.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger; `strerror` says which.
+    """
+    # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        kind = os.fstat(descriptor)
+        if not stat.S_ISREG(kind.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if kind.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MB", str(path))
+        return file.read(kind.st_size)
 
 
 def sha256(path: str | Path) -> str:

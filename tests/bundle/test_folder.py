@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sam_edge.bundle.document import parse
 from sam_edge.bundle.folder import check_target, find_bundle, write_bundle
-from sam_edge.bundle.manifest import dump, parse
+from sam_edge.bundle.manifest import dump
 from sam_edge.errors import BundleError, OutputError
 from tests.disc_model import disc_bundle, disc_manifest
 
@@ -117,7 +118,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"precious")
     (tmp_path / "contents").mkdir()
-    with pytest.raises(OutputError, match="holds files that are no model"):
+    with pytest.raises(OutputError, match="holds files that are not a model"):
         write_bundle(tmp_path / "photos", disc_manifest(), tmp_path / "contents")
     assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"precious"
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from sam_edge.cli.progress import Lines, progress
+from sam_edge.cli.progress import lines, progress
+from sam_edge.progress import part_of
 
 
 class Terminal(io.StringIO):
@@ -18,21 +19,21 @@ class Terminal(io.StringIO):
 
 
 def test_elsewhere_a_step_is_a_line_and_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress() as bar:
-        bar.show("one", 0.0)
-        bar.show("one", 0.5)
-        bar.advance()
-        bar.say("two")
-        bar.show("one", 1.0)
+    with progress() as show:
+        show("one", 0.0)
+        show("one", 0.5)
+        show("one")
+        show("two")
+        show("one", 1.0)
     assert capsys.readouterr() == ("", "one\ntwo\none\n")
 
 
 def test_elsewhere_a_long_step_says_now_and_then_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     now_s = 0.0
-    lines = Lines(lambda: now_s)
+    show = lines(lambda: now_s)
     for done in range(100):
         now_s += 0.3
-        lines.show("masking", done / 100)
+        show("masking", done / 100)
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "masking"
     # 30 seconds.
@@ -43,12 +44,23 @@ def test_elsewhere_a_long_step_says_now_and_then_how_far_it_is(capsys: pytest.Ca
 def test_on_a_terminal_a_bar_grows_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with progress(4) as bar:
-        bar.say("reading")
-        bar.advance(2)
+    with progress() as show:
+        show("reading", 0.5)
+        show("reading")
+        show("reading", 0.4)  # never back
         halfway = terminal.getvalue()
-        bar.show("writing", 1.0)
+        show("writing", 1.0)
     assert "50%" in halfway
+    assert "40%" not in halfway
     assert "reading" in halfway
     assert "100%" in terminal.getvalue()
     assert "writing" in terminal.getvalue()
+
+
+def test_a_part_takes_its_share_of_the_whole() -> None:
+    shown: list[tuple[str, float | None]] = []
+    whole = lambda step, done=None: shown.append((step, done))  # noqa: E731
+    part_of(whole, 0.25, 0.75)("own words", 0.5)
+    part_of(whole, 0.25, 0.75, "the whole's words")("own words")
+    part_of(part_of(whole, 0.5, 1.0), 0.5, 1.0)("within", 1.0)
+    assert shown == [("own words", 0.5), ("the whole's words", None), ("within", 1.0)]

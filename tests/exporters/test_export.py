@@ -24,8 +24,8 @@ from sam_edge.exporters.export import ExportSettings, export
 from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.onnx_graph import describe_graph, write_graph
 from sam_edge.exporters.reference import references
-from sam_edge.fidelity.gate import LIMITS
 from sam_edge.fidelity.images import textured_image
+from sam_edge.fidelity.result import LIMITS
 from sam_edge.imaging.image import write_image
 from sam_edge.loading import load
 from sam_edge.modeling.exportable import GraphSource
@@ -129,10 +129,11 @@ def test_half_precision_for_every_target(
     # A machine without TensorRT.
     monkeypatch.setattr(engines, "is_here", lambda runtime: runtime == "onnxruntime")
     monkeypatch.setattr(export_module, "is_here", lambda runtime: runtime == "onnxruntime")
+    monkeypatch.setattr(export_module, "chosen_here", lambda: "onnxruntime:cpu")
     linted: list[str] = []
     monkeypatch.setattr(export_module, "write_graph", kept_graph)
     monkeypatch.setattr(export_module, "check_engine", lambda bundle, engine: [f"{engine} has been seen"])
-    folder = export(tiny_checkpoint, tmp_path / "half", settings=settings, warn=linted.append)
+    folder = export(tiny_checkpoint, tmp_path / "half", settings=settings, warnings=linted)
     assert linted == ["tensorrt fp32 has been seen", "tensorrt fp16 has been seen"]
     # The ranges are found on images that the engines are not checked with: 96 and 160 wide.
     assert ranged == [128, 192]
@@ -162,7 +163,7 @@ def test_half_precision_for_every_target(
 
 def test_a_folder_of_something_else_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="no model"):
+    with pytest.raises(OutputError, match="not a model"):
         export(tiny_checkpoint, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -214,9 +215,11 @@ def test_nano_keeps_height_and_width_free(tmp_path: Path) -> None:
     state = {name: value.half() for name, value in build_nano(deployed=True).state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "nano.safetensors")
     steps: list[float] = []
-    folder = export(
-        tmp_path / "nano.safetensors", tmp_path / "nano", progress=lambda step, done: steps.append(done)
-    )
+
+    def progress(step: str, done: float | None = None) -> None:
+        steps.append(steps[-1] if done is None else done)
+
+    folder = export(tmp_path / "nano.safetensors", tmp_path / "nano", progress=progress)
     assert steps == sorted(steps)
     assert steps[-1] == 1.0
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -62,7 +62,8 @@ def test_nanos_graphs_become_static() -> None:
         ((1024, 570), "multiples of 16: take 1024x576"),
         ((1280, 720), "larger than the 1024 that sam takes: take 1024x576"),
         ((1030, 576), "larger than the 1024 that sam takes: take 1024x576"),
-        ((3, 0), "multiples of 16: take 16x16"),
+        ((3, 0), "smaller than 32 pixels: take 32x32"),
+        ((1024, 16), "smaller than 32 pixels: take 1024x32"),
     ],
 )
 def test_a_bad_size_is_refused_with_a_good_one(input_wh: tuple[int, int], hint: str) -> None:

@@ -12,6 +12,7 @@ from sam_edge.bundle.manifest import EngineSpec, Precision
 from sam_edge.errors import FidelityError
 from sam_edge.fidelity import gate
 from sam_edge.fidelity.gate import Reference
+from sam_edge.fidelity.result import LIMITS
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions.session import Session, SessionLoader, Wrapper
 from sam_edge.tensors import Arrays
@@ -44,9 +45,9 @@ def judged(
     """What the limits, by default fp16's, the wider ones, say against an engine."""
     with Segmenter(bundle, loader) as segmenter:
         found = gate.measure(segmenter, expected)
-    violations: list[str] = gate.find_violations(found, precision)
+    violations: list[str] = found.violations(LIMITS[precision])
     if violations:
         with pytest.raises(FidelityError, match="differs from the model"):
             gate.check(found, EngineSpec("broken", precision))
-        assert gate.result(found, precision, against_onnx=True)["passed"] == 0
+        assert found.judged(LIMITS[precision], against_onnx=True).passed is False
     return violations

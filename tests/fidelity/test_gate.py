@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from sam_edge.bundle.folder import Bundle
 from sam_edge.fidelity import gate
 from sam_edge.fidelity.gate import Reference
+from sam_edge.fidelity.result import LIMITS
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions.session import Session, SessionLoader, SessionOptions
 from tests.fidelity.broken import Broken, Change, judged, nothing
@@ -97,9 +98,9 @@ def test_the_engine_itself_passes(nano: Bundle, loader: SessionLoader, expected:
     assert judged(nano, loader, expected) == []
     with Segmenter(nano, loader) as segmenter:
         found = gate.measure(segmenter, expected)
-    assert gate.find_violations(found, "fp32") == []
-    assert found["mask_iou_mean"] == found["mask_iou_p1"] == 1.0
-    assert found["images"] == 2
+    assert found.violations(LIMITS["fp32"]) == []
+    assert found.mask_iou_mean == found.mask_iou_p1 == 1.0
+    assert found.images == 2
 
 
 @pytest.mark.parametrize(
@@ -149,6 +150,6 @@ def test_the_shift_is_named(nano: Bundle, loader: SessionLoader, expected: list[
 
     with Segmenter(nano, moved) as segmenter:
         found = gate.measure(segmenter, expected[:1])
-    assert 0.4 < found["shift_px"] < 0.6
+    assert 0.4 < found.shift_px < 0.6
     # Masks alone would have let it through.
-    assert any(line.startswith("shift_px") for line in gate.find_violations(found, "fp16"))
+    assert any(line.startswith("shift_px") for line in found.violations(LIMITS["fp16"]))

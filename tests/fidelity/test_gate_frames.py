@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from sam_edge.bundle.folder import Bundle
 from sam_edge.fidelity import gate
 from sam_edge.fidelity.frames import Frames, laid_out
 from sam_edge.fidelity.gate import Reference
+from sam_edge.fidelity.result import LIMITS, FidelityResult
 from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
@@ -36,7 +37,7 @@ class Preparing(Wrapper):
 
 def prepared(
     change: Callable[[np.ndarray], np.ndarray], nano: Bundle, loader: SessionLoader, expected: list[Reference]
-) -> dict[str, float]:
+) -> FidelityResult:
     """What is measured of an engine that prepares frames so."""
 
     def preparing(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
@@ -44,7 +45,7 @@ def prepared(
 
     frames = Frames(preparing)
     with Segmenter(nano, frames) as segmenter:
-        found: dict[str, float] = gate.measure(segmenter, expected, frames=frames)
+        found: FidelityResult = gate.measure(segmenter, expected, frames=frames)
     return found
 
 
@@ -52,11 +53,11 @@ def test_a_grey_level_more_or_less_is_no_fault_of_the_graphs(
     nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
     found = prepared(lambda image: image ^ np.uint8(1), nano, loader, expected)
-    violations = gate.find_violations(found, "fp32")
+    violations = found.violations(LIMITS["fp32"])
     # Every value of the image is off here, which the masks show; rounding moves few.
     assert [line.split()[0] for line in violations] in ([], ["frame_mask_iou"])
-    assert found["embedding_rms"] == 0 < found["frame_rms"] < gate.LIMITS["fp32"].frame_rms
-    assert found["mask_iou_mean"] == 1.0 > found["frame_mask_iou"]
+    assert found.embedding_rms == 0 < found.frame_rms < LIMITS["fp32"].frame_rms
+    assert found.mask_iou_mean == 1.0 > found.frame_mask_iou
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_grey_level_more_or_less_is_no_fault_of_the_graphs(
 def test_frames_prepared_wrongly_are_refused(
     change: Callable[[np.ndarray], np.ndarray], nano: Bundle, loader: SessionLoader, expected: list[Reference]
 ) -> None:
-    violations = gate.find_violations(prepared(change, nano, loader, expected), "fp16")
+    violations = prepared(change, nano, loader, expected).violations(LIMITS["fp16"])
     assert {line.split()[0] for line in violations} == {"frame_rms", "frame_mask_iou"}
 
 
@@ -86,7 +87,7 @@ def test_what_goes_wrong_only_when_a_size_comes_again_is_refused(
         sizes.add(image.shape)
         return image[..., ::-1] if seen else image
 
-    violations = gate.find_violations(prepared(change, nano, loader, expected), "fp32")
+    violations = prepared(change, nano, loader, expected).violations(LIMITS["fp32"])
     assert {line.split()[0] for line in violations} == {"frame_rms", "frame_mask_iou"}
 
 
@@ -105,8 +106,8 @@ def test_a_layout_that_is_taken_for_another_is_refused(
 
     frames = Frames(lambda graph, options=SessionOptions(): Mistaken(loader(graph, options)))
     with Segmenter(nano, frames) as segmenter:
-        found: Mapping[str, float] = gate.measure(segmenter, expected, frames=frames)
-    assert [line.split()[0] for line in gate.find_violations(found, "fp16")] == ["frame_rms"]
+        found = gate.measure(segmenter, expected, frames=frames)
+    assert [line.split()[0] for line in found.violations(LIMITS["fp16"])] == ["frame_rms"]
 
 
 @pytest.mark.parametrize("layout", ["rgb", "bgr", "nv12"])

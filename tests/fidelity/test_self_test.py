@@ -162,7 +162,7 @@ def test_answers_that_are_none_are_named(model: Path) -> None:
         with pytest.raises(BundleError, match=rf"{ANSWERS} was edited or damaged"):
             read_self_test(find_bundle(model), segmenter)
         bundle = reseal(model, **{ANSWERS: sha256(model / ANSWERS)})
-        with pytest.raises(BundleError, match=rf"{ANSWERS} holds no answers of PyTorch"):
+        with pytest.raises(BundleError, match=rf"{ANSWERS} does not hold answers of PyTorch"):
             read_self_test(bundle, segmenter)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -112,8 +113,8 @@ def test_code_in_a_pickle_is_not_run(save: Callable[[object, Path], object], tmp
     ("content", "complaint"),
     [
         (b"", "empty"),
-        (b"not weights at all\n", "no checkpoint"),
-        (b"\x89PNG\r\n\x1a\n0000", "no checkpoint"),
+        (b"not weights at all\n", "not a checkpoint"),
+        (b"\x89PNG\r\n\x1a\n0000", "not a checkpoint"),
         (b"PK\x03\x04 not really a zip file", "damaged"),
         (b"\x80\x02}q\x00.", "not saved by PyTorch"),
         ((99999).to_bytes(8, "little") + b'{"a":', "damaged"),
@@ -143,7 +144,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 def test_things_that_are_no_tensors(state: State, tmp_path: Path) -> None:
     mixed = save_torch({**state, "epoch": 3}, tmp_path / "mixed.pth")
     assert "'epoch'" in refusal(mixed)
-    assert "holds no weights" in refusal(save_torch([1, 2], tmp_path / "list.pth"))
+    assert "does not hold weights" in refusal(save_torch([1, 2], tmp_path / "list.pth"))
 
 
 def test_unknown_family_lists_the_known(state: State, tmp_path: Path) -> None:
@@ -159,7 +160,9 @@ def test_foreign_weights_are_of_no_family(tmp_path: Path) -> None:
 def test_nearly_right_weights_are_guessed_and_then_refused(state: State, tmp_path: Path) -> None:
     del state["mask_decoder.iou_token.weight"]
     message = refusal(save_torch(state, tmp_path / "near.pth"), family=None)
-    assert "does not fit tiny: missing: mask_decoder.iou_token.weight" in message
+    assert "does not fit tiny, the nearest family: missing: mask_decoder.iou_token.weight" in message
+    assert "--family" not in message
+    assert "check --family, or leave it out" in refusal(tmp_path / "near.pth")
 
 
 @pytest.mark.parametrize("name", families.FAMILIES)
@@ -198,6 +201,79 @@ def test_keys_are_the_public_checkpoints(family: str, shared: Path) -> None:
     with torch.device("meta"):
         ours = families.FAMILIES[family].build().state_dict()
     assert {name: tuple(value.shape) for name, value in ours.items()} == public
+
+
+def under(prefix: str, state: State) -> State:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.model.", "net.sam."]
+)
+@pytest.mark.parametrize("nest", [(), ("model_state_dict",), ("state_dict", "model")])
+def test_prefixes_and_nesting_are_taken_off_and_said(
+    prefix: str, nest: tuple[str, ...], state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content: dict[str, object] = dict(under(prefix, state))
+    for key in nest:
+        content = {key: content, "optimizer": {"lr": 0.1}, "epoch": 3}
+    name, model = load_model(save_torch(content, tmp_path / "wrapped.pth"))
+    assert name == "tiny"
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert f"{prefix}{next(iter(state))} is read as {next(iter(state))}" in caplog.text
+
+
+def test_modules_that_are_wrapped_one_by_one(state: State, tmp_path: Path) -> None:
+    wrapped = {
+        key.replace("image_encoder.", "image_encoder._orig_mod.module."): value for key, value in state.items()
+    }
+    assert wrapped.keys() != state.keys()
+    assert load_model(save_torch(wrapped, tmp_path / "parts.pth"))[0] == "tiny"
+
+
+def test_what_lightning_keeps_beside_the_model_is_left_out_and_said(
+    state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = {**under("model.", state), "criterion.encoder.weight": torch.ones(2), "loss.scale": torch.ones(1)}
+    path = save_torch({"state_dict": content, "pytorch-lightning_version": "2.4"}, tmp_path / "last.ckpt")
+    assert load_model(path)[0] == "tiny"
+    assert "left out: criterion.encoder.weight, loss.scale" in caplog.text
+
+
+def test_a_teacher_beside_the_model_is_not_taken_for_it(state: State, tmp_path: Path) -> None:
+    teacher = {key: value + 1 for key, value in under("teacher.", state).items()}
+    assert "unexpected: teacher." in refusal(save_torch({**teacher, **state}, tmp_path / "both.pth"))
+
+
+def test_plain_checkpoints_are_not_talked_about(
+    state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_model(save_torch({"model": state}, tmp_path / "plain.pth"))
+    assert caplog.text == ""
+
+
+def test_the_names_of_transformers_are_named(tmp_path: Path) -> None:
+    names = (
+        "vision_encoder.layers.0.attn.qkv.weight",
+        "shared_image_embedding.positional_embedding",
+        "mask_decoder.x",
+    )
+    for prefix in ("", "model."):
+        path = save_torch({prefix + name: torch.zeros(2) for name in names}, tmp_path / "hf.pth")
+        assert "transformers (vision_encoder...)" in refusal(path, family=None)
+
+
+def test_every_family_has_the_parts_that_prefixes_are_told_by() -> None:
+    for family in families.FAMILIES.values():
+        with torch.device("meta"):
+            names = family.build().state_dict()
+        assert {name.split(".")[0] for name in names} <= set(checkpoint.PARTS)
+        assert not checkpoint.WRAPPERS & {part for name in names for part in name.split(".")}
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert "not a regular file" in refusal(tmp_path / "pipe.pth")
 
 
 def test_read_state_takes_the_inner_of_nested_weights(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ class NanoExport:
         self.nano = nano
         self.input_hw = input_hw
 
-    def graphs(self) -> list[GraphSource]:
+    def graphs(self, max_points: int | None = None) -> list[GraphSource]:
+        slots_of = SLOTS if max_points is None else SLOTS | {"decoder_many": max_points + 2}
         height, width = self.input_hw or EXAMPLE_HW
         free = self.input_hw is None
         image = torch.zeros(1, 3, height, width)
@@ -59,7 +60,7 @@ class NanoExport:
                     ("logits", "iou"),
                     cells | {"mask_logits": {2: "8*rows", 3: "8*columns"}} if free else {},
                 )
-                for name, slots in SLOTS.items()
+                for name, slots in slots_of.items()
             ),
         ]
 

@@ -17,8 +17,8 @@ import torch
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.cli import main
 from sam_edge.exporters import export as export_module
-from sam_edge.fidelity.gate import LIMITS
 from sam_edge.fidelity.images import textured_image
+from sam_edge.fidelity.result import FidelityResult
 from sam_edge.imaging.image import write_image
 from sam_edge.modeling import families
 from sam_edge.modeling.exportable import GraphSource
@@ -81,12 +81,12 @@ def test_refusals_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
     out = str(tmp_path / "out")
     (tmp_path / "text.pth").write_text("no weights")
     assert "cannot read nowhere.pth" in refused(capsys, "nowhere.pth", "--out", out)
-    assert "is no checkpoint" in refused(capsys, str(tmp_path / "text.pth"), "--out", out)
+    assert "is not a checkpoint" in refused(capsys, str(tmp_path / "text.pth"), "--out", out)
     assert "choose one of sam_vit_b" in refused(capsys, str(checkpoint), "--family", "sam", "--out", out)
     assert "holds weights of tiny, not of nano: check --family" in refused(
         capsys, str(checkpoint), "--family", "nano", "--out", out
     )
-    assert "no model" in refused(capsys, str(checkpoint), "--out", str(tmp_path))
+    assert "not a model" in refused(capsys, str(checkpoint), "--out", str(tmp_path))
     assert "--out" in refused(capsys, str(checkpoint))
     both = (str(checkpoint), "--out", out)
     assert "--target 'tpu': choose of onnxruntime" in refused(capsys, *both, "--target", "openvino,tpu")
@@ -156,8 +156,7 @@ sys.exit(main(["export", "any.pth", "--out", "out"]))
 def test_an_engine_that_differs_exits_with_1(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = {name: float("nan") for name in vars(LIMITS["fp32"])}
-    monkeypatch.setattr(export_module, "measure_engine", lambda bundle, engine, expected: wrong)
+    monkeypatch.setattr(export_module, "measure_engine", lambda *_: FidelityResult())
     arguments = ("--out", str(tmp_path / "out"), "--images", str(photo(tmp_path / "photos")))
     assert main(["export", str(checkpoint), *arguments]) == 1
     *_, error = capsys.readouterr().err.splitlines()

@@ -222,12 +222,6 @@ def test_the_shipped_model_is_not_written_to() -> None:
     assert not store(find_bundle("nano"))
 
 
-def test_folders_of_the_first_exporter_are_understood() -> None:
-    manifest = replace(find_bundle("nano").manifest, fidelity={"onnxruntime": {"mask_disagreement": 0.001}})
-    assert "mask IoU 0.9990 against PyTorch" in engine_line(manifest, EngineSpec("onnxruntime:cpu"))
-    assert manifest.measured(HALF) is None
-
-
 def test_fp16_that_is_not_there_says_how_to_make_it(toy: Bundle) -> None:
     with pytest.raises(InputError, match="--target onnxruntime --precision fp16"):
         load(toy.path, runtime="onnxruntime", precision="fp16")

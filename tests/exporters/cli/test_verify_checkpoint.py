@@ -13,9 +13,10 @@ from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec, Manifest
 from sam_edge.exporters import verify as module
 from sam_edge.exporters.verify import Verdict, verify
-from sam_edge.fidelity.gate import Reference, Steps, ask
+from sam_edge.fidelity.gate import Reference, ask
 from sam_edge.fidelity.images import textured_image
 from sam_edge.loading import load
+from sam_edge.progress import Progress
 from sam_edge.sessions.backends import backends
 from tests.exporters.cli.test_verify import Bending, Shifting
 from tests.fixtures.tables import backend, use_backends
@@ -34,10 +35,10 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     )
 
     def from_checkpoint(
-        checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], each: Steps
+        checkpoint: Path, manifest: Manifest, images: Sequence[NDArray[np.uint8]], progress: Progress
     ) -> list[Reference]:
         with load(bundle.path, runtime="onnxruntime:cpu") as segmenter:
-            expected: list[Reference] = ask(segmenter, images, each)
+            expected: list[Reference] = ask(segmenter, images, progress)
         return expected
 
     monkeypatch.setattr(module, "import_object", lambda where: {module.FROM_CHECKPOINT: from_checkpoint}[where])

@@ -124,7 +124,7 @@ def test_a_builder_that_fails_while_mending_changes_nothing(
     assert answer.out == ""
     error = answer.err.splitlines()[-1]
     assert error.startswith(
-        "error: tensorrt:cuda fp16 fails, and it cannot be mended here: TensorRT 10.3.0 can"
+        "error: tensorrt:cuda fp16 fails, and it cannot be repaired here: TensorRT 10.3.0 can"
     )
     assert error.endswith("--no-repair measures it and no more")
     assert answer.err.count("error") == 1

@@ -159,7 +159,7 @@ def test_the_result_as_json(build: Callable[..., Answer], on_orin: FakeTrt) -> N
     ("arguments", "part"),
     [
         (("nano",), "no NVIDIA GPU with its driver is here"),
-        (("nowhere",), "nowhere is no model"),
+        (("nowhere",), "nowhere is not a model"),
         (("nano", "--dry-run", "--input", "640x384"), "the longer side is 512"),
         (("nano", "--dry-run", "--input", "512"), "not of the form WxH"),
         (("nano", "--dry-run", "--input", "-512x288"), "not of the form WxH"),

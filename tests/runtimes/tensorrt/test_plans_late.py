@@ -9,6 +9,7 @@ import pytest
 
 from sam_edge import Prompt
 from sam_edge.fidelity.images import textured_image
+from sam_edge.fidelity.result import FidelityResult
 from sam_edge.loading import load
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
 from sam_edge.runtimes.tensorrt.plan_cache import discard_plan
@@ -19,7 +20,7 @@ from tests.runtimes.tensorrt.simulated_tensorrt import SimulatedRuntime
 @pytest.fixture
 def nano(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans of the model, which nobody needs to compare here."""
-    monkeypatch.setattr(tensorrt_open, "run_self_test", lambda *_: {"mask_iou_mean": 1.0})
+    monkeypatch.setattr(tensorrt_open, "run_self_test", lambda *_: FidelityResult(mask_iou_mean=1.0))
     load("nano", runtime="tensorrt").close()
     device.built.clear()
 

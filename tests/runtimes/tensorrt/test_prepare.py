@@ -16,8 +16,9 @@ from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import BundleError, EngineError
 from sam_edge.exporters.engines import measure_engine, most_graphs
 from sam_edge.exporters.half.bisect import Islands, bisect_fp32_nodes
-from sam_edge.fidelity.gate import ask, find_violations
+from sam_edge.fidelity.gate import ask
 from sam_edge.fidelity.images import textured_image
+from sam_edge.fidelity.result import LIMITS
 from sam_edge.runtimes import tensorrt
 from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timing_key
@@ -173,7 +174,7 @@ def test_engines_are_measured_where_there_was_no_plan(
     monkeypatch.setattr(loaders, "find_runtime", lambda name: Runtime(tensorrt.BACKEND, None))
     with Segmenter(toy, find_runtime("onnxruntime:cpu")) as segmenter:
         expected = ask(segmenter, [textured_image((160, 120))])
-    assert find_violations(measure_engine(toy, EngineSpec("tensorrt"), expected), "fp32") == []
+    assert measure_engine(toy, EngineSpec("tensorrt"), expected).violations(LIMITS["fp32"]) == []
     assert device.names() == [".blob", "decoder", "encoder"]
 
 

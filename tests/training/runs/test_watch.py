@@ -12,6 +12,7 @@ from sam_edge.benchmarks.quality.points import PointProtocol, evaluate_points
 from sam_edge.exporters.export import export
 from sam_edge.loading import load
 from sam_edge.modeling.nano.model import build_nano
+from sam_edge.progress import silent
 from sam_edge.training.runs.checkpoint import export_weights, load_weights
 from sam_edge.training.runs.watch import coco_cases, quick_score
 
@@ -30,5 +31,5 @@ def test_agrees_with_the_evaluation_of_the_exported_model(tiny_data: Path, tmp_p
     watched = quick_score(load_weights(weights), coco_cases(tiny_data, photos=1, objects=9))
     with load(export(weights, tmp_path / "nano", "nano")) as segmenter:
         photos = [open_dataset(f"{tiny_data}/coco:val")]
-        rows = evaluate_points(segmenter, photos, PointProtocol((1,)), lambda: None)
+        rows = evaluate_points(segmenter, photos, PointProtocol((1,)), silent)
     assert watched["oracle"] == pytest.approx(np.mean([row.scores["1_point_oracle"] for row in rows]), abs=0.01)

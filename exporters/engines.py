@@ -207,7 +207,7 @@ def _repair(
         why = f"no more than {most} tries are allowed"
     shown_names = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
     tried = f"raising {len(names)} layers to float32 ({shown_names}) did not repair it; " if names else ""
-    # With all layers in float32 it is no fp16 engine.
+    # With all layers in float32 it would not be an fp16 engine.
     partly = [one for one in tries if one[1] < total]
     if partly:
         mask_iou, count = max(partly)

@@ -1,4 +1,4 @@
-"""Where an FP32 engine leaves the way: the first node whose values another runtime computes differently."""
+"""Where an FP32 engine departs: the first node whose values another runtime computes differently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sam_edge.sessions.session import SessionLoader
 from sam_edge.tensors import Arrays
 
 WATCHED = 8
-"""Values that are looked at together: more would keep the engine from fusing, and fill the memory."""
+"""Values that are compared in one run: more would keep the engine from fusing nodes, and fill the memory."""
 DEPARTED = 1e-2
 """Relative RMS: far more than another order of summation makes."""
 
@@ -23,8 +23,8 @@ def first_departure(
 ) -> str | None:
     """The first node, as "NODE (OPERATOR)", that gives other values in `engine` than in `trusted`.
 
-    Found by halving many ways at once: values spread over the graph become outputs of it, then values
-    between the last that agrees and the first that does not.
+    Found by bisection with several values a step: values spread over the graph become outputs of it, then
+    values between the last that agrees and the first that does not.
 
     Args:
         graph: an FP32 graph.
@@ -32,7 +32,7 @@ def first_departure(
         folder: for graphs with more outputs.
 
     Returns:
-        None if all agree: what is wrong is then not in the graph, or fused away.
+        None if all agree: the cause is then outside the graph, or goes away when nodes are not fused.
     """
     source = read_source(graph)
     nodes = [node for node in source.computing() if node.output[0] in source.floats]

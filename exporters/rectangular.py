@@ -1,8 +1,8 @@
 """Inputs of one aspect: a 16:9 frame padded to a square wastes 44 % of the encoder's work.
 
 The positional encodings of the square model are cropped, never rescaled: the image is taken as the top-left
-part of the square, so coordinates keep their meaning. What is lost is what the padding told the image's
-tokens, and that is measured here, mask by mask.
+part of the square, so coordinates keep their meaning. What is lost is what the image's tokens
+saw of the padding, and that is measured here, mask by mask.
 """
 
 from __future__ import annotations

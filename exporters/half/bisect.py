@@ -18,14 +18,14 @@ WHOLE = "*"
 
 @dataclass(frozen=True)
 class Raised:
-    """What came of raising nodes to float32."""
+    """Which nodes were raised to float32, and whether the model then passes."""
 
     islands: Islands
     nodes: Sequence[Node]
     """What was raised; (graph, WHOLE) for all of a graph."""
     passes: bool
     why: str = ""
-    """What else was found out, where it does not pass."""
+    """Why it does not pass."""
 
 
 def bisect_fp32_nodes(
@@ -34,13 +34,12 @@ def bisect_fp32_nodes(
     passes: Callable[[Islands], bool],
     rounds: int = ROUNDS,
 ) -> Raised:
-    """Add nodes to the islands until the model passes.
+    """Raise nodes to float32 until the model passes.
 
-    Every round finds, by halving, the shortest beginning of the model that fails when it alone is in
-    float16. Its last node did it, and is raised; if that was not enough, the next round's is raised with the
-    nodes after it, twice as many as in the round before, because a loss may be spread over many. A loss that
-    is spread wider is met at last by one half of the model in float32: all that follows the first graph, then
-    the first graph alone.
+    Every round finds, by bisection, the shortest prefix of the model that fails when it alone is in float16.
+    Its last node is the cause, and is raised. If that is not enough, the next round raises the node it finds
+    and the nodes after it, twice as many as the round before, because a loss may be spread over many. If no
+    round is enough, first all graphs but the first are raised, then the first graph alone.
 
     Args:
         order: graph -> its nodes, as they run; graphs in the order of the model.
@@ -77,7 +76,10 @@ def bisect_fp32_nodes(
 
 
 def _first_failing(halves: Sequence[Node], everything: Islands, passes: Callable[[Islands], bool]) -> int:
-    """Index of the node with which the growing float16 beginning starts to fail; all of it is known to."""
+    """Index of the first node for which the prefix up to and including it fails in float16.
+
+    The whole model is known to fail.
+    """
     passing, failing = 0, len(halves)
     while failing - passing > 1:
         middle = (passing + failing) // 2

@@ -20,16 +20,16 @@ from onnx import AttributeProto, NodeProto, TensorProto, defs, helper, numpy_hel
 from sam_edge.errors import InputError
 
 NORMALISATIONS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")
-"""Square what they are given, inside: no output shows that it overflowed."""
+"""Square their input inside: no output shows that it overflowed."""
 SIZES = {"Resize": (1, 2)}
-"""Inputs that are float32 whatever the precision."""
+"""Operator -> indices of inputs that are float32 in every precision."""
 INLINE_BYTES = 1_800_000_000
 """Weights above this go into a file beside the graph: protobuf ends at 2 GiB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An FP32 graph, made ready: nodes have names of their own, constants are initializers."""
+    """An FP32 graph, prepared: every node has its own name, constants are initializers."""
 
     model: onnx.ModelProto
     weights: dict[str, NDArray[np.generic]]
@@ -59,7 +59,7 @@ def read_source(path: Path) -> Source:
     """Load an FP32 graph.
 
     Raises:
-        InputError: a node of it has graphs of its own (If, Loop, Scan), or is no standard ONNX.
+        InputError: a node of it has graphs of its own (If, Loop, Scan), or is not standard ONNX.
     """
     model = onnx.load(path, load_external_data=False)
     types = _types(model)
@@ -101,7 +101,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 class _Halving:
-    """One pass over the nodes; every value exists in the precisions that somebody reads."""
+    """One pass over the nodes; every value exists in the precisions in which some node reads it."""
 
     def __init__(self, source: Source, islands: frozenset[str], emulate: bool) -> None:
         self._source = source

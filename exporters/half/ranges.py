@@ -3,7 +3,7 @@
 Beside every node a shadow computes the same from inputs rounded to float16, and its answer is rounded too. A
 node whose values come near the end of float16, or whose shadow is off by more than a few roundings (small
 values that go denormal, differences of large ones, angles of large coordinates), stays in float32. What a
-node sums up inside counts as well: means of large maps overflow although what they give is small.
+node sums up inside counts as well: means of large maps overflow although their result is small.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .precision import SIZES, Source, save
 
 LARGEST = 65504.0
 SAFE_SHARE = 0.5
-"""Of the largest float16: other images may double what these gave."""
+"""Share of the largest float16 that values may reach: on other images they may be twice as large."""
 LOSS_LIMIT = 3e-3
 """Relative RMS. Rounding inputs and output costs 3e-4 to 6e-4, so this is several bits beyond rounding."""
 MOVERS = ("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Concat", "Slice", "Split", "Expand", "Identity")
@@ -40,13 +40,13 @@ class Range:
     """What one node did on all inputs."""
 
     peak: float
-    """The largest magnitude it gave, or summed up inside."""
+    """The largest magnitude of its output, or of a sum inside."""
     loss: float
-    """Relative RMS difference that float16 makes to its answer alone."""
+    """Relative RMS difference of its output when it alone is in float16."""
 
     @property
     def safe(self) -> bool:
-        """Whether float16 holds it. NaN does not count as held."""
+        """Whether float16 can hold it; False for NaN."""
         return self.peak <= SAFE_SHARE * LARGEST and self.loss <= LOSS_LIMIT
 
 

@@ -1,4 +1,4 @@
-"""Storing weights that came as float16 as float16, and computing in float32 all the same."""
+"""Storing weights that float16 holds exactly as float16, while the graph computes in float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from .precision import save
 
 SMALL = 64
-"""Weights with fewer elements stay as they are: they weigh nothing."""
+"""Weights with fewer elements stay as they are: they take no room."""
 
 
 def halve_weights(path: Path) -> None:
@@ -37,7 +37,7 @@ def halve_weights(path: Path) -> None:
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(kept)
     graph.node.extend(nodes)
-    # A file beside it would be read by nobody any more, or hold more than the graph.
+    # Removes a file of external weights, which may not be needed any more.
     save(model, path)
 
 

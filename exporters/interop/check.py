@@ -1,4 +1,4 @@
-"""Do the graphs for foreign clients compute what PyTorch computes? Asked the way those clients ask."""
+"""Compares the graphs for other programs with PyTorch, with the inputs that those programs give."""
 
 from __future__ import annotations
 

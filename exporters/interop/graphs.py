@@ -1,4 +1,4 @@
-"""What foreign clients of SAM expect around encoder and decoder, added to our graphs node by node.
+"""What other programs expect around encoder and decoder, added to our graphs node by node.
 
 The added parts are written in ONNX's own text form: traced from PyTorch they would depend on the sizes of the
 example, which is how the official export came to freeze the aspect of its masks.

@@ -36,12 +36,12 @@ LIMITS: Mapping[str, float] = {
     "iou_max": 5e-3,
     "mask_disagreement": 5e-3,
 }
-"""What float32 sums in another order may cost, on the worst prompt; see `foreign_check.measure` for what each
+"""What float32 sums in another order may cost, on the worst prompt; see `check.measure` for what each
 is. MobileSAM with random weights, which amplify, comes to a quarter of it."""
 
 
 def check_interface(name: str, model: nn.Module, family: Family) -> Sam:
-    """The model, which can be behind that interface.
+    """The model, if it can have that interface.
 
     Args:
         name: `official` or `samexporter`.

@@ -47,7 +47,7 @@ def graph_shapes(manifest: Manifest, graph: str, input_wh: tuple[int, int] | Non
         input_wh: size of the encoder's input; None allows every size that the model takes.
 
     Raises:
-        InputError: the model takes no input of that size.
+        InputError: the model does not take an input of that size.
         BundleError: a free dimension does not follow from the size of the encoder's image.
     """
     sizes = [_free_sizes(manifest, size) for size in _input_sizes(manifest.input_size, input_wh)]

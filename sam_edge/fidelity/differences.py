@@ -46,7 +46,7 @@ class _Group:
     def shift_px(self) -> float:
         if not np.isfinite(self.normal).all():
             return float("nan")
-        # An image without slopes says nothing about shifts: the least-norm answer is no shift.
+        # An image without slopes says nothing about shifts: the least-norm answer is a shift of 0.
         shift = np.linalg.lstsq(self.normal[:, :2], self.normal[:, 2], rcond=None)[0]
         return float(np.linalg.norm(shift)) * MASK_STRIDE
 

@@ -1,4 +1,4 @@
-"""Judging an engine's graphs and the way it prepares frames apart.
+"""Measures an engine's graphs and the way it prepares frames separately.
 
 Engines that make the encoder's input themselves (`FrameSession`) may be a grey level off, which is more than
 FP32 graphs may differ by. So the graphs are measured on images that the processor prepared; what the
@@ -24,14 +24,14 @@ from sam_edge.tensors import Arrays
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """An opener whose engines are given images that the processor prepared."""
+    """A loader whose sessions are given images that the processor prepared."""
 
     loader: SessionLoader
     rms: list[float] = field(default_factory=list)
-    """Of every frame that an engine could have prepared itself: how much the embedding changes if it does,
-    as a share of it."""
+    """Of every frame that a session could have prepared itself: RMS of what that changes in the embedding, as a
+    share of the embedding's RMS."""
     own: list[Arrays] = field(default_factory=list)
-    """What the encoder made of the last frame, as the engine prepared it."""
+    """The encoder's outputs for the last frame as the session prepared it; empty or one."""
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         engine = self.loader(graph, options)
@@ -67,7 +67,7 @@ class _Compared(Wrapper):
         self, frame: NDArray[np.uint8], view: View, preprocess: Preprocess, layout: Layout
     ) -> tuple[Arrays, Arrays]:
         """What the encoder makes of a frame as the engine prepares it, and as the processor does."""
-        # For a size that comes again an engine may prepare frames otherwise: that is the way of a camera's.
+        # An engine may prepare the second frame of a size in another way, as all later ones of a camera.
         own = [self.session.run_frame(frame, view, preprocess, layout) for _ in range(2)][1]
         answer = self.run({"image": encoder_input(to_rgb(frame, layout), view, preprocess)})
         theirs = _embedding(answer)

@@ -44,7 +44,7 @@ def test_prompts(
     """Prompts of every kind, all over an image of that size, with the number of masks that is asked for.
 
     Args:
-        mask_logits: (h, w), the model's own answer to another prompt; None if it takes no masks.
+        mask_logits: (h, w), the model's own answer to another prompt; None if it does not take masks.
         max_points: how many points the model takes beside a box.
     """
     width, height = size_wh
@@ -101,7 +101,7 @@ def measure(
         segmenter: the engine.
         expected: what the reference says, one or more images.
         progress: shows how many images are done.
-        frames: what opens the segmenter's engines; None if they prepare no frames.
+        frames: the loader of the segmenter's sessions; None if they do not prepare frames themselves.
 
     Raises:
         FidelityError: answers of other shapes than what is expected.

@@ -87,7 +87,7 @@ def locked(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
 def check_outputs(sources: Sequence[str | Path | None], outputs: Sequence[str | Path | None]) -> None:
     """Find out before the work whether its outputs can be written, and leave nothing behind.
 
-    None is no source and no output, "-" is standard output.
+    None stands for nothing, "-" for standard output.
 
     Raises:
         InputError: two outputs, or an output and a source, are the same.

@@ -77,7 +77,7 @@ def test_edited_external_weights(tmp_path: Path) -> None:
     (bundle.path / "encoder.onnx.data").write_bytes(b"edited")
     with pytest.raises(BundleError, match=r"encoder\.onnx\.data was edited or damaged"):
         bundle.graph("encoder")
-    # It is no file of this one.
+    # The weights are not a part of this one.
     assert bundle.graph("decoder").is_file()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +19,8 @@ import torch
 
 from sam_edge.bundle.folder import Bundle, find_bundle
 from sam_edge.bundle.manifest import EngineSpec
-from sam_edge.errors import CheckpointError, FidelityError, OutputError
+from sam_edge.cli.engine_line import engine_line
+from sam_edge.errors import CheckpointError, EngineError, FidelityError, InputError, OutputError
 from sam_edge.exporters import engines, onnx_graph
 from sam_edge.exporters import export as export_module
 from sam_edge.exporters.engines import Fp16Model
@@ -25,10 +29,11 @@ from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.onnx_graph import describe_graph, write_graph
 from sam_edge.exporters.reference import references
 from sam_edge.fidelity.images import textured_image
-from sam_edge.fidelity.result import LIMITS
+from sam_edge.fidelity.result import LIMITS, FidelityResult
 from sam_edge.imaging.image import write_image
 from sam_edge.loading import load
 from sam_edge.modeling.exportable import GraphSource
+from sam_edge.modeling.nano.export import NanoExport
 from sam_edge.modeling.nano.model import build_nano
 from sam_edge.modeling.sam_export import SLOTS, SamExport
 from sam_edge.prompt import Prompt
@@ -107,6 +112,90 @@ def test_a_model_that_differs_is_not_written(
     with pytest.raises(FidelityError, match=r"too steep for float32: .* mean IoU of 0\.8765 only"):
         export(tiny_checkpoint, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_this_machine_chooses_is_compared_too(tiny_bundle: Path) -> None:
+    """The next command opens it, and should not say that nobody has verified it."""
+    with load(tiny_bundle) as segmenter:
+        assert segmenter.engine is not None
+        assert segmenter.manifest.measured(segmenter.engine)
+        assert "against PyTorch" in engine_line(segmenter.manifest, segmenter.engine)
+
+
+@pytest.mark.parametrize("error", [None, EngineError("no driver")])
+def test_a_default_that_nobody_asked_for_stops_no_export(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: EngineError | None
+) -> None:
+    real = engines.measure_engine
+
+    def measure_engine(bundle: Bundle, engine: EngineSpec, *others: Any) -> FidelityResult:
+        if engine.runtime != "openvino:GPU":
+            found: FidelityResult = real(bundle, engine, *others)
+            return found
+        if error:
+            raise error
+        return FidelityResult(mask_iou_mean=0.5)
+
+    monkeypatch.setattr(export_module, "write_graph", kept_graph)
+    monkeypatch.setattr(export_module, "measure_engine", measure_engine)
+    monkeypatch.setattr(export_module, "chosen_here", lambda: "openvino:GPU")
+    warnings: list[str] = []
+    manifest = find_bundle(export(tiny_checkpoint, tmp_path / "out", warnings=warnings)).manifest
+    (line,) = warnings
+    assert "openvino:GPU fp32" in line
+    assert manifest.fidelity["onnxruntime:cpu-fp32"]["passed"] is True
+    if error:
+        assert "no driver" in line
+        assert manifest.measured(EngineSpec("openvino:GPU")) is None
+    else:
+        assert "mask_iou_mean 0.5" in line
+        assert manifest.fidelity["openvino:GPU-fp32"]["passed"] is False
+
+
+def test_the_larger_decoder_is_as_wide_as_asked(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "write_graph", kept_graph)
+    folder = export(tiny_checkpoint, tmp_path / "wide", settings=ExportSettings(max_points=30))
+    assert [graph.slots for graph in find_bundle(folder).manifest.decoders.values()] == [2, 32]
+    points = [(2.0 * index, 3.0 * index % 90) for index in range(30)]
+    with load(folder, runtime="onnxruntime") as segmenter:
+        assert segmenter.max_points == 30
+        embedding = segmenter.encode(textured_image((SIDE_PX, 96)))
+        many = segmenter.decode(embedding, Prompt.points(points, box=(2, 2, 80, 80)))
+        assert many.logits.shape[0] == 1
+    (nano_encoder, *decoders) = NanoExport(build_nano(deployed=True)).graphs(max_points=40)
+    assert nano_encoder.role == "encoder"
+    assert [source.inputs["point_labels"].shape[1] for source in decoders] == [7, 42]
+
+
+def test_an_export_clears_what_a_killed_one_left(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from sam_edge.storage.folders import temporary_folder\n"
+        "with temporary_folder(Path(sys.argv[1]), '.out-export-'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".out-export-")
+    monkeypatch.setattr(export_module, "write_graph", kept_graph)
+    monkeypatch.setattr(export_module, "chosen_here", lambda: None)
+    export(tiny_checkpoint, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_wrong_size_is_refused_before_the_weights_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "load_model", lambda *_: pytest.fail("read"))
+    monkeypatch.chdir(tmp_path)
+    for input_wh in ((1024, 1040), (2048, 1024), (16, 16)):
+        with pytest.raises(InputError, match="--input"):
+            export(
+                tmp_path / "any.pth", tmp_path / "o", "sam_vit_b", settings=ExportSettings(input_wh=input_wh)
+            )
 
 
 def test_half_precision_for_every_target(

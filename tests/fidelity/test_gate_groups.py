@@ -47,7 +47,7 @@ def last_token_dropped(feeds: dict[str, np.ndarray]) -> None:
 
 
 def spoilt(loader: SessionLoader, name: str, feeds: Change, answers: Change) -> SessionLoader:
-    """An opener whose graphs of that name are spoilt."""
+    """A loader whose graphs of that name are spoilt."""
 
     def opened(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         engine = loader(graph, options)

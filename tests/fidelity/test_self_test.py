@@ -1,4 +1,4 @@
-"""A folder brings PyTorch's own answers, and every runtime is held against them, the trusted one first."""
+"""A folder brings PyTorch's own answers, and every runtime is compared with them, the trusted one first."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, di
     return code, {f"{item['runtime']} {item['precision']}": item for item in document["engines"]}
 
 
-def test_the_trusted_runtime_is_held_against_pytorch(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_trusted_runtime_is_compared_with_pytorch(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (model / ANSWERS).stat().st_size < 100_000
     code, found = answer(capsys, str(model), "--runtime", ENGINE)
     verdict = found[f"{ENGINE} fp32"]
@@ -122,7 +122,7 @@ class TestCheckpoint:
         code, found = answer(capsys, str(model), "--runtime", ENGINE, "--checkpoint", str(tiny_checkpoint))
         verdict = found[f"{ENGINE} fp32"]
         assert (code, verdict["against"], verdict["verified"]) == (0, "PyTorch", True)
-        # Every question of the gate, not the exam's four.
+        # Every prompt of the gate, not the self test's four.
         assert find_bundle(model).manifest.fidelity[f"{ENGINE}-fp32"]["masks"] > 40
 
     @pytest.mark.usefixtures("rolled")

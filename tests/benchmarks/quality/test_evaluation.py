@@ -260,7 +260,7 @@ def test_what_cannot_be_said_is_left_out() -> None:
     assert summarize(rows[:1]) == {}
     document = report(rows[:1])
     assert document["sets"]["set"]["unknown"] == ["iou"]
-    assert table(document).splitlines()[1].split() == ["iou", "-", "silent", "to", "measure", "it", "on"]
+    assert table(document).splitlines()[1].split() == ["iou", "-", "nothing", "to", "measure", "it", "on"]
     assert report(rows)["sets"]["set"]["unknown"] == []
 
 

@@ -30,14 +30,14 @@ def test_float16_is_held_against_pytorch(photos: str) -> None:
     done = CliRunner().invoke(main, [photos, "--family", "tiny", "--limit", "1", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
-    assert {"emulation-fp16", "onnxruntime:cpu-fp32", "onnxruntime:cpu-fp16"} == set(found)
+    # And the engine that is the default here.
+    assert {"emulation-fp16", "onnxruntime:cpu-fp32", "onnxruntime:cpu-fp16"} <= set(found)
     # The float32 graphs are nearer to the model than any float16 engine is.
-    exact = found.pop("onnxruntime:cpu-fp32")
-    assert all(one["logits_rms"] > 10 * exact["logits_rms"] for one in found.values())
-    assert table("tiny", found).splitlines()[1].split()[:2] == [
-        "emulation-fp16",
-        f"{found['emulation-fp16']['mask_iou_mean']:.5f}",
-    ]
+    exact = found["onnxruntime:cpu-fp32"]
+    halves = [one for engine, one in found.items() if engine.endswith("fp16")]
+    assert all(one["logits_rms"] > 10 * exact["logits_rms"] for one in halves)
+    rows = {line.split()[0]: line.split()[1] for line in table("tiny", found).splitlines()[1:]}
+    assert rows == {engine: f"{one['mask_iou_mean']:.5f}" for engine, one in found.items()}
 
 
 def test_an_unknown_family_is_one_line(photos: str) -> None:

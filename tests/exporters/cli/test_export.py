@@ -118,7 +118,7 @@ def test_what_tensorrt_may_not_like_is_said_once_a_kind(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cubic = [node("Resize", "logits - scales", name, mode="cubic") for name in ("large", "larger")]
-    # Two of one name are no graph; one of no name is called by what it makes.
+    # Two nodes of one name are not allowed; one without a name is called by what it makes.
     for one in cubic:
         one.name = ""
     monkeypatch.setattr(export_module, "write_graph", writing_also(*cubic))
@@ -181,6 +181,13 @@ def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
         (("any.pth", "--out", "."), ". is the folder you are in"),
         (("any.pth", "--out", "any.pth"), "any.pth is a file"),
         (("any.pth", "--out", "out", "--images", "nowhere"), "--images nowhere is not a folder"),
+        (("folder", "--out", "out"), "cannot read folder: it is not a file"),
+        (("any.pth", "--out", "any.pth/out"), "cannot write any.pth/out"),
+        (("any.pth", "--out", "out", "--input", "16x16"), "--input 16x16: sides are multiples of 16 from 32"),
+        (("any.pth", "--out", "out", "--input", "1000x576"), "--input 1000x576"),
+        (("any.pth", "--out", "out", "--input", "1024x99999"), "--input 1024x99999"),
+        (("any.pth", "--out", "out", "--name", "a\nb"), "the model's name is 'a\\nb'"),
+        (("any.pth", "--out", "out", "--max-points", "2"), "--max-points"),
     ],
 )
 def test_what_is_wrong_is_said_before_pytorch_is_imported(
@@ -192,6 +199,7 @@ def test_what_is_wrong_is_said_before_pytorch_is_imported(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "any.pth").touch()
+    (tmp_path / "folder").mkdir()
     monkeypatch.setitem(sys.modules, "torch", None)
     assert message in refused(capsys, *arguments)
 

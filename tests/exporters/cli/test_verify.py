@@ -178,6 +178,16 @@ def test_a_failing_half_is_mended_and_says_what_was_raised(
     assert code == 1
     assert "mask_iou_mean" in str(found["rounding:A fp16"]["violations"])
     before = {path.name: path.read_bytes() for path in toy.path.glob("*.rounding.*")}
+    code = main(["verify", *arguments, "--max-tries", "2", "--json"])
+    captured = capsys.readouterr()
+    (limited,) = json.loads(captured.out)["engines"]
+    assert (code, limited["repaired"]) == (1, False)
+    assert "no more than 2 tries are allowed" in limited["note"]
+    assert "best of 2 tries: mask IoU 0." in limited["note"]
+    first, second = [line for line in captured.err.splitlines() if ": try " in line]
+    assert first.endswith("try 1 of at most 2")
+    assert second.endswith(" s left at most")
+    assert {path.name: path.read_bytes() for path in toy.path.glob("*.rounding.*")} == before
     code, found = answer(capsys, *arguments)
     assert code == 0
     raised = found["rounding:A fp16"]["raised"]

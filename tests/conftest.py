@@ -13,7 +13,7 @@ from hypothesis import settings
 # when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ("tests.fixtures.commands", "tests.fixtures.models")
+pytest_plugins = ("tests.fixtures.commands", "tests.fixtures.models", "tests.fixtures.labelled")
 
 # A slow machine is not a failure.
 settings.register_profile("patient", deadline=None)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sam_edge.errors import OutputError
-from tests.benchmarks.conftest import labelled_set
 from tests.fixtures.commands import Answer
+from tests.fixtures.labelled import labelled_set
 
 __all__ = ["labelled_set"]
 

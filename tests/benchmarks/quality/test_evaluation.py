@@ -24,7 +24,7 @@ from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks
 from sam_edge.progress import silent
 from sam_edge.prompt import Prompt
-from tests.benchmarks.conftest import BOX, DISC, labels
+from tests.fixtures.labelled import BOX, DISC, labels
 
 
 def half_of(number: int) -> np.ndarray:

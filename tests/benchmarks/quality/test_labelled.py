@@ -10,7 +10,7 @@ import pytest
 
 from sam_edge.benchmarks.quality.labelled import open_dataset
 from sam_edge.errors import InputError
-from tests.benchmarks.conftest import DISC
+from tests.fixtures.labelled import DISC
 
 
 def test_fields(labelled_set: Path) -> None:

@@ -17,7 +17,7 @@ from sam_edge.modeling.decoders.prompt_encoder import TOKEN_PX
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.families import find_family, sam
 from sam_edge.modeling.sam import Sam
-from sam_edge.modeling.sam_export import ANSWER, SLOTS, SamExport
+from sam_edge.modeling.sam_export import ANSWER, SamExport
 
 from .onnx_graph import write_graph
 
@@ -36,7 +36,7 @@ def write_decoders(folder: Path) -> dict[str, Path]:
     torch.manual_seed(0)
     # Decoders are the same whatever encodes the image.
     model = sam(nn.Identity()).eval().requires_grad_(False)
-    cut = {source.name: source for source in SamExport(model).graphs() if source.name in SLOTS}
+    cut = {source.name: source for source in SamExport(model).graphs() if source.role == "decoder"}
     sources = [*cut.values(), *(_plain(model, source) for source in cut.values())]
     paths = {source.name: write_graph(source, folder) for source in sources}
     return paths | {OFFICIAL: _write_official(model, folder)}
@@ -75,7 +75,7 @@ def write_encoder(family: str, folder: Path) -> tuple[Path, Encode]:
     torch.manual_seed(0)
     spec = find_family(family)
     exportable = spec.exportable(spec.build().eval().requires_grad_(False))
-    source = next(source for source in exportable.graphs() if source.name == "encoder")
+    source = next(source for source in exportable.graphs() if source.role == "encoder")
 
     def encode(image: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():

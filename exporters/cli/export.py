@@ -166,7 +166,7 @@ def _input_wh(text: str | None) -> tuple[int, int] | None:
     if not all(MIN_SIDE <= side <= MAX_SIDE and side % INPUT_MULTIPLE == 0 for side in sides):
         raise InputError(
             f"--input {text}: sides are multiples of {INPUT_MULTIPLE} from {MIN_SIDE} to {MAX_SIDE} pixels",
-            hint="take such as 1024x576",
+            hint="give 1024x576, for example",
         )
     return sides
 

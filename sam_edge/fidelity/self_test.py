@@ -148,11 +148,25 @@ def read_self_test(bundle: Bundle, segmenter: Segmenter) -> Reference | None:
                 for i, (prompt, multimask) in enumerate(asked)
             ]
             stride, step = (int(number) for number in stored["strides"])
+            _check_answers(answers, stored["embedding"], stride, step)
             return Reference(self_test_image(size), stored["embedding"], answers, stride, step)
-    except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+    except (BadZipFile, KeyError, TypeError, ValueError, OSError, EOFError, MemoryError) as error:
         raise BundleError(
             f"{path} does not hold answers of PyTorch ({error})", path=path, hint="export the model again"
         ) from error
+
+
+def _check_answers(
+    answers: list[ReferenceAnswer], embedding: NDArray[np.float32], stride: int, step: int
+) -> None:
+    """Raise ValueError for arrays that cannot be compared with anything."""
+    if stride < 1 or step < 1:
+        raise ValueError(f"strides are {stride} and {step}")
+    for answer in answers:
+        if (answer.logits.ndim, answer.predicted_iou.ndim) != (3, 1) or not answer.logits.size:
+            raise ValueError(f"logits have shape {answer.logits.shape}")
+    if any(array.dtype.kind != "f" for array in (embedding, *(answer.logits for answer in answers))):
+        raise ValueError("values are not floating point")
 
 
 def run_self_test(bundle: Bundle, engine: EngineSpec, loader: SessionLoader) -> FidelityResult | None:

@@ -166,6 +166,28 @@ def test_answers_that_are_none_are_named(model: Path) -> None:
             read_self_test(bundle, segmenter)
 
 
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"strides": np.array([0, 1])},
+        {"strides": np.array([1, -1])},
+        {"strides": np.array([1])},
+        {"logits0": np.zeros((3, 8), np.float32)},
+        {"logits1": np.array(["a"])},
+        {"embedding": np.array(["a"])},
+        {"iou0": np.zeros((2, 2), np.float32)},
+    ],
+)
+def test_answers_under_a_valid_hash_that_cannot_be_compared(model: Path, arrays: dict[str, np.ndarray]) -> None:
+    with np.load(model / ANSWERS) as stored:
+        kept = {name: stored[name] for name in stored.files}
+    np.savez_compressed(model / ANSWERS, **{**kept, **arrays})
+    bundle = reseal(model, **{ANSWERS: sha256(model / ANSWERS)})
+    message = rf"{ANSWERS} does not hold answers"
+    with load(model, runtime=ENGINE) as segmenter, pytest.raises(BundleError, match=message):
+        read_self_test(bundle, segmenter)
+
+
 def test_answers_to_other_questions_are_left_alone(model: Path) -> None:
     np.savez_compressed(model / ANSWERS, version=np.array(0))
     bundle = reseal(model, **{ANSWERS: sha256(model / ANSWERS)})

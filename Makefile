@@ -8,7 +8,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 TENSORRT := 10.3.0 11.4.0.106
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tensorrt check types format bench lock clean
+.PHONY: help demo test test-fast test-tensorrt check types format bench lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,11 @@ test: $(VENV)/.dev ## run every test
 	@PIP_RETRIES=1 $(MAKE) --silent $(VENV)/.rtx 2>/dev/null || \
 		echo "NVIDIA's builder cannot be installed here: the tests that build with it are skipped"
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-fast: $(VENV)/.dev ## the tests of the core, in under a minute
+	$(BIN)/pytest -n 2 --dist loadfile -q -m 'not slow' tests/*.py \
+		tests/bundle tests/cli tests/host tests/imaging tests/sessions tests/storage tests/streaming tests/synthetic \
+		tests/runtimes/test_contract.py tests/runtimes/openvino
 
 check: $(VENV)/.dev types ## lint, format and types
 	$(BIN)/ruff check .
@@ -36,7 +41,7 @@ types: $(VENV)/.dev ## types alone
 	@ln -s $(CURDIR)/tests $(VENV)/typing/tests
 	$(BIN)/mypy
 
-format: $(VENV)/.dev ## format and mend what the linter can
+format: $(VENV)/.dev ## format, and repair what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

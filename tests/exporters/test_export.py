@@ -40,7 +40,7 @@ def test_manifest_says_what_the_model_is(tiny_bundle: Path, tiny_checkpoint: Pat
     manifest = find_bundle(tiny_bundle).manifest
     assert (manifest.name, manifest.family) == ("tiny_model", "tiny")
     assert manifest.checkpoint_sha256 == sha256(tiny_checkpoint)
-    assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "refine"}
+    assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "decoder_batch", "refine"}
     assert set(manifest.files) == {"pytorch.npz", *(f"{name}.onnx" for name in manifest.graphs)}
     for name, slots in SLOTS.items():
         shapes = {spec.name: spec.shape for spec in manifest.graphs[name].inputs}
@@ -71,7 +71,7 @@ def test_answers_are_pytorchs(tiny_bundle: Path) -> None:
 
 def test_graphs_are_portable_and_tell_nothing_of_this_machine(tiny_bundle: Path) -> None:
     graphs = list(tiny_bundle.glob("*.onnx"))
-    assert len(graphs) == 4
+    assert len(graphs) == 5
     for path in graphs:
         model = onnx.load(path)
         onnx.checker.check_model(model)

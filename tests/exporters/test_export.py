@@ -206,7 +206,7 @@ def test_weights_that_are_halved_leave_no_file_beside(tmp_path: Path, monkeypatc
 @pytest.mark.slow
 def test_nano_keeps_height_and_width_free(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    state = {name: value.half() for name, value in build_nano(deployed=True).state_dict().items()}
+    state = {name: value.half() for name, value in build_nano(fused=True).state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "nano.safetensors")
     steps: list[float] = []
     folder = export(

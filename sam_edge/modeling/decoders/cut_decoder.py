@@ -18,7 +18,7 @@ from sam_edge.modeling.decoders.cut_attention import (
 )
 from sam_edge.modeling.decoders.cut_masks import MaskHead
 from sam_edge.modeling.decoders.mask_decoder import OUTPUT_TOKENS
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.sam import Sam
 
 PREPARED = ("tokens", "keys", "values", "queries")
@@ -59,7 +59,7 @@ class EncoderWithPrepare(nn.Module):
 
     def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.encoder = folded(sam.image_encoder)
+        self.encoder = fuse(sam.image_encoder)
         self.prepare = Prepare(sam, grid)
         self.no_mask = nn.Buffer(sam.prompt_encoder.no_mask().detach())
 

@@ -19,7 +19,7 @@ from sam_edge.modeling.decoders.efficient_sam import (
 )
 from sam_edge.modeling.encoders import efficient_sam
 from sam_edge.modeling.encoders.efficient_sam import EfficientSamEncoder
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
 from tests.modeling.decoders.test_cut_decoder import difference, image, padded, prompt
@@ -137,7 +137,7 @@ def test_encoder_attends_to_all_tokens() -> None:
 def test_folded_has_its_positions_stretched_and_shares_the_rest() -> None:
     encoder = MODEL.image_encoder
     names = list(encoder.state_dict())
-    plain = folded(encoder)
+    plain = fuse(encoder)
     image = torch.randn(1, 3, SIDE_PX, SIDE_PX)
     assert torch.equal(plain(image), encoder(image))
     assert {id(weight) for weight in plain.parameters()} == {id(weight) for weight in encoder.parameters()}

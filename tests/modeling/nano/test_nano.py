@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from typing import cast
 
 import pytest
 import torch
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.nano.blocks import PointConv, RepConv
-from sam_edge.modeling.nano.model import Nano, build_nano, deploy
+from sam_edge.modeling.nano.model import Nano, build_nano
 
 HEIGHT, WIDTH = 96, 128
 Prompt = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -77,8 +78,7 @@ def test_any_multiple_of_32_gives_logits_at_a_quarter(nano: Nano, sides: tuple[i
 
 
 def test_the_plain_form_equals_the_trained_one(nano: Nano) -> None:
-    plain = copy.deepcopy(nano)
-    deploy(plain)
+    plain = cast(Nano, fuse(nano))
     image = torch.randn(1, 3, HEIGHT, WIDTH)
     asked = prompt([(40, 30, 1), (70, 50, 0), (20, 20, 2), (90, 80, 3)], has_mask=1.0)
     with torch.no_grad():
@@ -88,9 +88,9 @@ def test_the_plain_form_equals_the_trained_one(nano: Nano) -> None:
 
 
 def test_the_plain_form_has_plain_parts_only() -> None:
-    plain = build_nano(deployed=True)
+    plain = build_nano(fused=True)
     assert not any(isinstance(module, RepConv | PointConv | nn.BatchNorm2d) for module in plain.modules())
-    plain.load_state_dict(deploy(build_nano()).state_dict(), strict=True)
+    plain.load_state_dict(fuse(build_nano()).state_dict(), strict=True)
 
 
 @settings(max_examples=15, deadline=None)
@@ -195,7 +195,7 @@ def test_points_outside_the_image_stay_finite(nano: Nano, features: dict[str, Te
 
 
 def test_the_size_stays_within_the_budget() -> None:
-    plain = build_nano(deployed=True)
+    plain = build_nano(fused=True)
     assert sum(p.numel() for p in plain.encoder.parameters()) <= 3.0e6
     assert sum(p.numel() for p in plain.decoder.parameters()) <= 1.2e6
     image = torch.zeros(1, 3, 288, 512)

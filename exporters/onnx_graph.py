@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+import onnx_ir
 import torch
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from sam_edge.bundle.manifest import Graph, Role
 from sam_edge.modeling.exportable import GraphSource
@@ -37,7 +39,9 @@ def write_graph(source: GraphSource, folder: Path) -> Path:
             verbose=False,
         )
     assert program is not None
+    assert program.exported_program is not None
     graph = program.model.graph
+    _name_sizes(graph, _size_names(program.exported_program, source))
     # The exporter notes in every node which lines of which files on this machine it came from.
     graph.metadata_props.clear()
     for node in graph.all_nodes():
@@ -84,6 +88,25 @@ def _size(text: str, sizes: dict[str, Dim]) -> object:
     factor, _, name = text.rpartition("*")
     size = sizes.setdefault(name, Dim(name, min=2, max=128))
     return int(factor) * size if factor not in ("", "1") else size
+
+
+def _size_names(program: ExportedProgram, source: GraphSource) -> dict[str, str]:
+    """The tracer's symbol of each free size -> the name that the source gives it: "s30" -> "rows"."""
+    names = {}
+    for node in program.graph.find_nodes(op="placeholder"):
+        for axis, text in source.dynamic.get(node.name, {}).items():
+            (symbol,) = node.meta["val"].shape[axis].node.expr.free_symbols
+            names[str(symbol)] = text.rpartition("*")[2]
+    return names
+
+
+def _name_sizes(graph: onnx_ir.Graph, names: dict[str, str]) -> None:
+    """Call the free sizes of all tensors what they are called in the inputs: "2*rows" for "2*s30"."""
+    for node in graph.all_nodes():
+        for value in node.outputs:
+            for axis, size in enumerate(value.shape or ()):
+                if isinstance(size, onnx_ir.SymbolicDim) and size.value is not None and value.shape is not None:
+                    value.shape[axis] = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), size.value)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from sam_edge.errors import SamEdgeError
 from sam_edge.modeling.families import find_family
-from sam_edge.modeling.nano.blocks import deploy
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.nano.sam_encoder import NanoImageEncoder
 from sam_edge.storage.files import atomic_path
 from sam_edge.training.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -183,12 +183,15 @@ def mask_loss(teacher: Teacher, ours: Tensor, theirs: Tensor, spots: Tensor) -> 
 
 
 def save_student(student: NanoImageEncoder, teacher: Teacher, path: Path) -> None:
-    """The student's plain encoder with the teacher's decoder, under SAM's names."""
-    plain = NanoImageEncoder()
-    plain.load_state_dict(student.state_dict())
-    deploy(plain.eval())
+    """The student's encoder, fused, with the teacher's decoder, under SAM's names."""
+    encoder = NanoImageEncoder()
+    encoder.load_state_dict(student.state_dict())
     sam = teacher.sam
-    parts = {"image_encoder": plain, "prompt_encoder": sam.prompt_encoder, "mask_decoder": sam.mask_decoder}
+    parts = {
+        "image_encoder": fuse(encoder.eval()),
+        "prompt_encoder": sam.prompt_encoder,
+        "mask_decoder": sam.mask_decoder,
+    }
     weights = {
         f"{part}.{name}": value.detach().cpu().contiguous().clone()
         for part, module in parts.items()

@@ -4,7 +4,7 @@
     python -m sam_edge.training.train --packs out/packs --data ../shared/data --out out/nano \
         --minutes 75
 
-Writes `checkpoint.pt` (everything a later run needs), `nano.safetensors` (averaged, deployed),
+Writes `checkpoint.pt` (everything a later run needs), `nano.safetensors` (averaged, fused),
 `nano_trainable.safetensors` (averaged, a start for another run: --init), `log.csv` and `curves.png` into
 the output folder. Started again with the same folder it goes on from there; the checkpoint is written
 whenever as many images as there are have been seen. With --steps instead of --minutes a slow

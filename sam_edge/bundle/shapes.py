@@ -13,6 +13,9 @@ from sam_edge.tensors import TensorSpec
 COMMON_ASPECT = (16, 9)
 """What cameras send: a plan for any size is tuned for this one."""
 
+MOST_PROMPTS = 16
+"""How many prompts a plan of a batched decoder takes in one run."""
+
 
 @dataclass(frozen=True)
 class ShapeRange:
@@ -50,7 +53,12 @@ def graph_shapes(manifest: Manifest, graph: str, input_wh: tuple[int, int] | Non
         InputError: the model does not take an input of that size.
         BundleError: a free dimension does not follow from the size of the encoder's image.
     """
-    sizes = [_free_sizes(manifest, size) for size in _input_sizes(manifest.input_size, input_wh)]
+    # A decoder that is the only one for its slots mostly answers one prompt, such as the newest gaze.
+    counts = (1, MOST_PROMPTS if graph == "decoder_batch" else 1, MOST_PROMPTS)
+    sizes = [
+        {**_free_sizes(manifest, size), "prompts": count}
+        for size, count in zip(_input_sizes(manifest.input_size, input_wh), counts, strict=True)
+    ]
     found = {}
     for spec in manifest.graphs[graph].inputs:
         if any(isinstance(side, str) for side in spec.shape):

@@ -20,13 +20,22 @@ class GraphSource:
     module: nn.Module
     """Takes the inputs in order and returns the outputs in order."""
     inputs: Mapping[str, Tensor]
-    """Example inputs, batch 1, in order. They fix every shape that `dynamic` does not free."""
+    """Example inputs in order, of one image. They fix every shape that `dynamic` does not free."""
     outputs: tuple[str, ...]
     dynamic: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """Input -> axis -> name of a size that a call may choose, such as "height" or "8*rows": names that
     differ only in the factor grow together."""
     role: Role = "decoder"
     """What the graph is for."""
+
+
+PROMPTS = "prompts"
+"""Name of the free first axis of all that belongs to the prompts: a decoder with it takes any number of prompts
+on one image in one run. The image's tensors keep batch 1."""
+BATCH = "decoder_batch"
+"""The decoder with that axis, of models whose `decoder` is static."""
+EXAMPLE_PROMPTS = 3
+"""How many prompts its example inputs have. No other axis has this size: the tracer would take them for one."""
 
 
 class Exportable(Protocol):

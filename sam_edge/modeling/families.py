@@ -20,6 +20,7 @@ from sam_edge.modeling.encoders.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.encoders.repvit import RepViT
 from sam_edge.modeling.encoders.tiny_vit.model import TinyViT
 from sam_edge.modeling.exportable import Exportable
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.nano.export import NanoExport
 from sam_edge.modeling.nano.model import LONG_SIDE_PX, PIXEL_MEAN, PIXEL_STD, SIDE_MULTIPLE_PX, build_nano
 from sam_edge.modeling.nano.sam_encoder import NanoImageEncoder
@@ -110,13 +111,13 @@ FAMILIES: Mapping[str, Family] = {
         lambda: efficientvit_sam_xl(xl_stages(1, 2, 2, 4, 6, 6), 12), SamExport, "Apache-2.0", COARSE_INPUT
     ),
     "nano_sam": Family(
-        lambda: sam(NanoImageEncoder(deployed=True)),
+        lambda: sam(fuse(NanoImageEncoder())),
         SamExport,
         "the teacher's",
         replace(SAM_INPUT, multiple=32),
     ),
     "nano": Family(
-        lambda: build_nano(deployed=True),
+        lambda: build_nano(fused=True),
         NanoExport,
         "Apache-2.0",
         InputSize(LONG_SIDE_PX, SIDE_MULTIPLE_PX, square=False),

@@ -1,6 +1,6 @@
 """Parallel linear branches and normalisations as one plain convolution, for deployment.
 
-Exact algebra: only the rounding of sums differs. Folded weights are computed in float64 and rounded once.
+Exact algebra: only the rounding of sums differs. Fused weights are computed in float64 and rounded once.
 Source: Ding et al., "RepVGG" (2021).
 """
 
@@ -18,19 +18,19 @@ from torch.nn import functional as F
 class Fusable(Protocol):
     """A module that has a plainer equal in evaluation mode."""
 
-    def folded(self) -> nn.Module:
+    def fuse(self) -> nn.Module:
         """The equal; the module stays as it is."""
         ...
 
 
-def folded(module: nn.Module) -> nn.Module:
+def fuse(module: nn.Module) -> nn.Module:
     """`module` with every Fusable below it replaced by its plain equal.
 
     The given module is left as it is, and what is not replaced is shared with it: no weights are doubled.
     """
     if isinstance(module, Fusable):
-        return module.folded()
-    parts = {name: folded(child) for name, child in module.named_children()}
+        return module.fuse()
+    parts = {name: fuse(child) for name, child in module.named_children()}
     if all(parts[name] is child for name, child in module.named_children()):
         return module
     twin = copy.copy(module)
@@ -57,10 +57,11 @@ def depthwise_conv(kernel: Tensor, centre: Tensor, bias: Tensor, dtype: torch.dt
     """
     channels = kernel.shape[0]
     conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, device="meta")
-    conv.weight = _frozen(kernel + F.pad(centre, (1, 1, 1, 1)), dtype)
-    conv.bias = _frozen(bias, dtype)
+    conv.weight = frozen(kernel + F.pad(centre, (1, 1, 1, 1)), dtype)
+    conv.bias = frozen(bias, dtype)
     return conv
 
 
-def _frozen(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
+def frozen(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
+    """`values` of any shape as a parameter of that type that does not learn."""
     return nn.Parameter(values.detach().to(dtype), requires_grad=False)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sam_edge.modeling.decoders.cut_decoder import PREPARED, CutDecoder, EncoderWithPrepare, Prepare, Refine
 from sam_edge.modeling.decoders.prompt_encoder import TOKEN_PX
-from sam_edge.modeling.exportable import Exportable, GraphSource
+from sam_edge.modeling.exportable import BATCH, EXAMPLE_PROMPTS, PROMPTS, Exportable, GraphSource
 from sam_edge.modeling.sam import Sam
 from sam_edge.prompt import EMPTY_SLOT, FOREGROUND
 
@@ -19,7 +19,7 @@ ANSWER = ("logits", "iou")
 
 
 class SamExport:
-    """Encoder with `prepare`, the cut decoder for few and for many prompts, and `refine` for masks.
+    """Encoder with `prepare`, the cut decoder for few and many points and for many prompts, `refine` for masks.
 
     Args:
         input_hw: (height, width) of the encoder's input, multiples of 16; None takes the family's square.
@@ -56,6 +56,13 @@ class SamExport:
                 GraphSource(name, decoder, prepared | _prompt(slots), ANSWER)
                 for name, slots in slots_of.items()
             ),
+            GraphSource(
+                BATCH,
+                decoder,
+                prepared | _prompt(SLOTS["decoder"], EXAMPLE_PROMPTS),
+                ANSWER,
+                {name: {0: PROMPTS} for name in _prompt(1)},
+            ),
         ]
         if self.takes_masks:
             mask_logits = torch.zeros(1, 1, *(4 * side for side in self.grid))
@@ -76,11 +83,11 @@ class SamExport:
         return self.sam.decode(features["embedding"], point_coords, point_labels, mask_logits)
 
 
-def _prompt(slots: int) -> dict[str, Tensor]:
-    """One point and empty slots."""
-    labels = torch.full((1, slots), float(EMPTY_SLOT))
-    labels[0, 0] = FOREGROUND
-    return {"point_coords": torch.zeros(1, slots, 2), "point_labels": labels}
+def _prompt(slots: int, prompts: int = 1) -> dict[str, Tensor]:
+    """Prompts of one point and empty slots."""
+    labels = torch.full((prompts, slots), float(EMPTY_SLOT))
+    labels[:, 0] = FOREGROUND
+    return {"point_coords": torch.zeros(prompts, slots, 2), "point_labels": labels}
 
 
 _: type[Exportable] = SamExport

@@ -46,7 +46,7 @@ def test_manifest_says_what_the_model_is(tiny_bundle: Path, tiny_checkpoint: Pat
     manifest = find_bundle(tiny_bundle).manifest
     assert (manifest.name, manifest.family) == ("tiny_model", "tiny")
     assert manifest.checkpoint_sha256 == sha256(tiny_checkpoint)
-    assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "refine"}
+    assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "decoder_batch", "refine"}
     assert set(manifest.files) == {"pytorch.npz", *(f"{name}.onnx" for name in manifest.graphs)}
     assert {graph.role for graph in manifest.graphs.values()} == {"encoder", "decoder", "refine"}
     assert {name: graph.slots for name, graph in manifest.decoders.items()} == SLOTS
@@ -79,7 +79,7 @@ def test_answers_are_pytorchs(tiny_bundle: Path) -> None:
 
 def test_graphs_are_portable_and_tell_nothing_of_this_machine(tiny_bundle: Path) -> None:
     graphs = list(tiny_bundle.glob("*.onnx"))
-    assert len(graphs) == 4
+    assert len(graphs) == 5
     for path in graphs:
         model = onnx.load(path)
         onnx.checker.check_model(model)
@@ -164,7 +164,7 @@ def test_the_larger_decoder_is_as_wide_as_asked(
         embedding = segmenter.encode(textured_image((SIDE_PX, 96)))
         many = segmenter.decode(embedding, Prompt.points(points, box=(2, 2, 80, 80)))
         assert many.logits.shape[0] == 1
-    (nano_encoder, *decoders) = NanoExport(build_nano(deployed=True)).graphs(max_points=40)
+    (nano_encoder, *decoders) = NanoExport(build_nano(fused=True)).graphs(max_points=40)
     assert nano_encoder.role == "encoder"
     assert [source.inputs["point_labels"].shape[1] for source in decoders] == [7, 42]
 
@@ -301,7 +301,7 @@ def test_weights_that_are_halved_leave_no_file_beside(tmp_path: Path, monkeypatc
 @pytest.mark.slow
 def test_nano_keeps_height_and_width_free(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    state = {name: value.half() for name, value in build_nano(deployed=True).state_dict().items()}
+    state = {name: value.half() for name, value in build_nano(fused=True).state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "nano.safetensors")
     steps: list[float] = []
 

@@ -10,7 +10,7 @@ import torch
 from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.modeling.encoders.repvit import SqueezeExcite
 from sam_edge.modeling.exportable import GraphSource
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 
 
 def test_means_of_large_maps_keep_their_digits(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_means_of_large_maps_keep_their_digits(tmp_path: Path) -> None:
         assert conv.bias is not None
         conv.weight.copy_(torch.eye(8)[:, :, None, None] * (10.0 if conv is layer.fc2 else 1.0))
         conv.bias.fill_(shift)
-    path = write_graph(GraphSource("encoder", folded(layer), {"x": x}, ("y",)), tmp_path)
+    path = write_graph(GraphSource("encoder", fuse(layer), {"x": x}, ("y",)), tmp_path)
     (answer,) = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x.numpy()})
     exact = layer.double()(x.double())
     assert float((torch.from_numpy(answer) - exact).abs().max()) < 2e-5

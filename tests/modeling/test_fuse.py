@@ -1,4 +1,4 @@
-"""Folded modules compute what they were folded from, and the originals are left alone."""
+"""Fused modules compute what the originals compute, and the originals are left alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from sam_edge.modeling.encoders.edge_sam import Branches, EdgeSamEncoder
 from sam_edge.modeling.encoders.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.encoders.repvit import NormedBranches, RepViT
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 
 DIMS = (16, 24, 32, 40)
 
@@ -42,7 +42,7 @@ def test_branches_are_one_convolution(
     kind: Callable[[int], nn.Module], dim: int, height: int, width: int, seed: int
 ) -> None:
     branches = shaken(kind(dim), seed)
-    plain = folded(branches)
+    plain = fuse(branches)
     assert isinstance(plain, nn.Conv2d)
     x = torch.randn(2, dim, height, width, dtype=torch.float64)
     assert torch.allclose(plain(x), branches(x), rtol=0, atol=1e-13)
@@ -52,22 +52,22 @@ def test_branches_are_one_convolution(
 def test_encoders_are_folded_without_a_trace_in_the_original(kind: type[nn.Module]) -> None:
     encoder = shaken(kind(dims=DIMS, depths=(2, 1, 3, 2), out_channels=8))
     names = list(encoder.state_dict())
-    plain = folded(encoder)
+    plain = fuse(encoder)
     image = torch.randn(1, 3, 64, 96, dtype=torch.float64)
     with torch.inference_mode():
         assert torch.allclose(plain(image), encoder(image), rtol=0, atol=1e-11)
     branches = [part for part in plain.modules() if isinstance(part, Branches | NormedBranches)]
     assert branches == []
     assert list(encoder.state_dict()) == names
-    # What is not folded takes no second room.
+    # What is not fused takes no second room.
     shared = {id(weight) for weight in encoder.parameters()} & {id(weight) for weight in plain.parameters()}
     assert len(shared) > len(list(plain.parameters())) / 2
 
 
 def test_weights_are_rounded_once() -> None:
     branches = shaken(NormedBranches(5))
-    exact = folded(branches)
-    rounded = folded(branches.float())
+    exact = fuse(branches)
+    rounded = fuse(branches.float())
     assert isinstance(exact, nn.Conv2d)
     assert isinstance(rounded, nn.Conv2d)
     assert rounded.weight.dtype == torch.float32
@@ -78,4 +78,4 @@ def test_what_has_nothing_to_fold_stays_the_same_object() -> None:
     encoder = ImageEncoderViT(
         dim=16, depth=1, heads=2, global_blocks=(), image_size=64, window=2, out_channels=8
     )
-    assert folded(encoder) is encoder
+    assert fuse(encoder) is encoder

@@ -285,7 +285,7 @@ def test_tuning_the_iou_leaves_the_masks(
     assert all(name.startswith("decoder.iou.") for name in changed)
 
 
-def test_deployed_weights_are_no_start(tmp_path: Path) -> None:
+def test_fused_weights_are_not_a_start(tmp_path: Path) -> None:
     export_weights(build_nano(), tmp_path / "nano.safetensors", {})
     run = Run(tmp_path / "run", Length(1.0), 1, torch.device("cpu"))
     with pytest.raises(CheckpointError, match="not nano's trainable weights"):

@@ -1,4 +1,4 @@
-"""Averaged weights, resumable checkpoints and the deployed weights that ship."""
+"""Averaged weights, resumable checkpoints and the fused weights that ship."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sam_edge.errors import CheckpointError
-from sam_edge.modeling.nano.model import PIXEL_MEAN, PIXEL_STD, Nano, build_nano, deploy
+from sam_edge.modeling.fuse import fuse
+from sam_edge.modeling.nano.model import PIXEL_MEAN, PIXEL_STD, Nano, build_nano
 from sam_edge.storage.files import atomic_path
 
 FORMAT = 1
@@ -61,8 +62,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def export_weights(model: Nano, path: Path, metadata: dict[str, str]) -> None:
-    """Write `model`'s plain form as FP16 safetensors; `build_nano(deployed=True)` loads it strictly."""
-    plain = deploy(copy.deepcopy(model).eval())
+    """Write `model`, fused, as FP16 safetensors; `build_nano(fused=True)` loads it strictly."""
+    plain = fuse(copy.deepcopy(model).eval())
     weights: dict[str, Tensor] = {
         name: value.detach().half().contiguous() for name, value in plain.state_dict().items()
     }
@@ -105,14 +106,14 @@ def load_trainable(model: Nano, path: Path) -> None:
 
 
 def load_weights(path: Path) -> Nano:
-    """The deployed model with the weights that `export_weights` wrote, in FP32."""
-    model = build_nano(deployed=True)
+    """The fused model with the weights that `export_weights` wrote, in FP32."""
+    model = build_nano(fused=True)
     try:
         model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path}: not nano's deployed weights ({reason})",
+            f"{path}: not nano's fused weights ({reason})",
             path=path,
             hint="write them with sam_edge.training.train",
         ) from error

@@ -119,7 +119,7 @@ def load_average(path: Path) -> Nano:
 
 
 def freeze_norms(model: nn.Module) -> None:
-    """From now on the normalisations use their running statistics, as the deployed model does."""
+    """From now on the normalisations use their running statistics, as the fused model does."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()

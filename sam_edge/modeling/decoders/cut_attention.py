@@ -15,7 +15,7 @@ from sam_edge.modeling.decoders.transformer import Attention
 
 
 class TokenToImage(nn.Module):
-    """Tokens (1, T, C) gather from image tokens (1, N, C)."""
+    """Tokens (P, T, C) of P prompts gather each from image tokens (P, N, C) of their own."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class TokenToImage(nn.Module):
     def forward(self, tokens: Tensor, positioned: Tensor, image: Tensor) -> Tensor:
         """`positioned` is the image with its positions added, which only the scores see."""
         attention = self.attention
-        split = (1, attention.heads, tokens.shape[1])
+        split = (tokens.shape[0], attention.heads, tokens.shape[1])
         # The key's bias shifts all scores of a query alike, which softmax takes out again.
         moved = (_scaled(attention, attention.q_proj(tokens)) @ self.key_weight).flatten(1, 2)
         scores = (moved @ positioned.transpose(1, 2)).reshape(*split, -1)
@@ -37,7 +37,7 @@ class TokenToImage(nn.Module):
 
 
 class ImageToToken(nn.Module):
-    """Image tokens (1, N, C) gather from tokens (1, T, C)."""
+    """Image tokens (P, N, C) gather from the tokens (P, T, C) of their prompt."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -47,15 +47,15 @@ class ImageToToken(nn.Module):
         self.out_weight = nn.Buffer(_by_head(attention.out_proj.weight.T, attention))
 
     def forward(self, positioned: Tensor, tokens: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """`tokens` give the scores, `values` the answer; `bias` (1, T) hides empty slots."""
+        """`tokens` give the scores, `values` the answer; `bias` (P, T) hides empty slots."""
         attention = self.attention
         keys = _scaled(attention, attention.k_proj(tokens))
         moved = (keys @ self.query_weight).flatten(1, 2)
-        shift = ((keys @ self.query_bias)[..., 0] + bias).flatten(1)
+        shift = ((keys @ self.query_bias)[..., 0] + bias[:, None]).flatten(1)[:, None]
         return self._answer(positioned @ moved.transpose(1, 2) + shift, values)
 
     def _answer(self, scores: Tensor, values: Tensor) -> Tensor:
-        """Scores (1, N, heads * T) and tokens (1, T, C) -> (1, N, C)."""
+        """Scores (P, N, heads * T) and tokens (P, T, C) -> (P, N, C)."""
         attention = self.attention
         moved = (attention.split(attention.v_proj(values)) @ self.out_weight).flatten(1, 2)
         shares = scores.reshape(*scores.shape[:2], attention.heads, -1).softmax(-1).flatten(2)
@@ -64,7 +64,7 @@ class ImageToToken(nn.Module):
 
 
 class FirstTokenToImage(nn.Module):
-    """Tokens (1, T, C) gather from prepared keys (1, heads, c, N) and values (1, heads, N, c)."""
+    """Tokens (P, T, C) of P prompts gather from prepared keys (1, heads, c, N) and values (1, heads, N, c)."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -78,16 +78,18 @@ class FirstTokenToImage(nn.Module):
 
     def forward(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         attention = self.attention
-        scores = _scaled(attention, attention.q_proj(tokens)) @ keys
-        return attention.join(scores.softmax(-1) @ values)
+        # All prompts ask the same image: their tokens are the rows of one product.
+        queries = attention.q_proj(tokens).flatten(0, 1)[None]
+        scores = _scaled(attention, queries) @ keys
+        return attention.join(scores.softmax(-1) @ values).reshape(tokens.shape)
 
 
 class FirstImageToToken(ImageToToken):
-    """Image tokens, known by their prepared queries (1, N, heads * c), gather from tokens (1, T, C)."""
+    """Image tokens, known by their prepared queries (1, N, heads * c), gather from tokens (P, T, C)."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__(attention)
-        self.same_head = nn.Buffer(torch.eye(attention.heads)[:, None, :, None])
+        self.same_head = nn.Buffer(torch.eye(attention.heads)[None, :, None, :, None])
 
     def prepare(self, positioned: Tensor) -> Tensor:
         """Queries of image tokens (1, N, C)."""
@@ -96,14 +98,14 @@ class FirstImageToToken(ImageToToken):
 
     def forward(self, queries: Tensor, tokens: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         attention = self.attention
-        keys = _scaled(attention, attention.k_proj(tokens))[0].transpose(1, 2)
+        keys = _scaled(attention, attention.k_proj(tokens)).transpose(2, 3)
         # One product with a block-diagonal matrix keeps the scores in the order that the answer needs.
-        blocks = (keys[:, :, None] * self.same_head).flatten(2).flatten(0, 1)
-        return self._answer(queries @ blocks + bias.repeat(1, attention.heads), values)
+        blocks = (keys[:, :, :, None] * self.same_head).flatten(3).flatten(1, 2)
+        return self._answer(queries @ blocks + bias.repeat(1, attention.heads)[:, None], values)
 
 
 def _scaled(attention: Attention, x: Tensor) -> Tensor:
-    """(1, T, heads * c) -> (1, heads, T, c), scaled for the scores."""
+    """(P, T, heads * c) -> (P, heads, T, c), scaled for the scores."""
     return attention.split(x * attention.channels**-0.5)
 
 

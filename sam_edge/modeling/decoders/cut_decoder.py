@@ -18,7 +18,7 @@ from sam_edge.modeling.decoders.cut_attention import (
 )
 from sam_edge.modeling.decoders.cut_masks import MaskHead
 from sam_edge.modeling.decoders.mask_decoder import OUTPUT_TOKENS
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.sam import Sam
 
 PREPARED = ("tokens", "keys", "values", "queries")
@@ -37,8 +37,8 @@ class Prepare(nn.Module):
     def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
         super().__init__()
         layer = sam.mask_decoder.transformer.steps()[0]
-        self.see = FirstTokenToImage(layer.cross_attn_token_to_image)
-        self.tell = FirstImageToToken(layer.cross_attn_image_to_token)
+        self.token_to_image = FirstTokenToImage(layer.cross_attn_token_to_image)
+        self.image_to_token = FirstImageToToken(layer.cross_attn_image_to_token)
         self.positions = nn.Buffer(sam.prompt_encoder.positions(grid)[None].detach())
 
     def forward(self, embedding: Tensor, dense: Tensor) -> Prepared:
@@ -50,8 +50,8 @@ class Prepare(nn.Module):
         """
         tokens = (embedding + dense).flatten(2).transpose(1, 2)
         positioned = tokens + self.positions
-        keys, values = self.see.prepare(positioned, tokens)
-        return tokens, keys, values, self.tell.prepare(positioned)
+        keys, values = self.token_to_image.prepare(positioned, tokens)
+        return tokens, keys, values, self.image_to_token.prepare(positioned)
 
 
 class EncoderWithPrepare(nn.Module):
@@ -59,7 +59,7 @@ class EncoderWithPrepare(nn.Module):
 
     def __init__(self, sam: Sam, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.encoder = folded(sam.image_encoder)
+        self.encoder = fuse(sam.image_encoder)
         self.prepare = Prepare(sam, grid)
         self.no_mask = nn.Buffer(sam.prompt_encoder.no_mask().detach())
 
@@ -92,12 +92,12 @@ class CutDecoder(nn.Module):
         self.decoder = sam.mask_decoder
         transformer = sam.mask_decoder.transformer
         self.first, self.second = transformer.steps()
-        self.see_first = FirstTokenToImage(self.first.cross_attn_token_to_image)
-        self.tell_first = FirstImageToToken(self.first.cross_attn_image_to_token)
-        self.see_second = TokenToImage(self.second.cross_attn_token_to_image)
-        self.tell_second = ImageToToken(self.second.cross_attn_image_to_token)
-        self.see_last = TokenToImage(transformer.final_attn_token_to_image)
-        self.norm_last = transformer.norm_final_attn
+        self.token_to_image_first = FirstTokenToImage(self.first.cross_attn_token_to_image)
+        self.image_to_token_first = FirstImageToToken(self.first.cross_attn_image_to_token)
+        self.token_to_image_second = TokenToImage(self.second.cross_attn_token_to_image)
+        self.image_to_token_second = ImageToToken(self.second.cross_attn_image_to_token)
+        self.token_to_image_final = TokenToImage(transformer.final_attn_token_to_image)
+        self.norm_final = transformer.norm_final_attn
         self.mask_head = MaskHead(sam.mask_decoder, grid)
         self.positions = nn.Buffer(sam.prompt_encoder.positions(grid)[None].detach())
 
@@ -110,39 +110,43 @@ class CutDecoder(nn.Module):
         point_coords: Tensor,
         point_labels: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Logits (1, 4, 4h, 4w) and predicted IoU (1, 4); index 0 is the single mask.
+        """Logits (P, 4, 4h, 4w) and predicted IoU (P, 4) of P prompts on one image; index 0 is the single mask.
 
         Args:
-            tokens, keys, values, queries: of `Prepare`.
-            point_coords: (1, S, 2), x and y in pixels of the encoder's input.
-            point_labels: (1, S): 1 foreground, 0 background, 2 and 3 box corners, -1 not a point, -2
+            tokens, keys, values, queries: of `Prepare`, for one image.
+            point_coords: (P, S, 2), x and y in pixels of the encoder's input.
+            point_labels: (P, S): 1 foreground, 0 background, 2 and 3 box corners, -1 not a point, -2
                 empty slot, which changes nothing.
         """
         slots, hidden = self.prompts.slots(point_coords, point_labels)
         prompt = self.decoder.with_outputs(slots)
         bias = F.pad(hidden, (OUTPUT_TOKENS, 0))
 
-        x = self.first.among_tokens(prompt, prompt, bias, first=True)
-        x = self.first.norm2(x + self.see_first(x + prompt, keys, values))
-        x = self.first.alone(x)
-        told = self.tell_first(queries, x + prompt, x, bias)
-        image = self._renew(self.first.norm4, tokens, told)
+        x = self.first.self_attention(prompt, prompt, bias[:, None, None], first=True)
+        x = self.first.norm2(x + self.token_to_image_first(x + prompt, keys, values))
+        x = self.first.add_mlp(x)
+        told = self.image_to_token_first(queries, x + prompt, x, bias)
+        image = self._add_norm(self.first.norm4, tokens, told)
 
         positioned = image + self.positions
-        x = self.second.among_tokens(x, prompt, bias, first=False)
-        x = self.second.norm2(x + self.see_second(x + prompt, positioned, image))
-        x = self.second.alone(x)
-        told = self.tell_second(positioned, x + prompt, x, bias)
-        image = self._renew(self.second.norm4, image, told)
+        x = self.second.self_attention(x, prompt, bias[:, None, None], first=False)
+        x = self.second.norm2(x + self.token_to_image_second(x + prompt, positioned, image))
+        x = self.second.add_mlp(x)
+        told = self.image_to_token_second(positioned, x + prompt, x, bias)
+        image = self._add_norm(self.second.norm4, image, told)
 
         # Only the output tokens are read from here on.
         x, prompt = x[:, :OUTPUT_TOKENS], prompt[:, :OUTPUT_TOKENS]
-        x = self.norm_last(x + self.see_last(x + prompt, image + self.positions, image))
+        x = self.norm_final(x + self.token_to_image_final(x + prompt, image + self.positions, image))
         logits = self.mask_head(image, self.decoder.filters(x))
         return logits, self.decoder.iou_prediction_head(x[:, 0])
 
-    def _renew(self, norm: nn.Module, image: Tensor, told: Tensor) -> Tensor:
-        """Add and normalise as a map (1, h, w, C): onnxruntime fuses the two for three axes only, into an
-        operator that took five times as long on the CPU."""
-        renewed: Tensor = norm(image.reshape(1, *self.grid, -1) + told.reshape(1, *self.grid, -1))
-        return renewed.flatten(1, 2)
+    def _add_norm(self, norm: nn.Module, image: Tensor, told: Tensor) -> Tensor:
+        """Add (1 or P, h * w, C) and (P, h * w, C), and normalise.
+
+        As maps (P, h, w, C): onnxruntime fuses the two for three axes only, into an operator that took five
+        times as long on the CPU.
+        """
+        maps = image.unflatten(1, self.grid) + told.unflatten(1, self.grid)
+        normed: Tensor = norm(maps)
+        return normed.flatten(1, 2)

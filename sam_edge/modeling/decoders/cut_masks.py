@@ -13,7 +13,7 @@ from sam_edge.modeling.decoders.mask_decoder import MASKS, Decoder
 
 
 class MaskHead(nn.Module):
-    """Image tokens (1, h * w, C) and filters (1, 4, C / 8) -> logits (1, 4, 4h, 4w)."""
+    """Image tokens (P, h * w, C) and filters (P, 4, C / 8) of P prompts -> logits (P, 4, 4h, 4w)."""
 
     def __init__(self, decoder: Decoder, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -24,13 +24,14 @@ class MaskHead(nn.Module):
 
     def forward(self, image: Tensor, filters: Tensor) -> Tensor:
         height, width = self.grid
-        x = image[0] @ self.first_weight + self.first_bias
-        x = x.reshape(height * width * 4, -1)
-        x = F.gelu(self.norm.channels_last(x))
-        x = F.gelu(x @ self.second_weight + self.second_bias).reshape(height * width * 16, -1)
-        logits = (filters[0] @ x.T).reshape(MASKS, height, width, 2, 2, 2, 2)
-        logits = logits.permute(0, 1, 3, 5, 2, 4, 6)
-        return logits.reshape(1, MASKS, 4 * height, 4 * width)
+        prompts = image.shape[0]
+        # The products take the rows of all prompts at once; the norm may look at a whole map.
+        x = (image.flatten(0, 1) @ self.first_weight + self.first_bias).reshape(prompts, height * width * 4, -1)
+        x = F.gelu(self.norm.channels_last(x)).flatten(0, 1)
+        x = F.gelu(x @ self.second_weight + self.second_bias).reshape(prompts, height * width * 16, -1)
+        logits = (filters @ x.transpose(1, 2)).reshape(prompts, MASKS, height, width, 2, 2, 2, 2)
+        logits = logits.permute(0, 1, 2, 4, 6, 3, 5, 7)
+        return logits.reshape(prompts, MASKS, 4 * height, 4 * width)
 
 
 def _as_product(layer: nn.ConvTranspose2d) -> tuple[nn.Buffer, nn.Buffer]:

@@ -44,14 +44,14 @@ class PointPrompts(Prompts):
         return torch.cat([tokens, self._padding().expand(len(tokens), missing, -1)], 1)
 
     def slots(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """One token stands for all the padding: n equal keys weigh in softmax what one does whose score is
-        larger by log(n), and as queries they all find the same."""
+        """One token stands for all the padding: n identical keys have the softmax weight of one key with
+        log(n) added to its score, and n identical queries find the same."""
         given = (labels >= 0).to(coords.dtype)
         tokens = self._tokens(coords, labels) * given[..., None]
         missing = PROMPT_TOKENS - given.sum(1, keepdim=True)
         weight = missing.clamp(min=1).log() + (missing < 1).to(given.dtype) * HIDDEN
         bias = torch.cat([(1 - given) * HIDDEN, weight], 1)
-        return torch.cat([tokens, self._padding()], 1), bias
+        return torch.cat([tokens, self._padding().expand(tokens.shape[0], -1, -1)], 1), bias
 
     def _tokens(self, coords: Tensor, labels: Tensor) -> Tensor:
         tokens: Tensor = self.pe_layer((torch.where(coords < 0, OUTSIDE, coords) + 0.5) / self.image_size)
@@ -97,7 +97,7 @@ class Layer(TwoWayLayer):
         super().__init__(dim, heads, hidden, downsample, eps)
         self.mlp = Mlp(dim, hidden, dim, 1)
 
-    def among_tokens(
+    def self_attention(
         self, tokens: Tensor, prompt: Tensor, bias: Tensor | None = None, *, first: bool
     ) -> Tensor:
         x = tokens if first else tokens + prompt
@@ -137,7 +137,7 @@ class WholeMapNorm(nn.Module):
         return F.group_norm(x, 1, self.weight, self.bias, self.eps)
 
     def channels_last(self, x: Tensor) -> Tensor:
-        """The same for one map as tokens (N, C).
+        """The same for maps as tokens (B, N, C).
 
         Means are taken in two steps: a sum of a million values in one loses digits, and cannot be shared
         among cores.
@@ -148,5 +148,5 @@ class WholeMapNorm(nn.Module):
 
 
 def _mean(x: Tensor) -> Tensor:
-    """Of all values of (N, C), as (1, 1)."""
-    return x.mean(1, keepdim=True).mean(0, keepdim=True)
+    """Of all values of each map (B, N, C), as (B, 1, 1)."""
+    return x.mean(2, keepdim=True).mean(1, keepdim=True)

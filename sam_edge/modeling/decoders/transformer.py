@@ -1,4 +1,4 @@
-"""SAM's two-way transformer: prompt tokens look at the image, and the image looks back.
+"""SAM's two-way transformer: prompt tokens attend to image tokens, and image tokens to prompt tokens.
 
 Source: Kirillov et al., "Segment Anything" (2023), appendix A.
 """
@@ -28,8 +28,16 @@ class Attention(nn.Module):
         return self.q_proj.out_features // self.heads
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Queries (B, Q, dim) gather from keys and values (B, K, dim); `bias` (B, 1, 1, K) is added to
-        the scores."""
+        """Multi-head attention.
+
+        Args:
+            q: queries (B, Q, dim).
+            k, v: keys and values (B, K, dim).
+            bias: (B, 1, 1, K), added to the scores.
+
+        Returns:
+            (B, Q, dim).
+        """
         queries, keys, values = (
             self.split(project(x)) for project, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
         )
@@ -49,7 +57,15 @@ class Attention(nn.Module):
 
 
 class TwoWayLayer(nn.Module):
-    """Tokens among themselves, tokens to image, tokens alone, image to tokens."""
+    """Self-attention of the tokens, tokens to image, an MLP on the tokens, image to tokens.
+
+    Args:
+        dim: channels of a token.
+        heads: of every attention.
+        hidden: width of the MLP.
+        downsample: how many times narrower than `dim` the two cross-attentions work.
+        eps: of the normalisations.
+    """
 
     def __init__(self, dim: int, heads: int, hidden: int, downsample: int, eps: float) -> None:
         super().__init__()
@@ -62,10 +78,21 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(dim, eps)
         self.cross_attn_image_to_token = Attention(dim, heads, downsample)
 
-    def among_tokens(
+    def self_attention(
         self, tokens: Tensor, prompt: Tensor, bias: Tensor | None = None, *, first: bool
     ) -> Tensor:
-        """The first step; the first layer's tokens are the prompt itself and take its place."""
+        """Step 1: attention of the tokens to each other, and a normalisation.
+
+        Args:
+            tokens: (B, T, dim).
+            prompt: (B, T, dim), added to queries and keys after the first layer.
+            bias: (B, 1, 1, T), added to the scores.
+            first: whether this is the first layer, whose tokens are the prompt itself: the attention's output
+                replaces them instead of being added.
+
+        Returns:
+            (B, T, dim).
+        """
         if first:
             tokens = self.self_attn(tokens, tokens, tokens, bias)
         else:
@@ -74,24 +101,41 @@ class TwoWayLayer(nn.Module):
         y: Tensor = self.norm1(tokens)
         return y
 
-    def alone(self, tokens: Tensor) -> Tensor:
-        """The third step."""
+    def add_mlp(self, tokens: Tensor) -> Tensor:
+        """Step 3: tokens (B, T, dim) plus the MLP of each, normalised."""
         y: Tensor = self.norm3(tokens + self.mlp(tokens))
         return y
 
     def forward(
         self, tokens: Tensor, image: Tensor, prompt: Tensor, positions: Tensor, *, first: bool
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and prompt (B, T, dim), image and positions (B, N, dim) -> new tokens and image."""
-        tokens = self.among_tokens(tokens, prompt, first=first)
-        seen = self.cross_attn_token_to_image(tokens + prompt, image + positions, image)
-        tokens = self.alone(self.norm2(tokens + seen))
-        told = self.cross_attn_image_to_token(image + positions, tokens + prompt, tokens)
-        return tokens, self.norm4(image + told)
+        """One layer.
+
+        Args:
+            tokens, prompt: (B, T, dim).
+            image: (B or 1, N, dim).
+            positions: (N, dim) of the image tokens.
+            first: as in `self_attention`.
+
+        Returns:
+            New tokens (B, T, dim) and image (B, N, dim).
+        """
+        tokens = self.self_attention(tokens, prompt, first=first)
+        attended = self.cross_attn_token_to_image(tokens + prompt, image + positions, image)
+        tokens = self.add_mlp(self.norm2(tokens + attended))
+        attended = self.cross_attn_image_to_token(image + positions, tokens + prompt, tokens)
+        return tokens, self.norm4(image + attended)
 
 
 class TwoWayTransformer(nn.Module):
-    """Prompt tokens (B, T, dim) and image tokens (B, N, dim), both changed by each other."""
+    """Prompt tokens (B, T, dim) and image tokens (B or 1, N, dim), each updated from the other.
+
+    Args:
+        dim: channels of a token.
+        depth: number of layers.
+        heads, hidden, downsample, eps: of each layer, see `TwoWayLayer`.
+        layer: class of the layers.
+    """
 
     def __init__(
         self,
@@ -114,9 +158,18 @@ class TwoWayTransformer(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, TwoWayLayer)]
 
     def forward(self, image: Tensor, positions: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
-        """`positions` (N, dim) are added wherever the image is asked, `prompt` wherever a token asks."""
+        """All layers, and a last attention of the tokens to the image.
+
+        Args:
+            image: (B or 1, N, dim).
+            positions: (N, dim), added to the image tokens in queries and keys, never in values.
+            prompt: (B, T, dim), the tokens to begin with; added to the tokens in queries and keys.
+
+        Returns:
+            Tokens (B, T, dim) and image (B, N, dim).
+        """
         tokens = prompt
         for index, layer in enumerate(self.steps()):
             tokens, image = layer(tokens, image, prompt, positions, first=index == 0)
-        seen = self.final_attn_token_to_image(tokens + prompt, image + positions, image)
-        return self.norm_final_attn(tokens + seen), image
+        attended = self.final_attn_token_to_image(tokens + prompt, image + positions, image)
+        return self.norm_final_attn(tokens + attended), image

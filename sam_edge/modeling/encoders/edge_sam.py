@@ -73,7 +73,7 @@ class Branches(nn.Module):
         y: Tensor = self.conv(x) + self.conv1(x) + x
         return y
 
-    def folded(self) -> nn.Conv2d:
+    def fuse(self) -> nn.Conv2d:
         """One depthwise convolution."""
         gain, shift = affine(self.conv.bn)
         centre_gain, centre_shift = affine(self.conv1.bn)

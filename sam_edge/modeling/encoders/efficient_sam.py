@@ -21,7 +21,7 @@ class EfficientSamEncoder(nn.Module):
     """Image (B, 3, H, W) -> embedding (B, out_channels, H / 16, W / 16); H and W multiples of 16.
 
     Args:
-        image_size: side of the images, in pixels, that the folded encoder is for; this one takes any.
+        image_size: side of the images, in pixels, that the fused encoder is for; this one takes any.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class EfficientSamEncoder(nn.Module):
         embedding: Tensor = self.neck(tokens.transpose(1, 2).unflatten(2, size))
         return embedding
 
-    def folded(self) -> nn.Module:
+    def fuse(self) -> nn.Module:
         """The encoder for images of `image_size`, with the positions as they are there."""
         return OneSize(self, self.image_size // PATCH_PX)
 

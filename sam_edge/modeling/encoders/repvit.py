@@ -121,7 +121,7 @@ class SqueezeExcite(nn.Module):
         y: Tensor = x * self.fc2(F.relu(self.fc1(mean))).sigmoid()
         return y
 
-    def folded(self) -> nn.Module:
+    def fuse(self) -> nn.Module:
         """The same with a mean that engines compute well."""
         return StepwiseSqueezeExcite(self)
 
@@ -154,7 +154,7 @@ class NormedBranches(nn.Module):
         y: Tensor = self.bn(self.conv(x) + self.conv1(x) + x)
         return y
 
-    def folded(self) -> nn.Conv2d:
+    def fuse(self) -> nn.Conv2d:
         """One depthwise convolution."""
         assert self.conv1.bias is not None
         inner, inner_shift = affine(self.conv.bn)

@@ -1,4 +1,4 @@
-"""The convolution that every part of nano is built from, and its plain form for deployment."""
+"""The convolutions that every part of nano is built from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sam_edge.modeling.fuse import affine, frozen
+
 
 class RepConv(nn.Module):
     """3x3 convolution with a 1x1 branch and, where shapes allow, a scaled identity; then BN and ReLU.
 
     The three branches are linear, so their kernels are summed before the convolution runs: the
-    training step costs one convolution, and `fused` is one plain 3x3 convolution with a bias.
+    training step costs one convolution, and fused it is one plain 3x3 convolution with a bias.
     Structural re-parameterisation after RepVGG (Ding et al., 2021); summing the kernels already in
     training after OREPA (Hu et al., 2022).
     """
@@ -31,7 +33,7 @@ class RepConv(nn.Module):
         self.scale = nn.Parameter(torch.ones(outputs)) if identity else None
         self.norm = nn.BatchNorm2d(outputs)
 
-    def merged_kernel(self) -> Tensor:
+    def summed_kernel(self) -> Tensor:
         """The kernel (outputs, inputs, 3, 3) that equals the sum of the branches."""
         centre: Tensor = self.point
         if self.scale is not None:
@@ -39,12 +41,12 @@ class RepConv(nn.Module):
         return self.kernel + F.pad(centre, (1, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(F.conv2d(x, self.merged_kernel(), None, self.stride, 1))
+        y: Tensor = self.norm(F.conv2d(x, self.summed_kernel(), None, self.stride, 1))
         return F.relu(y) if self.relu else y
 
-    def fused(self) -> nn.Module:
+    def fuse(self) -> nn.Module:
         """The equal plain convolution, with ReLU where this one has it."""
-        conv = fold_norm(self.merged_kernel(), self.norm, stride=self.stride)
+        conv = _fused(self.summed_kernel(), self.norm, stride=self.stride)
         return nn.Sequential(conv, nn.ReLU()) if self.relu else conv
 
 
@@ -60,30 +62,16 @@ class PointConv(nn.Module):
         y: Tensor = self.norm(self.conv(x))
         return y
 
-    def fused(self) -> nn.Module:
+    def fuse(self) -> nn.Module:
         """The equal plain convolution."""
-        return fold_norm(self.conv.weight, self.norm, stride=1)
+        return _fused(self.conv.weight, self.norm, stride=1)
 
 
-def fold_norm(kernel: Tensor, norm: nn.BatchNorm2d, *, stride: int) -> nn.Conv2d:
-    """A plain convolution equal to `norm(conv(kernel))` with the norm's running statistics."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+def _fused(kernel: Tensor, norm: nn.BatchNorm2d, *, stride: int) -> nn.Conv2d:
+    """The convolution equal to `norm(conv(x, kernel))` with the norm's running statistics."""
     outputs, inputs, size, _ = kernel.shape
-    conv = nn.Conv2d(inputs, outputs, size, stride, size // 2)
-    gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    assert conv.bias is not None
-    with torch.no_grad():
-        conv.weight.copy_(kernel * gain[:, None, None, None])
-        conv.bias.copy_(norm.bias - norm.running_mean * gain)
+    conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, device="meta")
+    gain, shift = affine(norm)
+    conv.weight = frozen(kernel * gain[:, None, None, None], kernel.dtype)
+    conv.bias = frozen(shift, kernel.dtype)
     return conv
-
-
-def deploy(module: nn.Module) -> nn.Module:
-    """Replace every RepConv and PointConv below `module` by its plain form, in place."""
-    for name, child in module.named_children():
-        if isinstance(child, RepConv | PointConv):
-            setattr(module, name, child.fused().to(next(child.parameters()).device))
-        else:
-            deploy(child)
-    return module

@@ -14,13 +14,16 @@ from sam_edge.modeling.nano.prompts import (
     Prompts,
     box_maps,
     clicked_feature,
+    directions,
+    gather,
     make_grid,
     nearness,
-    normalise_heads,
     offsets,
     pooled,
+    scatter,
     similarity,
     split_prompts,
+    unit_keys,
 )
 
 MASKS = 4
@@ -137,8 +140,9 @@ class NanoDecoder(nn.Module):
         mask_logits: Tensor,
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Masks for prompts B, each with its own features (B, ...).
+        """Masks for B prompts, each with features of its own (B, ...) or all on the same image (1, ...).
 
+        What depends on the image alone is computed once where all prompts share it.
         `point_coords` (B, S, 2): x, y in pixels of the encoder's input. `point_labels` (B, S): 1
         foreground, 0 background, 2 and 3 the box's top-left and bottom-right corner, others empty.
         `mask_logits` (B, 1, H/4, W/4): an earlier answer's logits; ignored where `has_mask` (B,) is 0.
@@ -156,25 +160,53 @@ class NanoDecoder(nn.Module):
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As `forward`, and the coarse logits (B, 4, H/16, W/16), which training supervises too."""
+        prepared = self.prepare(features)
+        return self.forward_prepared(prepared, point_coords, point_labels, mask_logits, has_mask)
+
+    @staticmethod
+    def prepare(features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the decoder starts from, of what the encoder gives: everything that no prompt changes.
+
+        Returns:
+            `embedding`, `skip8` and `skip4` as they are; of `key8` and `skip4` the keys that clicked pixels
+            are compared with: `key8` (B, 68, H/8, W/8) and `key4` (B, 18, H/4, W/4), see `unit_keys`.
+        """
+        skip4 = features["skip4"]
+        return {
+            "embedding": features["embedding"],
+            "key8": unit_keys(features["key8"], KEY_HEADS),
+            "skip8": features["skip8"],
+            "key4": unit_keys(skip4, SKIP4_HEADS),
+            "skip4": skip4,
+        }
+
+    def forward_prepared(
+        self,
+        prepared: dict[str, Tensor],
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_logits: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward_all`, on what `prepare` gives."""
         prompts = split_prompts(point_coords, point_labels)
         gate = has_mask[:, None, None, None]
         previous4 = mask_logits.clamp(-8.0, 8.0) * (gate * 0.25)
         previous8 = F.avg_pool2d(previous4, 2)
         previous16 = F.avg_pool2d(previous8, 2)
-        embedding, skip8, skip4 = features["embedding"], features["skip8"], features["skip4"]
-        keys = normalise_heads(features["key8"], KEY_HEADS)
+        embedding, skip8, skip4 = prepared["embedding"], prepared["skip8"], prepared["skip4"]
         grid8 = make_grid(prompts, skip8, 8)
-        similar8 = similarity(keys, grid8, prompts, width_px=5.0)
+        similar8 = similarity(prepared["key8"], KEY_HEADS, grid8, prompts, width_px=5.0)
         trunk = self._trunk(embedding, prompts, F.avg_pool2d(similar8, 2), previous16, gate)
         coarse = self.coarse(trunk)
 
         near8 = _near(grid8, prompts, WIDTHS_PX)
-        alike8 = self._resembling(keys, double(torch.sigmoid(coarse)))
+        alike8 = self._resembling(prepared["key8"], double(torch.sigmoid(coarse)))
         maps8 = torch.cat([near8, similar8, box_maps(prompts, grid8), previous8, alike8], dim=1)
         x8 = self.refine8(F.relu(double(self.rise8(trunk)) + skip8 + self.prompt8(maps8)))
 
         grid4 = make_grid(prompts, skip4, 4)
-        similar4 = similarity(normalise_heads(skip4, SKIP4_HEADS), grid4, prompts, width_px=3.0)
+        similar4 = similarity(prepared["key4"], SKIP4_HEADS, grid4, prompts, width_px=3.0)
         maps4 = torch.cat(
             [
                 _near(grid4, prompts, WIDTHS_PX[:2]),
@@ -198,7 +230,7 @@ class NanoDecoder(nn.Module):
         boxes = box_maps(prompts, grid)
         counts = torch.stack([prompts.foreground.sum(1), prompts.background.sum(1)], dim=1)
         flags = torch.cat([torch.log1p(counts), prompts.has_box, gate[:, :, 0, 0]], dim=1)
-        flat = torch.zeros_like(embedding[:, :4]) + flags[:, :, None, None]
+        flat = torch.zeros_like(embedding[:1, :4]) + flags[:, :, None, None]
         maps = torch.cat(
             [
                 _near(grid, prompts, WIDTHS_PX),
@@ -229,18 +261,16 @@ class NanoDecoder(nn.Module):
     def _resembling(self, keys: Tensor, soft: Tensor) -> Tensor:
         """How much more every pixel resembles the inside of each coarse mask than its outside.
 
-        `keys` (B, heads, c, n), `soft` (B, 4, h, w) -> (B, 4 * heads, h, w). One step of k-means
-        between a mask and its surroundings, in the learned key space.
+        `keys` (B or 1, heads * (c + 1), h, w) of `unit_keys`, `soft` (B, 4, h, w) -> (B, 4 * heads, h, w).
+        One step of k-means between a mask and its surroundings, in the learned key space.
         """
         flat = soft.flatten(2)
-        both = torch.stack([flat, 1.0 - flat], dim=1)
-        both = (both / (both.sum(3, keepdim=True) + 1.0e-2)).flatten(1, 2)
-        means = torch.matmul(both[:, None], keys.transpose(2, 3))
-        means = means * torch.rsqrt((means * means).sum(3, keepdim=True) + 1.0e-4)
-        cosine = torch.matmul(means, keys)
-        difference = cosine[:, :, :MASKS] - cosine[:, :, MASKS:]
-        maps: Tensor = difference.flatten(1, 2).unflatten(2, soft.shape[2:])
-        return maps
+        both = torch.cat([flat, 1.0 - flat], dim=1)
+        means = directions(gather(both / (both.sum(2, keepdim=True) + 1.0e-2), keys), KEY_HEADS)
+        difference = means[:, :MASKS] - means[:, MASKS:]
+        maps = scatter(torch.cat([difference, torch.zeros_like(difference[..., :1])], dim=3), keys)
+        found: Tensor = maps.transpose(0, 1).flatten(1, 2).unflatten(2, soft.shape[2:])
+        return found
 
 
 def _near(grid: Grid, prompts: Prompts, widths_px: tuple[float, ...]) -> Tensor:

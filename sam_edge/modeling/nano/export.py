@@ -7,22 +7,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sam_edge.modeling.exportable import Exportable, GraphSource
+from sam_edge.modeling.exportable import BATCH, EXAMPLE_PROMPTS, PROMPTS, Exportable, GraphSource
 from sam_edge.modeling.nano.model import Nano
 
 SLOTS = {"decoder": 7, "decoder_many": 22}
 """Five points and a box, as streams and most people give; twenty, for whoever clicks on."""
 EXAMPLE_HW = (256, 320)
 """Two different multiples of 32: equal sides would be taken for one size."""
-STRIDES = {"embedding": 16, "key8": 8, "skip8": 8, "skip4": 4}
-"""What the encoder gives, and the input pixels per cell of each."""
+STRIDES = {"embedding": 16, "key8": 8, "skip8": 8, "key4": 4, "skip4": 4}
+"""What the encoder's graph gives, see `NanoDecoder.prepare`, and the input pixels per cell of each."""
+MASK_STRIDE = 4
+"""Input pixels per logit."""
 
 
 class NanoExport:
-    """An encoder, and a decoder that takes every kind of prompt, for few points and for many.
+    """An encoder, and a decoder for few and for many points, which takes boxes and earlier masks too.
 
     Args:
-        input_hw: (height, width) of static graphs; None leaves both free.
+        input_hw: (height, width) of static graphs; None leaves both free, and the number of prompts too.
     """
 
     takes_masks = True
@@ -38,35 +40,31 @@ class NanoExport:
         image = torch.zeros(1, 3, height, width)
         with torch.no_grad():
             features = self.encode(image)
-        mask = {
-            "mask_logits": torch.zeros(1, 1, height // 4, width // 4),
-            "has_mask": torch.zeros(1),
-        }
-        cells = {name: {2: f"{32 // step}*rows", 3: f"{32 // step}*columns"} for name, step in STRIDES.items()}
-        return [
-            GraphSource(
-                "encoder",
-                _Encoder(self.nano),
-                {"image": image},
-                tuple(STRIDES),
-                {"image": {2: "32*rows", 3: "32*columns"}} if free else {},
-                role="encoder",
-            ),
-            *(
-                GraphSource(
-                    name,
-                    _Decoder(self.nano),
-                    {**features, **_prompt(slots), **mask},
-                    ("logits", "iou"),
-                    cells | {"mask_logits": {2: "8*rows", 3: "8*columns"}} if free else {},
-                )
-                for name, slots in slots_of.items()
-            ),
-        ]
+        decoder = _Decoder(self.nano)
+
+        def decoder_graph(name: str, slots: int, *, batched: bool) -> GraphSource:
+            prompts = _prompts(EXAMPLE_PROMPTS if batched else 1, slots, (height, width))
+            dynamic: dict[str, dict[int, str]] = {name: {} for name in (*features, *prompts)}
+            if free:
+                for name_of, step in {**STRIDES, "mask_logits": MASK_STRIDE}.items():
+                    dynamic[name_of] |= {2: f"{32 // step}*rows", 3: f"{32 // step}*columns"}
+            if batched:
+                for name_of in prompts:
+                    dynamic[name_of][0] = PROMPTS
+            return GraphSource(name, decoder, {**features, **prompts}, ("logits", "iou"), dynamic)
+
+        sides = {"image": {2: "32*rows", 3: "32*columns"}} if free else {}
+        encoder = GraphSource(
+            "encoder", _Encoder(self.nano), {"image": image}, tuple(STRIDES), sides, "encoder"
+        )
+        decoders = [decoder_graph(name, slots, batched=free) for name, slots in slots_of.items()]
+        if not free:
+            decoders.append(decoder_graph(BATCH, slots_of["decoder"], batched=True))
+        return [encoder, *decoders]
 
     def encode(self, image: Tensor) -> Mapping[str, Tensor]:
-        features = self.nano.encoder(image)
-        return {name: features[name] for name in STRIDES}
+        prepared = self.nano.decoder.prepare(self.nano.encoder(image))
+        return {name: prepared[name] for name in STRIDES}
 
     def decode(
         self,
@@ -75,29 +73,36 @@ class NanoExport:
         point_labels: Tensor,
         mask_logits: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        height, width = (4 * side for side in features["embedding"].shape[2:])
+        height, width = features["skip4"].shape[2:]
         previous = torch.zeros(1, 1, height, width) if mask_logits is None else mask_logits
         has_mask = torch.tensor([float(mask_logits is not None)])
-        answer: tuple[Tensor, Tensor] = self.nano.decoder(
+        logits, iou, _ = self.nano.decoder.forward_prepared(
             dict(features), point_coords, point_labels, previous, has_mask
         )
-        return answer
+        return logits, iou
 
 
-def _prompt(slots: int) -> dict[str, Tensor]:
-    return {"point_coords": torch.zeros(1, slots, 2), "point_labels": torch.zeros(1, slots)}
+def _prompts(count: int, slots: int, input_hw: tuple[int, int]) -> dict[str, Tensor]:
+    height, width = (side // MASK_STRIDE for side in input_hw)
+    return {
+        "point_coords": torch.zeros(count, slots, 2),
+        "point_labels": torch.zeros(count, slots),
+        "mask_logits": torch.zeros(count, 1, height, width),
+        "has_mask": torch.zeros(count),
+    }
 
 
 class _Encoder(nn.Module):
-    """The encoder with its outputs in order instead of by name."""
+    """The encoder and what of the decoder no prompt changes, in order instead of by name."""
 
     def __init__(self, nano: Nano) -> None:
         super().__init__()
         self.encoder = nano.encoder
+        self.prepare = nano.decoder.prepare
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        features = self.encoder(image)
-        return tuple(features[name] for name in STRIDES)
+        prepared = self.prepare(self.encoder(image))
+        return tuple(prepared[name] for name in STRIDES)
 
 
 class _Decoder(nn.Module):
@@ -112,17 +117,18 @@ class _Decoder(nn.Module):
         embedding: Tensor,
         key8: Tensor,
         skip8: Tensor,
+        key4: Tensor,
         skip4: Tensor,
         point_coords: Tensor,
         point_labels: Tensor,
         mask_logits: Tensor,
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        features = dict(zip(STRIDES, (embedding, key8, skip8, skip4), strict=True))
-        answer: tuple[Tensor, Tensor] = self.decoder(
-            features, point_coords, point_labels, mask_logits, has_mask
+        prepared = dict(zip(STRIDES, (embedding, key8, skip8, key4, skip4), strict=True))
+        logits, iou, _ = self.decoder.forward_prepared(
+            prepared, point_coords, point_labels, mask_logits, has_mask
         )
-        return answer
+        return logits, iou
 
 
 _: type[Exportable] = NanoExport

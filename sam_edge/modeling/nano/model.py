@@ -7,9 +7,11 @@ are computed once and reused by every prompt.
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 
-from sam_edge.modeling.nano.blocks import deploy
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.nano.decoder import NanoDecoder
 from sam_edge.modeling.nano.encoder import NanoEncoder
 
@@ -27,7 +29,6 @@ __all__ = [
     "NanoDecoder",
     "NanoEncoder",
     "build_nano",
-    "deploy",
 ]
 
 
@@ -40,10 +41,7 @@ class Nano(nn.Module):
         self.decoder = NanoDecoder()
 
 
-def build_nano(*, deployed: bool = False) -> Nano:
-    """A nano with fresh weights; `deployed` gives the plain form whose keys the shipped weights have."""
-    model = Nano()
-    if deployed:
-        deploy(model)
-    model.eval()
-    return model
+def build_nano(*, fused: bool = False) -> Nano:
+    """A nano with fresh weights, in evaluation mode; `fused` has the keys of the shipped weights."""
+    model = Nano().eval()
+    return cast(Nano, fuse(model)) if fused else model

@@ -63,7 +63,18 @@ class Grid:
     y: Tensor  # (h,)
     dx: Tensor  # (B, S, 1, w)
     dy: Tensor  # (B, S, h, 1)
-    squared: Tensor  # (B, S, h, w)
+    dx2: Tensor  # (B, S, 1, w), dx squared
+    dy2: Tensor  # (B, S, h, 1), dy squared
+
+    def gaussians(self, width_px: float) -> Tensor:
+        """A Gaussian of that width around every slot, with sum 1 over the pixels: (B, S, h * w).
+
+        The softmax of a sum of an x and a y part is the product of their two softmaxes, which are short.
+        """
+        gain = -0.5 * (UNIT_PX / width_px) ** 2
+        product = torch.softmax(self.dy2 * gain, dim=2) * torch.softmax(self.dx2 * gain, dim=3)
+        flat: Tensor = product.flatten(2)
+        return flat
 
 
 def make_grid(prompts: Prompts, level: Tensor, stride: int) -> Grid:
@@ -74,7 +85,7 @@ def make_grid(prompts: Prompts, level: Tensor, stride: int) -> Grid:
     y = (torch.arange(height, device=level.device, dtype=prompts.points.dtype) + 0.5) * step
     dx = x[None, None, None, :] - prompts.points[:, :, 0, None, None]
     dy = y[None, None, :, None] - prompts.points[:, :, 1, None, None]
-    return Grid(x, y, dx, dy, dx * dx + dy * dy)
+    return Grid(x, y, dx, dy, dx * dx, dy * dy)
 
 
 def nearness(grid: Grid, chosen: Tensor, widths_px: tuple[float, ...]) -> Tensor:
@@ -83,16 +94,20 @@ def nearness(grid: Grid, chosen: Tensor, widths_px: tuple[float, ...]) -> Tensor
     (B, len(widths) + 1, h, w). The largest Gaussian over the slots is the Gaussian of the smallest
     distance, so the slots are reduced once. Without a chosen slot: zeros, and the capped distance.
     """
-    nearest = (grid.squared + (1.0 - chosen)[:, :, None, None] * FAR).amin(1, keepdim=True)
+    nearest = _penalised(grid, chosen).amin(1, keepdim=True)
     gaussians = [torch.exp(nearest * (-0.5 * (UNIT_PX / width) ** 2)) for width in widths_px]
     distance = torch.sqrt(nearest.clamp(1.0e-6, NEAR_CAP))
     return torch.cat([*gaussians, torch.log1p(distance * (UNIT_PX / 8.0)) * 0.3], dim=1)
 
 
+def _penalised(grid: Grid, chosen: Tensor) -> Tensor:
+    """Squared distance to every slot, far beyond the image where it is not chosen: (B, S, h, w)."""
+    return (grid.dx2 + (1.0 - chosen)[:, :, None, None] * FAR) + grid.dy2
+
+
 def offsets(grid: Grid, chosen: Tensor) -> Tensor:
     """Soft offset (x, y) to the nearest chosen slot, squashed to -1..1: (B, 2, h, w)."""
-    penalty = (1.0 - chosen)[:, :, None, None] * FAR
-    weight = torch.softmax((grid.squared + penalty) * -8.0, dim=1) * chosen[:, :, None, None]
+    weight = torch.softmax(_penalised(grid, chosen) * -8.0, dim=1) * chosen[:, :, None, None]
     dx = (weight * grid.dx).sum(1, keepdim=True)
     dy = (weight * grid.dy).sum(1, keepdim=True)
     return torch.tanh(torch.cat([dx, dy], dim=1) * 1.5)
@@ -112,45 +127,93 @@ def box_maps(prompts: Prompts, grid: Grid) -> Tensor:
     return torch.cat([sides, inside], dim=1) * prompts.has_box[:, :, None, None]
 
 
-def normalise_heads(keys: Tensor, heads: int) -> Tensor:
-    """(B, C, h, w) -> (B, heads, C / heads, h * w), each pixel of each head of length 1."""
-    split: Tensor = keys.unflatten(1, (heads, -1)).flatten(3)
-    return split * torch.rsqrt((split * split).sum(2, keepdim=True) + 1.0e-4)
+def unit_keys(features: Tensor, heads: int) -> Tensor:
+    """`features` (B, heads * c, h, w) as keys: each pixel of each head of length 1, then a channel of ones.
+
+    The ones let one product give `cosine + constant`.
+
+    Returns:
+        (B, heads * (c + 1), h, w).
+    """
+    split = features.unflatten(1, (heads, -1))
+    unit = split * torch.rsqrt((split * split).sum(2, keepdim=True) + 1.0e-4)
+    keys: Tensor = torch.cat([unit, torch.ones_like(unit[:, :, :1])], dim=2).flatten(1, 2)
+    return keys
 
 
-def sampled_keys(keys: Tensor, grid: Grid, width_px: float) -> Tensor:
-    """The keys (B, heads, c, n) under each slot, Gaussian-weighted: (B, heads, S, c), length 1."""
-    exponent = grid.squared.flatten(2) * (-0.5 * (UNIT_PX / width_px) ** 2)
-    weight = torch.softmax(exponent, dim=2)
-    sampled = torch.matmul(weight[:, None], keys.transpose(2, 3))
-    return sampled * torch.rsqrt((sampled * sampled).sum(3, keepdim=True) + 1.0e-4)
+def gather(weights: Tensor, features: Tensor) -> Tensor:
+    """Weighted sums of `features` (B or 1, C, h, w), one for each of `weights` (B, R, h * w): (B, R, C).
+
+    Features that all prompts share are read once, by the weights of all prompts below each other.
+    """
+    flat = features.flatten(2)
+    if features.shape[0] != 1:
+        return torch.matmul(weights, flat.transpose(1, 2))
+    sums = torch.matmul(weights.flatten(0, 1), flat.squeeze(0).transpose(0, 1))
+    by_prompt: Tensor = sums.unflatten(0, weights.shape[:2])
+    return by_prompt
 
 
-def similarity(keys: Tensor, grid: Grid, prompts: Prompts, width_px: float) -> Tensor:
+def scatter(rows: Tensor, keys: Tensor) -> Tensor:
+    """Product of `rows` (B, R, heads, c) with `keys` (B or 1, heads * c, h, w), head by head.
+
+    Returns:
+        (heads, B, R, h * w).
+    """
+    heads = rows.shape[2]
+    flat = keys.unflatten(1, (heads, -1)).flatten(3)
+    if keys.shape[0] != 1:
+        return torch.matmul(rows.transpose(1, 2), flat).transpose(0, 1)
+    by_head = rows.permute(2, 0, 1, 3)
+    product = torch.matmul(by_head.flatten(1, 2), flat.squeeze(0))
+    by_prompt: Tensor = product.unflatten(1, by_head.shape[1:3])
+    return by_prompt
+
+
+def directions(gathered: Tensor, heads: int) -> Tensor:
+    """Gathered keys (B, R, heads * (c + 1)) without the channel of ones, of length 1: (B, R, heads, c)."""
+    mean: Tensor = gathered.unflatten(2, (heads, -1))[..., :-1]
+    return mean * torch.rsqrt((mean * mean).sum(3, keepdim=True) + 1.0e-4)
+
+
+def similarity(keys: Tensor, heads: int, grid: Grid, prompts: Prompts, width_px: float) -> Tensor:
     """Cosine similarity of every pixel to the most similar clicked one, foreground then background.
 
-    (B, 2 * heads, h, w); -1 where there is no such click.
+    Args:
+        keys: (B or 1, heads * (c + 1), h, w), of `unit_keys`.
+        width_px: standard deviation of the Gaussian under which a click samples the keys.
+
+    Returns:
+        (B, 2 * heads, h, w); -1 where there is no such click.
     """
-    height, width = grid.squared.shape[-2:]
-    cosine = torch.matmul(sampled_keys(keys, grid, width_px), keys)
-    maps = []
+    clicked = directions(gather(grid.gaussians(width_px), keys), heads)
+    kinds = []
     for chosen in (prompts.foreground, prompts.background):
-        keep = chosen[:, None, :, None]
-        maps.append((cosine * keep - (1.0 - keep)).amax(2))
-    both: Tensor = torch.cat(maps, dim=1).unflatten(2, (height, width))
-    return both
+        keep = chosen[:, :, None, None]
+        # Every slot that is not chosen answers -1: nothing times the key, and -1 times its channel of ones.
+        kinds.append(torch.cat([clicked * keep, (keep - 1.0).expand(-1, -1, heads, -1)], dim=3))
+    cosine = scatter(torch.cat(kinds, dim=1), keys).unflatten(2, (2, -1))
+    maps: Tensor = cosine.amax(3).permute(1, 2, 0, 3).flatten(1, 2).unflatten(2, keys.shape[2:])
+    return maps
 
 
 def clicked_feature(features: Tensor, grid: Grid, chosen: Tensor, width_px: float) -> Tensor:
-    """Mean feature (B, C) of `features` (B, C, h, w) under the chosen slots; zeros without one."""
-    weight = torch.softmax(grid.squared.flatten(2) * (-0.5 * (UNIT_PX / width_px) ** 2), dim=2)
+    """Mean feature under the chosen slots, Gaussian-weighted.
+
+    Args:
+        features: (B or 1, C, h, w).
+        chosen: (B, S), 1 where the slot counts.
+
+    Returns:
+        (B, C); zeros without a chosen slot.
+    """
     total = chosen.sum(1, keepdim=True).clamp(min=1.0)
-    share = ((weight * chosen[:, :, None]).sum(1) / total)[:, None]
-    return torch.matmul(share, features.flatten(2).transpose(1, 2))[:, 0]
+    share = ((grid.gaussians(width_px) * chosen[:, :, None]).sum(1) / total)[:, None]
+    return gather(share, features)[:, 0]
 
 
 def pooled(features: Tensor, weights: Tensor) -> Tensor:
-    """Mean of `features` (B, C, h, w) under each of `weights` (B, K, h, w): (B, K, C)."""
+    """Mean of `features` (B or 1, C, h, w) under each of `weights` (B, K, h, w): (B, K, C)."""
     flat = weights.flatten(2)
     total = flat.sum(2, keepdim=True) + 1.0e-2
-    return torch.matmul(flat / total, features.flatten(2).transpose(1, 2))
+    return gather(flat / total, features)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sam_edge.modeling.nano.blocks import RepConv, deploy
+from sam_edge.modeling.nano.blocks import RepConv
 from sam_edge.modeling.nano.encoder import TRUNK_CHANNELS, NanoTrunk
 
 SAM_CHANNELS = 256
@@ -17,13 +17,11 @@ SAM_CHANNELS = 256
 class NanoImageEncoder(nn.Module):
     """(B, 3, H, W) to SAM's embedding (B, 256, H/16, W/16)."""
 
-    def __init__(self, *, deployed: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.trunk = NanoTrunk()
         self.widen = RepConv(TRUNK_CHANNELS, SAM_CHANNELS)
         self.project = nn.Conv2d(SAM_CHANNELS, SAM_CHANNELS, 1)
-        if deployed:
-            deploy(self)
 
     def forward(self, image: Tensor) -> Tensor:
         embedding: Tensor = self.project(self.widen(self.trunk.pyramid(image)[2]))

@@ -34,7 +34,7 @@ def fixtures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "fixture_weights.py").write_text(WEIGHTS)
     torch.manual_seed(0)
-    weights = {name: value.numpy() for name, value in build_nano(deployed=True).state_dict().items()}
+    weights = {name: value.numpy() for name, value in build_nano(fused=True).state_dict().items()}
     np.savez(folder / "weights.npz", **weights)
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     points, labels = np.array([[30.0, 20.0]]), np.array([1])

@@ -16,7 +16,7 @@ from sam_edge.modeling.encoders.edge_sam import EdgeSamEncoder
 from sam_edge.modeling.encoders.efficient_sam import EfficientSamEncoder
 from sam_edge.modeling.encoders.efficientvit import EfficientViT
 from sam_edge.modeling.exportable import GraphSource
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 from tests.modeling.encoders.test_efficientvit import STAGES
 
 
@@ -49,7 +49,7 @@ def encoder(kind: str) -> nn.Module:
 def test_no_resize_is_left_and_the_lint_is_silent(kind: str, size: tuple[int, int], tmp_path: Path) -> None:
     model = encoder(kind)
     image = torch.randn(1, 3, *size)
-    path = write_graph(GraphSource("encoder", folded(model), {"image": image}, ("embedding",)), tmp_path)
+    path = write_graph(GraphSource("encoder", fuse(model), {"image": image}, ("embedding",)), tmp_path)
     assert "Resize" not in {node.op_type for node in onnx.load(path).graph.node}
     assert lint(path) == []
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -84,6 +84,21 @@ def test_padding_changes_nothing(points: int, box: bool, extra: int, junk: int, 
     assert difference(more, unpadded) < 1e-5
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    kinds=st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=5),
+    seed=st.integers(0, 2**31),
+)
+def test_prompts_of_a_batch_are_answered_as_one_by_one(kinds: list[tuple[int, bool]], seed: int) -> None:
+    prepared = PREPARE(image(seed), MODEL.prompt_encoder.no_mask())
+    prompts = [padded(*prompt(points, box=box, seed=seed + k), SLOTS) for k, (points, box) in enumerate(kinds)]
+    logits, iou = DECODER(*prepared, *(torch.cat(parts) for parts in zip(*prompts, strict=True)))
+    assert logits.shape == (len(kinds), 4, 4 * GRID[0], 4 * GRID[1])
+    assert iou.shape == (len(kinds), 4)
+    for k, one in enumerate(prompts):
+        assert difference((logits[k : k + 1], iou[k : k + 1]), DECODER(*prepared, *one)) < 1e-5
+
+
 def test_what_an_empty_slot_holds_is_never_seen() -> None:
     prepared = PREPARE(image(), MODEL.prompt_encoder.no_mask())
     coords, labels = prompt(2, box=False)

@@ -19,7 +19,7 @@ from sam_edge.modeling.decoders.efficient_sam import (
 )
 from sam_edge.modeling.encoders import efficient_sam
 from sam_edge.modeling.encoders.efficient_sam import EfficientSamEncoder
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
 from tests.modeling.decoders.test_cut_decoder import difference, image, padded, prompt
@@ -55,6 +55,14 @@ def test_cut_equals_plain(points: int, box: bool, extra: int, seed: int) -> None
     assert difference(DECODER(*PREPARED, *slots), plain) < 1e-4
 
 
+def test_prompts_of_a_batch_are_answered_as_one_by_one() -> None:
+    prompts = [padded(*prompt(points, box=box), 6) for points, box in ((1, False), (4, True), (0, True))]
+    logits, iou = DECODER(*PREPARED, *(torch.cat(parts) for parts in zip(*prompts, strict=True)))
+    for index, one in enumerate(prompts):
+        answer = logits[index : index + 1], iou[index : index + 1]
+        assert difference(answer, DECODER(*PREPARED, *one)) < 1e-5
+
+
 def test_a_prompt_is_six_tokens_as_in_the_reference() -> None:
     prompts = MODEL.prompt_encoder
     assert isinstance(prompts, PointPrompts)
@@ -88,27 +96,32 @@ def test_masks_are_no_prompts() -> None:
         MODEL.decode(image(), *prompt(1, box=False), torch.zeros(1, 1, 4 * GRID[0], 4 * GRID[1]))
     export = SamExport(MODEL)
     assert not export.takes_masks
-    assert [source.name for source in export.graphs()] == ["encoder", "decoder", "decoder_many"]
+    assert [source.name for source in export.graphs()] == [
+        "encoder",
+        "decoder",
+        "decoder_many",
+        "decoder_batch",
+    ]
 
 
 def test_a_map_is_normalised_as_a_whole() -> None:
     norm = WholeMapNorm(6).requires_grad_(False)
     norm.weight.normal_()
     norm.bias.normal_()
-    x = torch.randn(1, 6, 5, 7) * 30 + 400
+    x = torch.randn(2, 6, 5, 7) * 30 + 400
     expected = F.group_norm(x, 1, norm.weight, norm.bias, norm.eps)
     assert torch.allclose(norm(x), expected)
-    last = norm.channels_last(x[0].permute(1, 2, 0).flatten(0, 1))
-    assert torch.allclose(last, expected[0].permute(1, 2, 0).flatten(0, 1), atol=1e-4)
+    last = norm.channels_last(x.permute(0, 2, 3, 1).flatten(1, 2))
+    assert torch.allclose(last, expected.permute(0, 2, 3, 1).flatten(1, 2), atol=1e-4)
 
 
-def test_among_tokens_keeps_the_shortcut_and_carries_the_prompt() -> None:
+def test_self_attention_keeps_the_shortcut_and_carries_the_prompt() -> None:
     layer = Layer(DIM, HEADS, 48, 2, 1e-5).requires_grad_(False)
     x, p = torch.randn(1, 4, DIM), torch.randn(1, 4, DIM)
     attended = layer.self_attn(x + p, x + p, x + p)
-    assert torch.allclose(layer.among_tokens(x, p, first=False), layer.norm1(x + p + attended), atol=1e-6)
+    assert torch.allclose(layer.self_attention(x, p, first=False), layer.norm1(x + p + attended), atol=1e-6)
     assert torch.allclose(
-        layer.among_tokens(p, p, first=True), layer.norm1(p + layer.self_attn(p, p, p)), atol=1e-6
+        layer.self_attention(p, p, first=True), layer.norm1(p + layer.self_attn(p, p, p)), atol=1e-6
     )
 
 
@@ -124,7 +137,7 @@ def test_encoder_attends_to_all_tokens() -> None:
 def test_folded_has_its_positions_stretched_and_shares_the_rest() -> None:
     encoder = MODEL.image_encoder
     names = list(encoder.state_dict())
-    plain = folded(encoder)
+    plain = fuse(encoder)
     image = torch.randn(1, 3, SIDE_PX, SIDE_PX)
     assert torch.equal(plain(image), encoder(image))
     assert {id(weight) for weight in plain.parameters()} == {id(weight) for weight in encoder.parameters()}

@@ -14,7 +14,7 @@ from sam_edge.modeling.encoders import repvit
 from sam_edge.modeling.encoders.tiny_vit import blocks
 from sam_edge.modeling.encoders.tiny_vit.model import TinyViT
 from sam_edge.modeling.encoders.windows import from_windows, to_windows
-from sam_edge.modeling.fuse import folded
+from sam_edge.modeling.fuse import fuse
 
 
 @settings(deadline=None)
@@ -93,7 +93,7 @@ def test_vit_takes_smaller_rectangles() -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 96), (112, 112)])
-def test_tiny_vit_folded_is_its_equal(size: tuple[int, int]) -> None:
+def test_fused_tiny_vit_is_its_equal(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     encoder = TinyViT(dims=(8, 32, 64, 96), depths=(1, 2, 2, 1), classes=2, out_channels=16).eval()
     encoder.requires_grad_(False).double()
@@ -102,9 +102,9 @@ def test_tiny_vit_folded_is_its_equal(size: tuple[int, int]) -> None:
         if values.ndim < 3 and not name.endswith("running_var") and values.is_floating_point():
             values.add_(0.3 * torch.randn_like(values))
     image = torch.randn(2, 3, *size, dtype=torch.float64)
-    plain, deployed = encoder, folded(encoder)
-    assert not any(isinstance(module, blocks.Block) for module in deployed.modules())
-    torch.testing.assert_close(deployed(image), plain(image), rtol=0, atol=1e-10)
+    plain, fused = encoder, fuse(encoder)
+    assert not any(isinstance(module, blocks.Block) for module in fused.modules())
+    torch.testing.assert_close(fused(image), plain(image), rtol=0, atol=1e-10)
     assert any(isinstance(module, blocks.Block) for module in encoder.modules())
 
 

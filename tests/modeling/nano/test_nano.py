@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from typing import cast
 
 import pytest
 import torch
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.nano.blocks import PointConv, RepConv
-from sam_edge.modeling.nano.model import Nano, build_nano, deploy
+from sam_edge.modeling.nano.model import Nano, build_nano
 
 HEIGHT, WIDTH = 96, 128
 Prompt = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -77,8 +78,7 @@ def test_any_multiple_of_32_gives_logits_at_a_quarter(nano: Nano, sides: tuple[i
 
 
 def test_the_plain_form_equals_the_trained_one(nano: Nano) -> None:
-    plain = copy.deepcopy(nano)
-    deploy(plain)
+    plain = cast(Nano, fuse(nano))
     image = torch.randn(1, 3, HEIGHT, WIDTH)
     asked = prompt([(40, 30, 1), (70, 50, 0), (20, 20, 2), (90, 80, 3)], has_mask=1.0)
     with torch.no_grad():
@@ -88,9 +88,9 @@ def test_the_plain_form_equals_the_trained_one(nano: Nano) -> None:
 
 
 def test_the_plain_form_has_plain_parts_only() -> None:
-    plain = build_nano(deployed=True)
+    plain = build_nano(fused=True)
     assert not any(isinstance(module, RepConv | PointConv | nn.BatchNorm2d) for module in plain.modules())
-    plain.load_state_dict(deploy(build_nano()).state_dict(), strict=True)
+    plain.load_state_dict(fuse(build_nano()).state_dict(), strict=True)
 
 
 @settings(max_examples=15, deadline=None)
@@ -153,17 +153,38 @@ def test_the_previous_mask_counts_only_where_there_is_one(nano: Nano, features: 
     assert not same(without, with_mask, within=1e-3)
 
 
-def test_prompts_of_a_batch_do_not_mix(nano: Nano, features: dict[str, Tensor]) -> None:
-    first, second = (
-        prompt([(40.0, 30.0, 1.0), (0.0, 0.0, -2.0)]),
-        prompt([(9.0, 80.0, 2.0), (70.0, 90.0, 3.0)], 1.0),
-    )
-    both = tuple(torch.cat(parts) for parts in zip(first, second, strict=True))
-    doubled = {name: x.expand(2, -1, -1, -1) for name, x in features.items()}
-    with torch.no_grad():
-        logits, iou = nano.decoder(doubled, *both)
-    for k, asked in enumerate((first, second)):
-        assert same((logits[k : k + 1], iou[k : k + 1]), decode(nano, features, asked), within=1e-4)
+@settings(max_examples=15, deadline=None)
+@given(
+    prompts=st.lists(
+        st.lists(
+            st.tuples(
+                st.floats(0, WIDTH - 1, width=32),
+                st.floats(0, HEIGHT - 1, width=32),
+                st.sampled_from([-2.0, 0.0, 1.0, 2.0, 3.0]),
+            ),
+            min_size=5,
+            max_size=5,
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    masked=st.integers(0, 31),
+)
+def test_prompts_of_a_batch_are_answered_as_one_by_one(
+    nano: Nano, features: dict[str, Tensor], prompts: list[list[tuple[float, float, float]]], masked: int
+) -> None:
+    """Whether all prompts share one image's features or each has its own, as in training."""
+    count = len(prompts)
+    asked = [prompt(slots, has_mask=float(masked >> k & 1)) for k, slots in enumerate(prompts)]
+    together: Prompt = tuple(torch.cat(parts) for parts in zip(*asked, strict=True))  # type: ignore[assignment]
+    own = {name: x.expand(count, -1, -1, -1) for name, x in features.items()}
+    for image in (features, own):
+        logits, iou = decode(nano, image, together)
+        assert logits.shape == (count, 4, HEIGHT // 4, WIDTH // 4)
+        assert iou.shape == (count, 4)
+        for k, one in enumerate(asked):
+            expected = decode(nano, features, one)
+            assert same((logits[k : k + 1], iou[k : k + 1]), expected, within=1e-4)
 
 
 def test_points_outside_the_image_stay_finite(nano: Nano, features: dict[str, Tensor]) -> None:
@@ -174,7 +195,7 @@ def test_points_outside_the_image_stay_finite(nano: Nano, features: dict[str, Te
 
 
 def test_the_size_stays_within_the_budget() -> None:
-    plain = build_nano(deployed=True)
+    plain = build_nano(fused=True)
     assert sum(p.numel() for p in plain.encoder.parameters()) <= 3.0e6
     assert sum(p.numel() for p in plain.decoder.parameters()) <= 1.2e6
     image = torch.zeros(1, 3, 288, 512)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_edge.bundle.folder import Bundle, find_bundle
-from sam_edge.bundle.shapes import ShapeRange, graph_shapes
+from sam_edge.bundle.shapes import MOST_PROMPTS, ShapeRange, graph_shapes
 from sam_edge.errors import BundleError, InputError
 from sam_edge.geometry import InputSize
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings, workspace_limit_mb
@@ -32,8 +32,8 @@ def test_sizes_of_all_graphs_follow_from_the_image(rows: int) -> None:
     assert encoder["image"].best == (1, 3, 32 * rows, 512)
     assert decoder["embedding"].best == (1, 96, 2 * rows, 32)
     assert decoder["mask_logits"].best == (1, 1, 8 * rows, 128)
-    assert all(shape.fixed for shape in (*encoder.values(), *decoder.values()))
-    assert "point_coords" not in decoder
+    assert decoder["point_coords"] == ShapeRange((1, 7, 2), (1, 7, 2), (MOST_PROMPTS, 7, 2))
+    assert all(shape.fixed for shape in (*encoder.values(), decoder["embedding"], decoder["skip4"]))
 
 
 def test_tuned_for_what_cameras_send() -> None:
@@ -62,9 +62,9 @@ def test_a_model_of_one_size_is_built_for_that() -> None:
 
 def test_a_size_that_follows_from_nothing_is_named() -> None:
     graph = NANO.manifest.graphs["encoder"]
-    odd = replace(graph, inputs=(replace(graph.inputs[0], name="other", shape=(1, "prompts")),))
+    odd = replace(graph, inputs=(replace(graph.inputs[0], name="other", shape=(1, "people")),))
     manifest = replace(NANO.manifest, graphs={**NANO.manifest.graphs, "odd": odd})
-    with pytest.raises(BundleError, match="size prompts of input other"):
+    with pytest.raises(BundleError, match="size people of input other"):
         graph_shapes(manifest, "odd", None)
 
 

@@ -53,7 +53,7 @@ class TinyViT(nn.Module):
         embedding: Tensor = self.neck(x)
         return embedding
 
-    def folded(self) -> nn.Module:
+    def fuse(self) -> nn.Module:
         """The plainer equal that is exported."""
         first, *attending = self.layers
         return FusedTinyViT(

@@ -194,8 +194,6 @@ class Segmenter:
         def warm(_: int) -> None:
             embedding = self.encode(frame, view)
             for decoder in self._decoders.all:
-                if decoder.is_batched and decoder is not self._decoders.all[0]:
-                    continue
                 points = point * max(1, decoder.slots - 2)
                 for mask in masks:
                     self.decode(embedding, Prompt.points(points, mask_logits=mask))

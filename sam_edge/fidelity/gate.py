@@ -19,6 +19,7 @@ from sam_edge.errors import FidelityError
 from sam_edge.fidelity.differences import Differences, ReferenceAnswer
 from sam_edge.fidelity.frames import Frames
 from sam_edge.fidelity.result import LIMITS, FidelityResult
+from sam_edge.masks import Masks
 from sam_edge.progress import Progress, silent
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
@@ -121,8 +122,22 @@ def measure(
             if own is not None:
                 masks = segmenter.decode(own, answer.prompt, multimask=answer.multimask)
                 found.own_frame(masks.logits[:, ::stride, ::stride], answer)
+        for answer, masks in _together(segmenter, embedding, reference.answers):
+            group = "together", len(answer.predicted_iou)
+            found.answer(group, masks.logits[:, ::stride, ::stride], masks.predicted_iou, answer, stride)
         progress("comparing", index / len(expected))
     return found.result(frames.rms if frames else [])
+
+
+def _together(
+    segmenter: Segmenter, embedding: Embedding, answers: Sequence[ReferenceAnswer]
+) -> Iterable[tuple[ReferenceAnswer, Masks]]:
+    """The answers to prompts that a batched decoder is asked in one run; none where the model has no such
+    graph."""
+    if not any(graph.is_batched for graph in segmenter.manifest.decoders.values()):
+        return ()
+    asked = [answer for answer in answers if answer.multimask is None]
+    return zip(asked, segmenter.decode_batch(embedding, [one.prompt for one in asked]), strict=True)
 
 
 def check(found: FidelityResult, engine: EngineSpec) -> None:

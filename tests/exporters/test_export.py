@@ -32,7 +32,7 @@ from sam_edge.fidelity.images import textured_image
 from sam_edge.fidelity.result import LIMITS, FidelityResult
 from sam_edge.imaging.image import write_image
 from sam_edge.loading import load
-from sam_edge.modeling.exportable import GraphSource
+from sam_edge.modeling.exportable import BATCH, PROMPTS, GraphSource
 from sam_edge.modeling.nano.export import NanoExport
 from sam_edge.modeling.nano.model import build_nano
 from sam_edge.modeling.sam_export import SLOTS, SamExport
@@ -49,7 +49,8 @@ def test_manifest_says_what_the_model_is(tiny_bundle: Path, tiny_checkpoint: Pat
     assert set(manifest.graphs) == {"encoder", "decoder", "decoder_many", "decoder_batch", "refine"}
     assert set(manifest.files) == {"pytorch.npz", *(f"{name}.onnx" for name in manifest.graphs)}
     assert {graph.role for graph in manifest.graphs.values()} == {"encoder", "decoder", "refine"}
-    assert {name: graph.slots for name, graph in manifest.decoders.items()} == SLOTS
+    assert {name: graph.slots for name, graph in manifest.decoders.items()} == SLOTS | {BATCH: SLOTS["decoder"]}
+    assert [name for name, graph in manifest.decoders.items() if graph.is_batched] == [BATCH]
     for name, slots in SLOTS.items():
         shapes = {spec.name: spec.shape for spec in manifest.graphs[name].inputs}
         assert shapes["point_labels"] == (1, slots)
@@ -88,7 +89,8 @@ def test_graphs_are_portable_and_tell_nothing_of_this_machine(tiny_bundle: Path)
         assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
         graph = describe_graph(path, "decoder")
         shapes = [spec.shape for spec in (*graph.inputs, *graph.outputs)]
-        assert all(isinstance(side, int) for shape in shapes for side in shape)
+        free = {side for shape in shapes for side in shape if isinstance(side, str)}
+        assert free == ({PROMPTS} if path.stem == BATCH else set())
 
 
 def test_a_model_that_differs_is_not_written(
@@ -157,7 +159,7 @@ def test_the_larger_decoder_is_as_wide_as_asked(
 ) -> None:
     monkeypatch.setattr(export_module, "write_graph", kept_graph)
     folder = export(tiny_checkpoint, tmp_path / "wide", settings=ExportSettings(max_points=30))
-    assert [graph.slots for graph in find_bundle(folder).manifest.decoders.values()] == [2, 32]
+    assert [graph.slots for graph in find_bundle(folder).manifest.decoders.values()] == [2, 2, 32]
     points = [(2.0 * index, 3.0 * index % 90) for index in range(30)]
     with load(folder, runtime="onnxruntime") as segmenter:
         assert segmenter.max_points == 30

@@ -7,7 +7,7 @@ prepare frames themselves are measured in both ways, see `frames`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np

@@ -120,14 +120,14 @@ def _train(teacher: Teacher, lessons: Lessons, settings: Settings, began: float)
         began -= state["elapsed"]
     an_epoch = math.ceil(len(lessons) / settings.batch)
     sums: list[dict[str, float]] = []
-    said = _Said(settings.progress)
+    shown = _ShownProgress(settings.progress)
     while (share := settings.length.share(time.monotonic() - began, step)) < 1.0:
         rate = learning_rate(PEAK_RATE, share)
         with advising_on_memory(settings.batch, max(1, settings.batch // 2)):
             sums.append(_step(student, optimiser, teacher, lessons, settings, step, rate))
         step += 1
         share = settings.length.share(time.monotonic() - began, step)
-        said.learning(share, step, sums[-1]["loss"])
+        shown.after_step(share, step, sums[-1]["loss"])
         if step % an_epoch == 0 or share >= 1.0:
             means = {name: float(np.mean([row[name] for row in sums])) for name in sums[0]}
             elapsed = time.monotonic() - began
@@ -141,8 +141,8 @@ def _train(teacher: Teacher, lessons: Lessons, settings: Settings, began: float)
     return target
 
 
-class _Said:
-    """Says how far the learning is: at every step, with new words only at every tenth of the run."""
+class _ShownProgress:
+    """Shows how far the learning is: the share at every step, new words at every tenth of the run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -151,8 +151,8 @@ class _Said:
         self._tenth = -1
         self._words = ""
 
-    def learning(self, share: float, step: int, loss: float) -> None:
-        """After step `step`: `share` of the run (0 to 1) is over."""
+    def after_step(self, share: float, step: int, loss: float) -> None:
+        """Show that `share` of the run, 0 to 1, is over after step number `step`."""
         if self._start is None:
             # The first step is slower than the others.
             self._began, self._start = time.monotonic(), share
@@ -204,25 +204,30 @@ def _step(
 
 
 def embedding_loss(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Smooth L1 of the embeddings (B, C, h, w), in units of the teacher's spread."""
+    """Smooth L1 loss of the embeddings (B, C, h, w), in units of the standard deviation of `theirs`."""
     spread = theirs.std().clamp(min=1.0e-6)
     return F.smooth_l1_loss(ours / spread, theirs / spread)
 
 
 def mask_loss(teacher: Teacher, ours: Tensor, theirs: Tensor, spots: Tensor) -> Tensor:
-    """How the answers to one click (B, 2) an image differ between both embeddings: BCE, dice, IoU."""
+    """How much the teacher's masks of one click an image differ between two embeddings: BCE, dice and IoU.
+
+    Args:
+        ours, theirs: embeddings (B, C, h, w) of the student and the teacher.
+        spots: the clicks (B, 2), x and y in pixels of the encoder's input.
+    """
     losses = []
     for k in range(len(ours)):
         coords = torch.stack([spots[k], torch.zeros_like(spots[k])])[None]
         labels = torch.tensor([[1.0, -1.0]], device=ours.device)
         with torch.no_grad():
             logits, iou = teacher.sam.decode(theirs[k : k + 1], coords, labels)
-        answer, told = teacher.sam.decode(ours[k : k + 1], coords, labels)
+        answer, answer_iou = teacher.sam.decode(ours[k : k + 1], coords, labels)
         target, soft = torch.sigmoid(logits), torch.sigmoid(answer)
         both = (soft * target).sum((2, 3))
         dice = 1.0 - (2.0 * both + 1.0) / (soft.sum((2, 3)) + target.sum((2, 3)) + 1.0)
         bce = F.binary_cross_entropy_with_logits(answer, target)
-        losses.append(bce + dice.mean() + F.mse_loss(told, iou))
+        losses.append(bce + dice.mean() + F.mse_loss(answer_iou, iou))
     return torch.stack(losses).mean()
 
 

@@ -11,7 +11,7 @@ from sam_edge.modeling.exportable import BATCH, EXAMPLE_PROMPTS, PROMPTS, Export
 from sam_edge.modeling.nano.model import Nano
 
 SLOTS = {"decoder": 7, "decoder_many": 22}
-"""Five points and a box, as streams and most people give; twenty, for whoever clicks on."""
+"""Five points and a box, as streams and most people give; twenty points and a box."""
 EXAMPLE_HW = (256, 320)
 """Two different multiples of 32: equal sides would be taken for one size."""
 STRIDES = {"embedding": 16, "key8": 8, "skip8": 8, "key4": 4, "skip4": 4}

@@ -79,7 +79,8 @@ def test_graphs_are_portable_and_tell_nothing_of_this_machine(tiny_bundle: Path)
         assert "Attention" not in {node.op_type for node in model.graph.node}
         assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
         shapes = [spec.shape for spec in (*describe_graph(path).inputs, *describe_graph(path).outputs)]
-        assert all(isinstance(side, int) for shape in shapes for side in shape)
+        free = {side for shape in shapes for side in shape if isinstance(side, str)}
+        assert free == ({"prompts"} if path.stem == "decoder_batch" else set())
 
 
 def test_a_model_that_differs_is_not_written(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sam_edge.cli.options import FiniteRange
+from sam_edge.cli.progress import progress
 from sam_edge.lazy import named_extras
 
 
@@ -16,8 +17,14 @@ from sam_edge.lazy import named_extras
 @click.option("--images", type=Path, required=True, help="Folder of images; they need no labels.")
 @click.option("--student", type=click.Choice(["nano"]), default="nano", show_default=True)
 @click.option("--out", type=Path, required=True, help="Folder for the student; a run stopped there goes on.")
-@click.option("--minutes", type=FiniteRange(0, min_open=True), default=60.0, show_default=True)
-@click.option("--steps", type=click.IntRange(1), help="Length of the run, instead of --minutes.")
+@click.option(
+    "--minutes",
+    type=FiniteRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Length of the whole run, with the teacher's embeddings.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Steps of learning, instead of --minutes.")
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Images a step.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -36,7 +43,8 @@ def distill(
     """Train nano's encoder to give the embedding, and so the masks, of any SAM-family teacher.
 
     The teacher's decoder is kept, so the result is a checkpoint that `sam-edge export` takes. The teacher's
-    embeddings are computed once and kept in OUT/teacher, 2 MB an image. Needs
+    embeddings are computed first, once, and kept in OUT/teacher, 2 MB an image. They take the teacher's
+    encoder an image, seconds each on a CPU, and count as part of --minutes. Needs
     pip install 'sam-edge[train]'.
 
     \b
@@ -49,5 +57,16 @@ def distill(
         from .distill import distill as run
         from .runs.schedule import Length
     length = Length(minutes, steps)
-    target = run(teacher, images, out, family, length=length, batch=batch, seed=seed, device=device)
+    with progress() as shown:
+        target = run(
+            teacher,
+            images,
+            out,
+            family,
+            length=length,
+            batch=batch,
+            seed=seed,
+            device=device,
+            progress=lambda step, done=None: shown.show(step, done or 0.0),
+        )
     click.echo(f"wrote {target}; next: sam-edge export {target} --out MODEL_FOLDER")

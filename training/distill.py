@@ -18,37 +18,41 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from sam_edge.errors import SamEdgeError
 from sam_edge.modeling.families import find_family
 from sam_edge.modeling.fuse import fuse
 from sam_edge.modeling.nano.sam_encoder import NanoImageEncoder
+from sam_edge.progress import Progress, silent
 from sam_edge.storage.files import atomic_path
 from sam_edge.training.runs.checkpoint import load_checkpoint, save_checkpoint
 from sam_edge.training.runs.schedule import Length, learning_rate
 from sam_edge.training.steps.optimiser import Optimiser
 from sam_edge.training.steps.step import CLIP_NORM, advising_on_memory, mixed_precision
 
-from .teacher import Lessons, Teacher, find_images, load_teacher, seen_by
+from .teacher import Lessons, Teacher, find_images, load_teacher, minutes_of, seen_by
 from .train import choose_device
 
 STUDENT = "nano_sam"
 PEAK_RATE = 1.0e-3
 MASK_SHARE = 0.5
 AN_HOUR = Length(minutes=60.0)
+TENTHS = 10
+"""How often a run without a terminal says how far it is."""
 COLUMNS = ("step", "minutes", "rate", "loss", "embedding", "masks")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a distillation is told."""
+    """How a student learns."""
 
     out: Path
     length: Length
     batch: int
+    """Images a step."""
     seed: int
     device: torch.device
+    progress: Progress
 
 
 def distill(
@@ -61,65 +65,105 @@ def distill(
     batch: int = 4,
     seed: int = 0,
     device: str = "auto",
+    progress: Progress = silent,
 ) -> Path:
-    """Train a student of the teacher's; returns `student.safetensors`, a checkpoint of family `nano_sam`.
+    """Train a student of the teacher's.
 
     Args:
         teacher: a checkpoint `sam-edge export` could export.
         images: a folder with images; labels are not needed.
         out: the folder for the student, its log, and the teacher's answers. A run stopped there goes on.
         family: the teacher's; None guesses it.
-        length: of the whole run.
+        length: of the whole run. Minutes count the teacher's embeddings, and what earlier runs took.
         batch: images a step.
+        seed: of the student's first weights, and of the order of the images.
         device: auto, cpu or cuda.
+        progress: shows what is done and about how long it takes.
+
+    Returns:
+        `student.safetensors` in `out`, a checkpoint of family `nano_sam`.
 
     Raises:
-        InputError: no images, an unreadable one, no CUDA device, a teacher without SAM's decoder.
-        CheckpointError: the teacher is no weights, or not of that family.
-        SamEdgeError: the loss is no number, or memory ran out; the last checkpoint is kept.
+        InputError: no images, an unreadable one, no CUDA device, a teacher without SAM's decoder, or minutes
+            that the teacher's embeddings need alone.
+        CheckpointError: the teacher's file does not hold weights, or not of that family.
+        SamEdgeError: the loss is not a number, or memory ran out; the last checkpoint is kept.
     """
-    settings = Settings(Path(out), length, batch, seed, choose_device(device))
+    began = time.monotonic()
+    settings = Settings(Path(out), length, batch, seed, choose_device(device), progress)
     photos = find_images(Path(images))
+    progress(f"reading {teacher}")
     model = load_teacher(Path(teacher), family, settings.device)
-    lessons = Lessons(model, photos, settings.out / "teacher", settings.device)
-    return _train(model, lessons, settings)
+    limit_s = None if length.steps else length.minutes * 60.0 - (time.monotonic() - began)
+
+    def teaching(step: str, done: float | None = None) -> None:
+        # What share of the run this work is, is known by the clock alone.
+        progress(step, None if length.steps else length.share(time.monotonic() - began, 0))
+
+    lessons = Lessons(model, photos, settings.out / "teacher", settings.device, limit_s, teaching)
+    return _train(model, lessons, settings, began)
 
 
-def _train(teacher: Teacher, lessons: Lessons, settings: Settings) -> Path:
+def _train(teacher: Teacher, lessons: Lessons, settings: Settings, began: float) -> Path:
+    """Train until the run that began at that reading of the monotonic clock (s) is over."""
     torch.manual_seed(settings.seed)
     student = NanoImageEncoder().train().to(settings.device)
     optimiser = Optimiser(student)
     checkpoint = settings.out / "checkpoint.pt"
     rows: list[dict[str, float]] = []
-    step, spent = 0, 0.0
+    step = 0
     if checkpoint.exists():
         state = load_checkpoint(checkpoint)
         student.load_state_dict(state["student"])
         optimiser.load_state_dict(state["optimiser"])
-        step, spent, rows = state["step"], state["elapsed"], state["rows"]
-    began = time.monotonic() - spent
+        step, rows = state["step"], state["rows"]
+        began -= state["elapsed"]
     an_epoch = math.ceil(len(lessons) / settings.batch)
     sums: list[dict[str, float]] = []
-    with tqdm(total=100, unit="%", smoothing=0) as bar:
-        while (share := settings.length.share(time.monotonic() - began, step)) < 1.0:
-            rate = learning_rate(PEAK_RATE, share)
-            with advising_on_memory(settings.batch, max(1, settings.batch // 2)):
-                sums.append(_step(student, optimiser, teacher, lessons, settings, step, rate))
-            step += 1
-            share = settings.length.share(time.monotonic() - began, step)
-            bar.n = round(100 * share, 1)
-            bar.set_postfix_str(f"step {step} loss {sums[-1]['loss']:.3f}")
-            if step % an_epoch == 0 or share >= 1.0:
-                means = {name: float(np.mean([row[name] for row in sums])) for name in sums[0]}
-                elapsed = time.monotonic() - began
-                rows.append({"step": step, "minutes": elapsed / 60.0, "rate": rate, **means})
-                sums = []
-                state = {"student": student.state_dict(), "optimiser": optimiser.state_dict()}
-                save_checkpoint(checkpoint, {**state, "step": step, "elapsed": elapsed, "rows": rows})
-                _write_log(settings.out / "log.csv", rows)
+    shown = _ShownProgress(settings.progress)
+    while (share := settings.length.share(time.monotonic() - began, step)) < 1.0:
+        rate = learning_rate(PEAK_RATE, share)
+        with advising_on_memory(settings.batch, max(1, settings.batch // 2)):
+            sums.append(_step(student, optimiser, teacher, lessons, settings, step, rate))
+        step += 1
+        share = settings.length.share(time.monotonic() - began, step)
+        shown.after_step(share, step, sums[-1]["loss"])
+        if step % an_epoch == 0 or share >= 1.0:
+            means = {name: float(np.mean([row[name] for row in sums])) for name in sums[0]}
+            elapsed = time.monotonic() - began
+            rows.append({"step": step, "minutes": elapsed / 60.0, "rate": rate, **means})
+            sums = []
+            state = {"student": student.state_dict(), "optimiser": optimiser.state_dict()}
+            save_checkpoint(checkpoint, {**state, "step": step, "elapsed": elapsed, "rows": rows})
+            _write_log(settings.out / "log.csv", rows)
     target = settings.out / "student.safetensors"
     save_student(student, teacher, target)
     return target
+
+
+class _ShownProgress:
+    """Shows how far the learning is: the share at every step, new words at every tenth of the run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._began = time.monotonic()
+        self._start: float | None = None
+        self._tenth = -1
+        self._words = ""
+
+    def after_step(self, share: float, step: int, loss: float) -> None:
+        """Show that `share` of the run, 0 to 1, is over after step number `step`."""
+        if self._start is None:
+            # The first step is slower than the others.
+            self._began, self._start = time.monotonic(), share
+        tenth = int(share * TENTHS)
+        if tenth > self._tenth:
+            self._tenth = tenth
+            self._words = f"learning: step {step}, loss {loss:.3f}"
+            if self._start < share < 1.0:
+                left_s = (time.monotonic() - self._began) * (1.0 - share) / (share - self._start)
+                self._words += f", about {minutes_of(left_s)} left"
+        self._progress(self._words, share)
 
 
 def _step(
@@ -160,25 +204,30 @@ def _step(
 
 
 def embedding_loss(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Smooth L1 of the embeddings (B, C, h, w), in units of the teacher's spread."""
+    """Smooth L1 loss of the embeddings (B, C, h, w), in units of the standard deviation of `theirs`."""
     spread = theirs.std().clamp(min=1.0e-6)
     return F.smooth_l1_loss(ours / spread, theirs / spread)
 
 
 def mask_loss(teacher: Teacher, ours: Tensor, theirs: Tensor, spots: Tensor) -> Tensor:
-    """How the answers to one click (B, 2) an image differ between both embeddings: BCE, dice, IoU."""
+    """How much the teacher's masks of one click an image differ between two embeddings: BCE, dice and IoU.
+
+    Args:
+        ours, theirs: embeddings (B, C, h, w) of the student and the teacher.
+        spots: the clicks (B, 2), x and y in pixels of the encoder's input.
+    """
     losses = []
     for k in range(len(ours)):
         coords = torch.stack([spots[k], torch.zeros_like(spots[k])])[None]
         labels = torch.tensor([[1.0, -1.0]], device=ours.device)
         with torch.no_grad():
             logits, iou = teacher.sam.decode(theirs[k : k + 1], coords, labels)
-        answer, told = teacher.sam.decode(ours[k : k + 1], coords, labels)
+        answer, answer_iou = teacher.sam.decode(ours[k : k + 1], coords, labels)
         target, soft = torch.sigmoid(logits), torch.sigmoid(answer)
         both = (soft * target).sum((2, 3))
         dice = 1.0 - (2.0 * both + 1.0) / (soft.sum((2, 3)) + target.sum((2, 3)) + 1.0)
         bce = F.binary_cross_entropy_with_logits(answer, target)
-        losses.append(bce + dice.mean() + F.mse_loss(told, iou))
+        losses.append(bce + dice.mean() + F.mse_loss(answer_iou, iou))
     return torch.stack(losses).mean()
 
 

@@ -1,8 +1,9 @@
-"""What a teacher says of every image, computed once and kept on disk."""
+"""A teacher's embedding of every image, computed once and kept on disk."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from sam_edge.errors import InputError
 from sam_edge.fidelity.images import readable_images
@@ -21,6 +21,7 @@ from sam_edge.modeling.decoders.mask_decoder import MaskDecoder
 from sam_edge.modeling.decoders.prompt_encoder import PromptEncoder
 from sam_edge.modeling.families import Family, find_family
 from sam_edge.modeling.sam import Sam
+from sam_edge.progress import Progress, silent
 from sam_edge.storage.files import atomic_path, sha256, write_bytes
 
 ABOUT = "teacher.json"
@@ -41,7 +42,7 @@ def load_teacher(checkpoint: Path, family: str | None, device: torch.device) -> 
 
     Raises:
         InputError: no such family, or one without SAM's own prompt encoder and mask decoder.
-        CheckpointError: the file is no weights, or not of that family.
+        CheckpointError: the file does not hold weights, or not of that family.
     """
     name, model = load_model(checkpoint, family)
     usual = isinstance(model, Sam) and (type(model.prompt_encoder), type(model.mask_decoder)) == (
@@ -71,13 +72,30 @@ def find_images(folder: Path) -> list[Path]:
 
 
 class Lessons:
-    """The teacher's embedding of every image, as float16 files in a folder; what is there is not made anew.
+    """The teacher's embedding of every image, as float16 files in a folder. Finished files are used again.
+
+    Args:
+        teacher: what is learned from.
+        photos: files of the images.
+        folder: for the embeddings, 2 MB an image at SAM's size.
+        device: the teacher's.
+        limit_s: how long computing them may take, in seconds; None: as long as it takes.
+        progress: shows how many are left; its shares are of this work alone.
 
     Raises:
-        InputError: the folder holds another teacher's; an image cannot be read.
+        InputError: the folder holds another teacher's; an image cannot be read; by the images so far, all of
+            them take longer than `limit_s`. What was computed is kept.
     """
 
-    def __init__(self, teacher: Teacher, photos: Sequence[Path], folder: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        photos: Sequence[Path],
+        folder: Path,
+        device: torch.device,
+        limit_s: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
         self.teacher = teacher
         self.photos = photos
         self.folder = folder
@@ -91,9 +109,29 @@ class Lessons:
             )
         write_bytes(folder / ABOUT, json.dumps(about).encode())
         self.files = [folder / f"{sha256(path)[:24]}.npy" for path in photos]
-        for path, file in tqdm(list(zip(photos, self.files, strict=True)), desc="teacher", unit="image"):
-            if not _readable(file):
-                self._write(path, file, device)
+        self._compute(device, limit_s, progress)
+
+    def _compute(self, device: torch.device, limit_s: float | None, progress: Progress) -> None:
+        missing = [
+            (path, file) for path, file in zip(self.photos, self.files, strict=True) if not _readable(file)
+        ]
+        step = f"computing the teacher's embedding of {len(missing)} images"
+        if missing:
+            progress(step, 0.0)
+        began = time.monotonic()
+        for count, (path, file) in enumerate(missing, 1):
+            self._write(path, file, device)
+            whole_s = (time.monotonic() - began) * len(missing) / count
+            if count == 1:
+                step = f"{step}: about {minutes_of(whole_s)}"
+            if limit_s is not None and whole_s >= limit_s and count > 1:
+                raise InputError(
+                    f"the teacher's embeddings of {len(missing)} images take about {minutes_of(whole_s)}: "
+                    f"of {minutes_of(limit_s)} nothing is left for learning",
+                    path=self.folder,
+                    hint="give more --minutes, or fewer images; embeddings that are finished are kept",
+                )
+            progress(step, count / len(missing))
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -110,8 +148,15 @@ class Lessons:
             np.save(opened, embedding.cpu().numpy().astype(np.float16))
 
 
+def minutes_of(seconds: float) -> str:
+    """Seconds for people: "40 seconds", "3.5 minutes", "12 minutes"."""
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 600 else f"{seconds / 60:.0f} minutes"
+
+
 def _readable(file: Path) -> bool:
-    """Whether an earlier run finished this file; a damaged one is made anew."""
+    """Whether an earlier run finished this file; a damaged one is computed again."""
     try:
         stored: NDArray[np.float16] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):

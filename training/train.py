@@ -159,7 +159,7 @@ def main(
 
 @dataclass(frozen=True)
 class Settings:
-    """What every process of a run is told."""
+    """The settings of a run, the same in all its processes."""
 
     out: Path
     init: Path | None
@@ -190,7 +190,11 @@ def _work(rank: int, processes: int, settings: Settings, photos: list[Photo], ca
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; InputError where `cuda` is asked for and there is none."""
+    """The device of that name; `auto` takes CUDA if this machine has it.
+
+    Raises:
+        InputError: `cuda` on a machine without it.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no CUDA device here", hint="use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

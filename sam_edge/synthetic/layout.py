@@ -41,7 +41,7 @@ KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One object. `look` is an image, or a ball that is drawn anew as it rolls."""
+    """One object. `look` is an image, or a ball, which is drawn for every frame."""
 
     label: int
     name: str

@@ -161,7 +161,14 @@ def shape(view: View, donor: Photo, rng: np.random.Generator, label: int) -> Vie
 
 
 def recolour(image: Array, rng: np.random.Generator) -> Array:
-    """Brightness, contrast, colour, blur, motion blur, noise and compression, each now and then."""
+    """Change brightness, contrast, colour, blur, motion blur, noise and compression, each at random.
+
+    Args:
+        image: (H, W, 3), 0 to 255.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
     out: Array = image.astype(np.float32)
     if rng.random() < 0.6:
         gain = rng.uniform(0.7, 1.35) * rng.uniform(0.92, 1.08, 3)
@@ -188,7 +195,7 @@ def recolour(image: Array, rng: np.random.Generator) -> Array:
 
 
 def motion_kernel(length: int, angle_deg: float) -> Array:
-    """A line of `length` pixels at `angle_deg`, summing to 1."""
+    """A blur kernel (length, length) float32: a line through the centre at `angle_deg`, with sum 1."""
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1.0
     centre = ((length - 1) / 2, (length - 1) / 2)

@@ -36,10 +36,20 @@ SCALES = (0.33, 1.7)
 
 
 class Batches(Dataset[dict[str, Tensor]]):
-    """Batch `number` of a run: crops, object masks and first prompts.
+    """Batch `number` of a run: crops, object masks and first prompts, as a function of the seed and the number.
 
-    Numbers are dealt out over `processes`, which share a step's images. What the crops are drawn
-    from may change while workers run; it is shared memory.
+    With B crops of C x C pixels and PROMPTS_PER_IMAGE prompts each, P in all, a batch has `images` (B, 3, C, C)
+    uint8 RGB, `masks` (P, C, C) uint8, `coords` (P, SLOTS, 2) float32 in pixels of the crop, `labels`
+    (P, SLOTS) float32, and `extents` and `groups` of `instance_targets`. Prompts of one crop follow each other.
+
+    The processes of a run share a step's images: number n is for process n % `processes`. Crop sizes are kept
+    in shared memory, so that they can change while workers run.
+
+    Args:
+        photos: of all sets.
+        seed: of the run.
+        processes: how many share a step.
+        box_share: what share of the first prompts has a box, 0 to 1.
     """
 
     def __init__(
@@ -59,7 +69,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self._crops: SynchronizedArray[int] = multiprocessing.Array("l", MOST_CROPS)
 
     def set_crops(self, crops: tuple[Crops, ...]) -> None:
-        """From the next unmade batch on, every step draws one of `crops`."""
+        """Let every batch that is made from now on draw one of `crops`, at most MOST_CROPS."""
         numbers = [crop.size * 1000 + crop.count for crop in crops]
         self._crops[:] = numbers + [0] * (MOST_CROPS - len(numbers))
 
@@ -112,9 +122,17 @@ class Batches(Dataset[dict[str, Tensor]]):
 
 
 def choose_targets(view: View, kind: str, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    """Up to PROMPTS_PER_IMAGE different objects of a view: (mask, other objects), both (C, C) bool.
+    """Choose the objects of a view that are prompted.
 
-    Of the clothing set often the whole person rather than a part, so that one click has two answers.
+    In the clothing set often the whole person is chosen instead of a part, so that one click has two answers.
+
+    Args:
+        view: a crop with its label maps (C, C).
+        kind: name of the set it is from.
+
+    Returns:
+        Up to PROMPTS_PER_IMAGE different objects, none of which fills the crop: its mask and the mask of all
+        other objects, both (C, C) bool.
     """
     targets: list[tuple[Array, Array]] = []
     counts = [np.bincount(labels.ravel()) for labels in view.labels]
@@ -165,7 +183,13 @@ def _start_worker(_: int) -> None:
 
 
 def loader(batches: Batches, start: int, stride: int, workers: int) -> Iterator[dict[str, Tensor]]:
-    """Batches `start`, `start` + `stride`, ... without end, made ahead by `workers` processes."""
+    """Batches `start`, `start` + `stride`, ... without end, see `Batches`.
+
+    Args:
+        start: number of the first batch.
+        stride: how many processes share the run.
+        workers: how many background processes make batches, at least one; each makes three ahead.
+    """
     return iter(
         DataLoader(
             batches,

@@ -29,7 +29,10 @@ Array = NDArray[Any]
 
 
 def shrink(image: Array, labels: list[Array]) -> tuple[Array, list[Array]]:
-    """Both at a long side of at most LONG_SIDE_PX; labels by nearest neighbour."""
+    """Image (H, W, 3) and label maps (H, W), reduced to a long side of at most LONG_SIDE_PX.
+
+    The image is averaged, labels take the nearest pixel.
+    """
     scale = LONG_SIDE_PX / max(image.shape[:2])
     if scale >= 1.0:
         return image, labels

@@ -54,10 +54,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: not a training checkpoint ({type(error).__name__})",
             path=path,
-            hint="remove it to start anew",
+            hint="remove it to begin again",
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a training checkpoint", path=path, hint="remove it to start anew")
+        raise CheckpointError(f"{path}: not a training checkpoint", path=path, hint="remove it to begin again")
     return state
 
 

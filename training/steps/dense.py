@@ -33,7 +33,8 @@ def instance_targets(labels: Array) -> tuple[Array, Array]:
     """Of a label map (C, C): `extents` (4, C/16, C/16) and `groups` (C/8, C/8).
 
     Extents are the distances to the left, top, right and bottom side of the box round the cell's object in
-    UNIT_PX, -1 where the cell is on none. Groups number the objects of an image from 1, 0 is no object.
+    UNIT_PX, -1 where the cell lies on no object. Groups number the objects of an image from 1;
+    0 is the background.
     """
     quarter = labels[2::4, 2::4]
     ids, numbered = np.unique(quarter, return_inverse=True)
@@ -67,17 +68,29 @@ class DenseHeads(nn.Module):
         return self.extent_loss(features["embedding"], extents) + self.group_loss(features["key8"], groups)
 
     def extent_loss(self, embedding: Tensor, wanted: Tensor) -> Tensor:
-        """1 - IoU of the box each cell tells and the one it lies in, over the cells on objects."""
-        told = F.softplus(self.extent(embedding).float())
+        """Mean 1 - IoU of the predicted boxes and the true ones, over the cells that lie on objects.
+
+        Args:
+            embedding: (B, C, H/16, W/16).
+            wanted: (B, 4, H/16, W/16), see `instance_targets`; -1 where there is no object.
+        """
+        boxes = F.softplus(self.extent(embedding).float())
         known = wanted[:, 0] >= 0
-        inner = torch.minimum(told, wanted)
+        inner = torch.minimum(boxes, wanted)
         shared = (inner[:, 0] + inner[:, 2]) * (inner[:, 1] + inner[:, 3])
-        areas = [(box[:, 0] + box[:, 2]) * (box[:, 1] + box[:, 3]) for box in (told, wanted)]
+        areas = [(box[:, 0] + box[:, 2]) * (box[:, 1] + box[:, 3]) for box in (boxes, wanted)]
         iou = shared / (areas[0] + areas[1] - shared).clamp(min=1.0e-4)
         return ((1.0 - iou) * known).sum() / known.sum().clamp(min=1)
 
     def group_loss(self, keys: Tensor, groups: Tensor) -> Tensor:
-        """Cross entropy of every cell's own object among those of its image, every object counting alike."""
+        """Cross entropy of the object that each cell belongs to, over the objects of its image.
+
+        Every object has the same weight, however large it is.
+
+        Args:
+            keys: (B, C, H/8, W/8).
+            groups: (B, H/8, W/8), see `instance_targets`.
+        """
         split = keys.float().unflatten(1, (KEY_HEADS, -1))
         length = torch.rsqrt((split * split).sum(2, keepdim=True) + 1.0e-4)
         unit = (split * length).flatten(1, 2).flatten(2) / KEY_HEADS**0.5

@@ -81,8 +81,8 @@ def average(model: nn.Module, number: float) -> float:
     tensors: list[Tensor] = [p.grad for p in model.parameters() if p.grad is not None]
     tensors += [b for b in model.buffers() if b.dtype.is_floating_point]
     processes = distributed.get_world_size()
-    told = number * processes if distributed.get_rank() == 0 else 0.0
-    flat = torch.cat([t.reshape(-1) for t in tensors] + [torch.tensor([told], dtype=torch.float32)])
+    shared = number * processes if distributed.get_rank() == 0 else 0.0
+    flat = torch.cat([t.reshape(-1) for t in tensors] + [torch.tensor([shared], dtype=torch.float32)])
     distributed.all_reduce(flat)
     flat /= processes
     parts = flat[:-1].split([t.numel() for t in tensors])

@@ -60,7 +60,19 @@ def learns(index: int, rounds: int) -> bool:
 def interactive_loss(
     model: Nano, features: dict[str, Tensor], batch: dict[str, Tensor], rounds: int, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
-    """The summed loss of `rounds` rounds on the encoder's `features`, and the numbers worth logging."""
+    """Ask for masks, correct them with a click, ask again: the summed loss of `rounds` rounds.
+
+    Args:
+        model: whose decoder is asked.
+        features: of the encoder, (B, C, h, w) each.
+        batch: see `Batches`; P prompts, the same number for each image.
+        rounds: how often it is asked.
+        rng: draws the corrections.
+
+    Returns:
+        The loss (), and the mean IoU of the first round: `point` (the mask predicted to be best), `oracle` (the
+        best mask) and `box`, NaN where the batch has no such prompt.
+    """
     coords, labels = batch["coords"], batch["labels"]
     per_image = len(coords) // len(features["embedding"])
     features = {name: x.repeat_interleave(per_image, 0) for name, x in features.items()}

@@ -24,7 +24,18 @@ DENSE_SHARE = 0.5
 
 
 def train_step(run: Run, batch: dict[str, Tensor]) -> dict[str, float]:
-    """One step of the optimiser; raises SamEdgeError, before it, when loss or gradient is no number."""
+    """One step of the optimiser.
+
+    Args:
+        run: is changed: weights, optimiser, average, step and clock.
+        batch: see `Batches`.
+
+    Returns:
+        `loss`, `dense` and the numbers of `interactive_loss`.
+
+    Raises:
+        SamEdgeError: loss or gradient is not a number; the weights are as before.
+    """
     batch = {name: x.to(run.device, non_blocking=True) for name, x in batch.items()}
     mean, std = (torch.tensor(v, device=run.device) for v in (PIXEL_MEAN, PIXEL_STD))
     rounds = draw_rounds(np.random.default_rng((run.seed, run.step)))

@@ -125,15 +125,15 @@ class CutDecoder(nn.Module):
         x = self.first.self_attention(prompt, prompt, bias[:, None, None], first=True)
         x = self.first.norm2(x + self.token_to_image_first(x + prompt, keys, values))
         x = self.first.add_mlp(x)
-        told = self.image_to_token_first(queries, x + prompt, x, bias)
-        image = self._add_norm(self.first.norm4, tokens, told)
+        attended = self.image_to_token_first(queries, x + prompt, x, bias)
+        image = self._add_norm(self.first.norm4, tokens, attended)
 
         positioned = image + self.positions
         x = self.second.self_attention(x, prompt, bias[:, None, None], first=False)
         x = self.second.norm2(x + self.token_to_image_second(x + prompt, positioned, image))
         x = self.second.add_mlp(x)
-        told = self.image_to_token_second(positioned, x + prompt, x, bias)
-        image = self._add_norm(self.second.norm4, image, told)
+        attended = self.image_to_token_second(positioned, x + prompt, x, bias)
+        image = self._add_norm(self.second.norm4, image, attended)
 
         # Only the output tokens are read from here on.
         x, prompt = x[:, :OUTPUT_TOKENS], prompt[:, :OUTPUT_TOKENS]
@@ -141,12 +141,12 @@ class CutDecoder(nn.Module):
         logits = self.mask_head(image, self.decoder.filters(x))
         return logits, self.decoder.iou_prediction_head(x[:, 0])
 
-    def _add_norm(self, norm: nn.Module, image: Tensor, told: Tensor) -> Tensor:
+    def _add_norm(self, norm: nn.Module, image: Tensor, attended: Tensor) -> Tensor:
         """Add (1 or P, h * w, C) and (P, h * w, C), and normalise.
 
         As maps (P, h, w, C): onnxruntime fuses the two for three axes only, into an operator that took five
         times as long on the CPU.
         """
-        maps = image.unflatten(1, self.grid) + told.unflatten(1, self.grid)
+        maps = image.unflatten(1, self.grid) + attended.unflatten(1, self.grid)
         normed: Tensor = norm(maps)
         return normed.flatten(1, 2)

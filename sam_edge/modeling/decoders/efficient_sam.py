@@ -1,9 +1,9 @@
 """EfficientSAM's prompt encoder and mask decoder, where they differ from SAM's.
 
 A prompt is always six tokens: its points and box corners, and copies of one padding token, which take part in
-attention. Background points have a place but no vector of their own, masks are no prompts, the tokens'
-attention among themselves keeps a shortcut in the first layer and carries the prompt in its values, the
-upscaled map is normalised as a whole, and GELU takes ReLU's place.
+attention. Background points have a position but no vector of their own; masks are not prompts; the
+self-attention is residual in the first layer too, and its values include the prompt; the upscaled map is
+normalised as a whole; GELU replaces ReLU.
 
 Source: Xiong et al., "EfficientSAM" (2023), and `yformer/EfficientSAM`, whose checkpoints give the names.
 """
@@ -36,8 +36,11 @@ class PointPrompts(Prompts):
         self.bbox_bottom_right_embeddings = nn.Embedding(1, dim)
 
     def points(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """As in the reference: (B, 6, dim), or more of more points. All rows of `labels` have their
-        "not a point" at the same place; how many there are changes nothing."""
+        """As in the reference: (B, 6, dim), or more tokens for more points.
+
+        All rows of `labels` (B, S) must have their "not a point" at the same places; how many there are changes
+        nothing.
+        """
         given = labels[0] >= 0
         tokens = self._tokens(coords[:, given], labels[:, given])
         missing = max(0, PROMPT_TOKENS - tokens.shape[1])
@@ -100,6 +103,7 @@ class Layer(TwoWayLayer):
     def self_attention(
         self, tokens: Tensor, prompt: Tensor, bias: Tensor | None = None, *, first: bool
     ) -> Tensor:
+        # Residual in the first layer too; queries, keys and values are the same.
         x = tokens if first else tokens + prompt
         y: Tensor = self.norm1(x + self.self_attn(x, x, x, bias))
         return y
@@ -124,8 +128,8 @@ class Mlp(nn.Module):
 
 
 class WholeMapNorm(nn.Module):
-    """A map (B, C, H, W) less its mean and by its deviation, one of each for all its values, then scaled and
-    shifted by channel: group normalisation with a single group."""
+    """Group normalisation of a map (B, C, H, W) with a single group: one mean and one deviation for all
+    values of a map, then a gain and a shift for each channel."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()

@@ -50,8 +50,16 @@ class Prompts(nn.Module, ABC):
 
     @abstractmethod
     def slots(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (1, T, dim) of the slots of a static graph, -2 an empty one, and what is added to the
-        score of each in attention, (1, T): HIDDEN where the slot is empty."""
+        """Tokens of the slots of a graph.
+
+        Args:
+            coords: (B, S, 2), x and y in pixels.
+            labels: (B, S), as in `points`, and -2 for an empty slot.
+
+        Returns:
+            Tokens (B, T, dim), and what is added to the score of each token in attention, (B, T): HIDDEN where
+            the slot is empty.
+        """
 
     def mask(self, mask_logits: Tensor) -> Tensor:
         """Dense map (B, dim, h, w) of an earlier mask's logits (B, 1, 4h, 4w).
@@ -62,7 +70,7 @@ class Prompts(nn.Module, ABC):
         raise InputError("this model takes no mask prompt", hint="give points or a box")
 
     def no_mask(self) -> Tensor:
-        """What stands for the dense map where there is no earlier mask: (1, dim, 1, 1)."""
+        """The dense map of a prompt without an earlier mask: (1, dim, 1, 1)."""
         return torch.zeros(1, self.dim, 1, 1).to(self.pe_layer.positional_encoding_gaussian_matrix)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:

@@ -188,7 +188,7 @@ class NanoDecoder(nn.Module):
         mask_logits: Tensor,
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `forward_all`, on what `prepare` gives."""
+        """As `forward_all`, on the tensors (1 or B, ...) that `prepare` returns."""
         prompts = split_prompts(point_coords, point_labels)
         gate = has_mask[:, None, None, None]
         previous4 = mask_logits.clamp(-8.0, 8.0) * (gate * 0.25)

@@ -11,7 +11,7 @@ from sam_edge.modeling.exportable import BATCH, EXAMPLE_PROMPTS, PROMPTS, Export
 from sam_edge.modeling.nano.model import Nano
 
 SLOTS = {"decoder": 7, "decoder_many": 22}
-"""Five points and a box, as streams and most people give; twenty, for whoever clicks on."""
+"""Five points and a box, as streams and most people give; twenty points and a box."""
 EXAMPLE_HW = (256, 320)
 """Two different multiples of 32: equal sides would be taken for one size."""
 STRIDES = {"embedding": 16, "key8": 8, "skip8": 8, "key4": 4, "skip4": 4}
@@ -41,17 +41,19 @@ class NanoExport:
         with torch.no_grad():
             features = self.encode(image)
         decoder = _Decoder(self.nano)
+        maps = {**STRIDES, "mask_logits": MASK_STRIDE}
 
         def decoder_graph(name: str, slots: int, *, batched: bool) -> GraphSource:
             prompts = _prompts(EXAMPLE_PROMPTS if batched else 1, slots, (height, width))
-            dynamic: dict[str, dict[int, str]] = {name: {} for name in (*features, *prompts)}
-            if free:
-                for name_of, step in {**STRIDES, "mask_logits": MASK_STRIDE}.items():
-                    dynamic[name_of] |= {2: f"{32 // step}*rows", 3: f"{32 // step}*columns"}
-            if batched:
-                for name_of in prompts:
-                    dynamic[name_of][0] = PROMPTS
-            return GraphSource(name, decoder, {**features, **prompts}, ("logits", "iou"), dynamic)
+            inputs = {**features, **prompts}
+            dynamic: dict[str, dict[int, str]] = {}
+            for tensor in inputs:
+                axes = {0: PROMPTS} if batched and tensor in prompts else {}
+                if free and tensor in maps:
+                    axes |= {2: f"{32 // maps[tensor]}*rows", 3: f"{32 // maps[tensor]}*columns"}
+                if axes:
+                    dynamic[tensor] = axes
+            return GraphSource(name, decoder, inputs, ("logits", "iou"), dynamic)
 
         sides = {"image": {2: "32*rows", 3: "32*columns"}} if free else {}
         encoder = GraphSource(

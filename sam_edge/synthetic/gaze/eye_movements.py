@@ -60,13 +60,13 @@ class Eyes:
         return point.reshape(2)
 
     def in_frame(self, plane_point: NDArray[np.float64], t_s: float) -> tuple[float, float]:
-        """Pixel of the image at `t_s` where a point of the plane is seen."""
+        """Pixel (x, y) of the image at `t_s` seconds that shows a point (2,) of the room's plane, in pixels."""
         to_frame = np.linalg.inv(self.scene.world.frame_to_plane(t_s))
         x, y = apply(to_frame, plane_point[None])[0]
         return float(x), float(y)
 
     def angle_deg(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        """Visual angle between two points of the plane."""
+        """Visual angle in degrees between two points (2,) of the room's plane, in pixels."""
         plane = self.scene.world.plane
         rays = np.array([(x - plane.centre_x_px, y - plane.horizon_px, plane.focal_px) for x, y in (a, b)])
         sine = np.linalg.norm(np.cross(rays[0], rays[1]))

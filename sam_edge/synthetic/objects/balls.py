@@ -1,4 +1,4 @@
-"""A shaded ball whose skin turns as it rolls, drawn anew for every frame."""
+"""A shaded ball whose texture turns as it rolls, drawn for every frame."""
 
 from __future__ import annotations
 

@@ -43,32 +43,37 @@ class Sheet:
     px_per_cm: float
 
     def to_px(self, x_cm: float, y_cm: float) -> tuple[float, float]:
-        """Pixel (column, row) of a point in centimetres, y up."""
+        """Pixel (column, row) of the sheet for a point in centimetres from the anchor, y up."""
         return (
             self.anchor_px[0] + x_cm * self.px_per_cm,
             self.anchor_px[1] - y_cm * self.px_per_cm,
         )
 
     def paint(self, rgb: NDArray[np.float32], alpha: NDArray[np.float32]) -> None:
-        """Lay a colour over the sheet where `alpha` says so; the sheet's alpha grows."""
+        """Blend a colour over the sheet, in place; the sheet's alpha becomes the larger of both.
+
+        Args:
+            rgb: (h, w, 3) or (3,), 0 to 1.
+            alpha: (h, w), 0 to 1: the colour's share of each pixel.
+        """
         weight = alpha[..., None]
         self.rgb[:] = self.rgb * (1 - weight) + rgb * weight
         self.alpha[:] = np.maximum(self.alpha, alpha)
 
     def polygon(self, points_cm: list[tuple[float, float]]) -> NDArray[np.float32]:
-        """(h, w) mask, 1 inside the polygon."""
+        """Mask (h, w) float32, 1 inside the polygon of corners (x, y), in centimetres from the anchor, y up."""
         mask = np.zeros(self.alpha.shape, np.uint8)
         corners = np.asarray([self.to_px(x, y) for x, y in points_cm])
         cv2.fillPoly(mask, [np.round(corners * 16).astype(np.int32)], 1, shift=4)
         return mask.astype(np.float32)
 
     def ellipse(self, x_cm: float, y_cm: float, rx_cm: float, ry_cm: float) -> NDArray[np.float32]:
-        """(h, w) mask, 1 inside the ellipse."""
+        """Mask (h, w) float32, 1 inside the ellipse round (x, y) with radii, all in centimetres, y up."""
         inside = ((self.x_cm - x_cm) / rx_cm) ** 2 + ((self.y_cm - y_cm) / ry_cm) ** 2 <= 1
         return inside.astype(np.float32)
 
     def sprite(self) -> Sprite:
-        """Averaged down to the sprite's resolution, so that edges are antialiased."""
+        """The sheet as (h / 3, w / 3, 4) uint8: averaged down, so that edges are antialiased."""
         height, width = (side // SUPERSAMPLE for side in self.alpha.shape)
         premultiplied = np.dstack([self.rgb * self.alpha[..., None], self.alpha])
         small = cv2.resize(premultiplied, (width, height), interpolation=cv2.INTER_AREA)
@@ -80,7 +85,12 @@ class Sheet:
 
 
 def blank_sheet(left_cm: float, right_cm: float, down_cm: float, up_cm: float, px_per_cm: float) -> Sheet:
-    """An empty sheet that reaches so far from the anchor, with a margin; `px_per_cm` is the sprite's."""
+    """An empty sheet that reaches as far from the anchor as given in centimetres, plus a margin of two pixels.
+
+    Args:
+        left_cm, right_cm, down_cm, up_cm: distances from the anchor to the sides.
+        px_per_cm: resolution of the sprite; the sheet's is SUPERSAMPLE times that.
+    """
     fine = px_per_cm * SUPERSAMPLE
     margin = 2
     columns = int(np.ceil((left_cm + right_cm) * px_per_cm)) + 2 * margin

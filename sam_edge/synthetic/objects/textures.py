@@ -65,23 +65,23 @@ def hue_colour(hue: float, saturation: float, value: float, rng: np.random.Gener
 
 
 def flat(shape: tuple[int, int], rgb: Colour | NDArray[Any]) -> Image:
-    """One colour everywhere."""
+    """An image (h, w, 3) float32 of one colour (3,), 0 to 1."""
     return np.broadcast_to(np.asarray(rgb, np.float32), (*shape, 3)).copy()
 
 
 def mix(under: Image, over: Colour | NDArray[Any], amount: NDArray[Any]) -> Image:
-    """`under` covered by `over` where `amount` (h, w) is 1."""
+    """`under` (h, w, 3) blended with `over`, (3,) or (h, w, 3), whose share is `amount` (h, w), 0 to 1."""
     weight = np.asarray(amount, np.float32)[..., None]
     return under * (1 - weight) + np.asarray(over, np.float32) * weight
 
 
 def clipped(values: NDArray[Any]) -> Image:
-    """`values` held within 0..1, as float32."""
+    """`values` of any shape, clipped to 0..1, as float32."""
     return np.asarray(np.clip(values, 0, 1), np.float32)
 
 
 def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """0..1 as 0..255, rounded."""
+    """`values` of any shape, 0 to 1, as uint8 0 to 255, rounded and clipped."""
     return np.asarray(np.clip(values * 255 + 0.5, 0, 255), np.uint8)
 
 

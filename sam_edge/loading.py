@@ -54,14 +54,17 @@ def load(
     found = find_runtime(runtime)
     engine = choose_engine(bundle, found.name, precision)
     plans = found.backend.plans
-    if plans is not None:
-        try:
+    try:
+        if plans is not None:
             # Now, and not in the middle of a stream: building takes minutes.
             plans.check([bundle.graph(graph, engine) for graph in bundle.manifest.graphs], found.device)
-        except PlanError as error:
-            _log.warning("%s", error.what)
-            plans.prepare(bundle, engine, progress or _log_step)
-    segmenter = Segmenter(bundle, found, threads=threads, engine=engine)
+        segmenter = Segmenter(bundle, found, threads=threads, engine=engine)
+    except PlanError as error:
+        if plans is None:
+            raise
+        _log.warning("%s", error.what)
+        plans.prepare(bundle, engine, progress or _log_step)
+        segmenter = Segmenter(bundle, found, threads=threads, engine=engine)
     if frame_wh is not None:
         try:
             segmenter.warm_up(frame_wh)

@@ -67,6 +67,6 @@ def distill(
             batch=batch,
             seed=seed,
             device=device,
-            progress=lambda step, done=None: shown(step, done or 0.0),
+            progress=shown,
         )
     click.echo(f"wrote {target}; next: sam-edge export {target} --out MODEL_FOLDER")

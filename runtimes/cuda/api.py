@@ -1,8 +1,8 @@
 """What we ask of CUDA: memory, streams, events, graphs and one kind of kernel launch.
 
-Two bindings answer, chosen when they are first needed: NVIDIA's cuda-python and, for systems that have only
-that, pycuda. Both work in the device's primary context, which PyTorch, onnxruntime and TensorRT share.
-Addresses and handles are plain numbers, as in C; whoever makes one gives it back.
+Two bindings find the device and its compiler: NVIDIA's cuda-python or pycuda, whichever is installed. Both
+work in the device's primary context, which PyTorch, onnxruntime and TensorRT share. Addresses and handles are
+plain numbers, as in C; whoever makes one gives it back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal, NoReturn, Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.host.advice import cuda_install
@@ -24,7 +24,6 @@ from sam_edge.sessions.backends import is_installed as _is_installed
 MIB = 1 << 20
 DLPACK_CUDA = 2
 """The number of CUDA devices in DLPack's list."""
-CopyKind = Literal["to_device", "to_host", "on_device"]
 
 Size3 = tuple[int, int, int]
 """Columns, rows and layers of a grid or of its blocks."""
@@ -32,20 +31,19 @@ Arguments: TypeAlias = "Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[
 """What a kernel is called with, as C values; pointers are ctypes.c_void_p."""
 
 OUT_OF_MEMORY = 2
-NOT_READY = 600
-_CURES = REASONS | {
+_HINTS = REASONS | {
     OUT_OF_MEMORY: "out of device memory: close other programs that use the GPU",
     35: "the NVIDIA driver is older than the CUDA binding: update the driver, or install the binding of its "
     "version, such as pip install 'cuda-python==12.6.*' on JetPack 6",
     46: "the device is busy or forbidden: another process holds it alone",
     209: "the kernel was not compiled for this device",
     222: "the NVIDIA driver is too old for the compiled kernel: update the driver",
-    700: "an illegal address was used on the device: start the program anew, and report it",
-    719: "a kernel failed on the device: start the program anew, and report it",
+    700: "an illegal address was used on the device: restart the program, and report it",
+    719: "a kernel failed on the device: restart the program, and report it",
 }
 """Error number (equal in the runtime and the driver API) -> what it means and what helps."""
 _UNFIT_KERNEL = {200, 209, 218, 222}
-"""What loading a kernel answers if a compiler of another version or for another device made it."""
+"""Errors of loading a kernel that a compiler of another version or for another device made."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,8 @@ class CudaApi(Protocol):
 
     def host_free(self, memory: HostMemory) -> None: ...
 
-    def copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> None:
-        """Copy bytes when the stream comes to it. Host memory has to be pinned."""
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        """Copy bytes between host and device when the stream comes to it. Host memory has to be pinned."""
         ...
 
     def stream(self, high_priority: bool) -> int:
@@ -135,8 +133,8 @@ class CudaApi(Protocol):
         """Wait until all work on all streams is done, also of other libraries; forbidden during a capture."""
         ...
 
-    def event(self, timing: bool = False, sleeping: bool = False) -> int:
-        """A new event; `timing` lets it tell times, `sleeping` lets waiting threads give up their core."""
+    def event(self, sleeping: bool) -> int:
+        """A new event; `sleeping` lets threads that wait for it give up their core."""
         ...
 
     def event_free(self, event: int) -> None: ...
@@ -145,20 +143,8 @@ class CudaApi(Protocol):
         """Let the event happen when the stream comes to it."""
         ...
 
-    def happened(self, event: int) -> bool:
-        """Whether all work before the event is done."""
-        ...
-
     def wait_event(self, event: int) -> None:
         """Wait until the event has happened."""
-        ...
-
-    def stream_wait_event(self, stream: int, event: int) -> None:
-        """Let later work on the stream wait for the event."""
-        ...
-
-    def elapsed_ms(self, start: int, end: int) -> float:
-        """Milliseconds between two events that told times and have happened."""
         ...
 
     def begin_capture(self, stream: int) -> None:
@@ -211,7 +197,7 @@ def find_cuda(index: int = 0) -> CudaApi:
     """
     with _opening:
         if index not in _opened:
-            # The bindings tell a missing driver as an old one.
+            # The bindings report a missing driver as an old one.
             probe()
             library = next((name for name in BINDINGS if _is_installed(name)), None)
             if library is None:
@@ -235,29 +221,20 @@ def check_index(index: int, count: int) -> None:
         raise EngineError(f"there is no CUDA device {index}", hint=f"choose one of 0 to {count - 1}")
 
 
-def pointers_to(arguments: Arguments) -> ctypes.Array[ctypes.c_void_p]:
-    """What CUDA takes as a kernel's arguments; `arguments` have to live until the launch returns."""
-    return (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
-
-
 def fail(code: int, name: str, doing: str) -> NoReturn:
     """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
-    hint = _CURES.get(code, "see CUDA's list of errors")
+    hint = _HINTS.get(code, "see CUDA's list of errors")
     kind = CompilerError if code in _UNFIT_KERNEL else EngineError
     raise kind(f"CUDA failed while {doing} ({name}, {code}): {hint}")
 
 
-def fail_memory(size: int, cuda: CudaApi) -> NoReturn:
-    """Raise the EngineError of memory that the device has not: how much was asked, and how much there was."""
-    raise EngineError(out_of_memory(size, cuda))
-
-
-def out_of_memory(size: int, cuda: CudaApi) -> str:
-    """That the device has no memory left: how much was asked, how much there is, and what helps."""
+def out_of_memory(size: int | None, cuda: CudaApi) -> str:
+    """That the device has no memory left: how much was asked, if that is known, and how much there is."""
     free, total = cuda.memory()
+    asked = "" if size is None else f"{size / MIB:.1f} MiB were asked, "
     return (
-        f"out of device memory: {size / MIB:.1f} MiB were asked, {free / MIB:.0f} of {total / MIB:.0f} MiB "
-        f"are free on {cuda.device.name}; close other programs, or export a smaller input or --precision fp16"
+        f"out of device memory: {asked}{free / MIB:.0f} of {total / MIB:.0f} MiB are free on "
+        f"{cuda.device.name}; close other programs, or export a smaller input or --precision fp16"
     )
 
 
@@ -273,8 +250,3 @@ def fail_pinned(size: int) -> NoReturn:
         ),
         hint="close other programs, or raise the limit of locked memory (ulimit -l)",
     )
-
-
-def version_text(number: int) -> str:
-    """CUDA's 12060 is 12.6."""
-    return f"{number // 1000}.{number % 1000 // 10}"

@@ -7,14 +7,12 @@ Protocols: __array__ (numpy, copies to the host), __cuda_array_interface__ 3
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sam_edge.errors import InputError
-from sam_edge.tensors import TensorSpec, fits
 
 from .api import CudaApi
 from .dlpack import make_capsule
@@ -35,19 +33,6 @@ class DeviceArray:
         self.dtype = np.dtype(dtype)
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape))
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.dtype.itemsize
-
-    @property
     def address(self) -> int:
         """Where it lies on the device."""
         return self._block.address
@@ -55,10 +40,11 @@ class DeviceArray:
     def copy(self) -> NDArray[np.float32]:
         """A numpy copy."""
         self._cuda.enter()
-        staging = Staging(self._cuda, self.nbytes, mapped=False)
+        size = int(np.prod(self.shape)) * self.dtype.itemsize
+        staging = Staging(self._cuda, size, mapped=False)
         stream = self._cuda.stream(high_priority=True)
         try:
-            self._cuda.copy(staging.address, self.address, self.nbytes, "to_host", stream)
+            self._cuda.copy(staging.address, self.address, size, stream)
             self._cuda.synchronize(stream)
             return staging.view(self.shape, self.dtype.name).copy()
         finally:
@@ -99,45 +85,39 @@ class DeviceArray:
         return make_capsule(self._block, self.address, self.shape, self.dtype, self._cuda.dlpack_device)
 
 
-def device_address(array: Any, spec: TensorSpec, cuda: CudaApi) -> int | None:
-    """Address of an array that is on the device already, ours or another library's; None if it is not.
+class DeviceView:
+    """Another library's array on the device, read where it lies."""
 
-    Raises:
-        InputError: it is on the device, but of another shape or type than `spec`, not in one piece, or with a
-            stream that the protocol forbids.
-    """
-    described = getattr(array, "__cuda_array_interface__", None)
-    if described is None:
-        return None
-    shape, dtype = tuple(described["shape"]), np.dtype(described["typestr"])
-    if dtype != spec.dtype:
-        raise InputError(f"input {spec.name} is {dtype}, the graph takes {spec.dtype}")
-    if not fits(spec.shape, shape):
-        raise InputError(f"input {spec.name} has shape {shape}, the graph takes {spec.shape}")
-    if described.get("strides") not in {None, _strides(shape, dtype)}:
-        raise InputError(f"input {spec.name} lies in pieces", hint="make it contiguous")
-    _wait_for_producer(described, spec, cuda)
-    return int(described["data"][0])
+    def __init__(self, name: str, array: Any) -> None:
+        """Raises InputError where it is not in one piece, or names a stream that the protocol forbids.
 
+        Args:
+            name: of the input that it is for.
+            array: with `__cuda_array_interface__`.
+        """
+        described = array.__cuda_array_interface__
+        self.shape = tuple(described["shape"])
+        self.dtype = np.dtype(described["typestr"])
+        self.address = int(described["data"][0])
+        self._described = described
+        contiguous = tuple(
+            int(np.prod(self.shape[axis + 1 :])) * self.dtype.itemsize for axis in range(len(self.shape))
+        )
+        if described.get("strides") not in {None, contiguous}:
+            raise InputError(f"input {name} lies in pieces", hint="make it contiguous")
+        if described.get("stream") == 0:
+            raise InputError(
+                f"input {name} names stream 0, which may be any", hint="its library has to name stream 1 or 2"
+            )
 
-def _wait_for_producer(described: Mapping[str, Any], spec: TensorSpec, cuda: CudaApi) -> None:
-    """Wait for what still writes the array: our streams wait for no other.
+    def wait(self, cuda: CudaApi) -> None:
+        """Wait for what still writes the array: our streams wait for no other.
 
-    Version 3 names the stream: None has nothing pending, 1 is the legacy default stream, 2 the calling
-    thread's own (CUDA's handles of them too). Before it there was none to name, as in PyTorch, whose work may
-    be on any.
-    """
-    if "stream" not in described:
-        wait_for_device(cuda)
-    elif described["stream"] == 0:
-        raise InputError(f"input {spec.name} names stream 0, which may be any: its library has to name 1 or 2")
-    elif described["stream"] is not None:
-        cuda.synchronize(described["stream"])
-
-
-def _strides(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """Byte strides of a C-contiguous array."""
-    strides = [dtype.itemsize]
-    for side in reversed(shape[1:]):
-        strides.insert(0, strides[0] * side)
-    return tuple(strides[: len(shape)])
+        Version 3 names the stream: None has nothing pending, 1 is the legacy default stream, 2 the calling
+        thread's own (CUDA's handles of them too). Before it there was none to name, as in PyTorch, whose work
+        may be on any.
+        """
+        if "stream" not in self._described:
+            wait_for_device(cuda)
+        elif self._described["stream"] is not None:
+            cuda.synchronize(self._described["stream"])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from ctypes import c_float, c_int, c_void_p
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
-from sam_edge.imaging.image import Layout
+from sam_edge.imaging.image import Layout, check_image, image_wh
 from sam_edge.imaging.preprocess import Preprocess
 
 from .api import CudaApi
@@ -22,14 +22,7 @@ from .memory import Block, MemoryPool, Staging
 from .release import on_finalize
 from .resize_tables import Taps, resize_tables
 
-Matrix = Literal["bt601", "bt709"]
-"""Which YUV it is, of limited range: bt601 as OpenCV assumes, bt709 as most HD cameras mean."""
 LAYOUTS: tuple[Layout, ...] = ("rgb", "bgr", "nv12")
-_MATRICES: dict[Matrix, tuple[float, float, float, float, float]] = {
-    "bt601": (1.164, 1.596, -0.391, -0.813, 2.018),
-    "bt709": (1.164, 1.793, -0.213, -0.533, 2.112),
-}
-"""Luma, V to red, U to green, V to green, U to blue (ITU-R BT.601 and BT.709)."""
 _BLOCK = (32, 8, 1)
 _MAX_VIEWS = 8
 """Views whose tables are kept; a camera has one, a window that follows the gaze one a size."""
@@ -38,9 +31,7 @@ _MAX_VIEWS = 8
 class Letterbox:
     """Cuts, resizes, normalises and pads as `encoder_input`: SAM's resize to the last bit."""
 
-    def __init__(
-        self, cuda: CudaApi, preprocess: Preprocess, layout: Layout = "rgb", matrix: Matrix = "bt601"
-    ) -> None:
+    def __init__(self, cuda: CudaApi, preprocess: Preprocess, layout: Layout = "rgb") -> None:
         """Compile the kernel for the device.
 
         Raises:
@@ -51,7 +42,6 @@ class Letterbox:
         self._cuda = cuda
         self._preprocess = preprocess
         self._layout = layout
-        self._yuv = [round(value * (1 << 20)) for value in _MATRICES[matrix]]
         std = np.array(preprocess.std, np.float32)
         self._normalise = [*(1 / std), *(np.array(preprocess.mean, np.float32) / std)]
         self._kernel = cuda.compile(KERNEL, FUNCTION)
@@ -79,7 +69,9 @@ class Letterbox:
         Raises:
             InputError: no such image, or of another size than the view's frame; the letterbox was closed.
         """
-        self._check(frame, view)
+        frame = check_image(frame, layout=self._layout)
+        if image_wh(frame, self._layout) != view.frame_wh:
+            raise InputError(f"the view is for frames of {view.frame_wh}, the frame has shape {frame.shape}")
         with self._lock:
             if self._closed:
                 raise InputError("the letterbox was closed", hint="make another")
@@ -98,7 +90,6 @@ class Letterbox:
         columns, column_weights, rows, row_weights = (c_void_p(table.address) for table in tables)
         arguments: list[Any] = [
             *self._source(source.address, view),
-            *(c_int(value) for value in self._yuv),
             c_int(mode),
             *(columns, column_weights, c_int(column_taps)),
             *(rows, row_weights, c_int(row_taps)),
@@ -123,18 +114,6 @@ class Letterbox:
             self._cuda.stream_free(self._stream)
             self._pool.close()
 
-    def _check(self, frame: NDArray[np.uint8], view: View) -> None:
-        width, height = view.frame_wh
-        if frame.dtype != np.uint8:
-            raise InputError(f"the frame has dtype {frame.dtype}", hint="give uint8")
-        if self._layout == "nv12" and (width % 2 or height % 2):
-            raise InputError(f"an NV12 frame has even sides, this one is {width} x {height}")
-        expected = (height * 3 // 2, width) if self._layout == "nv12" else (height, width, 3)
-        if frame.shape != expected:
-            raise InputError(
-                f"the frame has shape {frame.shape}: {width} x {height} {self._layout} pixels have {expected}"
-            )
-
     def _close_staging(self) -> None:
         if self._staging is not None:
             self._staging.close()
@@ -144,7 +123,7 @@ class Letterbox:
         """Device memory, with the data on its way there through pinned memory."""
         np.copyto(staging.view(data.shape, data.dtype.name), data)
         block = self._pool.take(data.nbytes)
-        self._cuda.copy(block.address, staging.address, data.nbytes, "to_device", self._stream)
+        self._cuda.copy(block.address, staging.address, data.nbytes, self._stream)
         return block
 
     def _source(self, address: int, view: View) -> list[Any]:

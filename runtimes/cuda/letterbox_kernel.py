@@ -24,7 +24,6 @@ struct Image {
     int chroma_pitch;
     int layout;                   // 0: RGB, 1: BGR, 2: NV12
     int x, y;                     // where the window begins in the frame, for chroma
-    int yuv[5];                   // 20 fractional bits: luma, V to red, U to green, V to green, U to blue
 };
 
 __device__ int clamp8(int value) { return value < 0 ? 0 : value > 255 ? 255 : value; }
@@ -38,10 +37,11 @@ __device__ Colour load(const Image& image, int row, int column) {
     const unsigned char* pair = image.chroma
         + (long long)((row + image.y) / 2) * image.chroma_pitch + (column + image.x) / 2 * 2;
     int u = pair[0] - 128, v = pair[1] - 128, luma = line[column] - 16;
-    luma = (luma < 0 ? 0 : luma) * image.yuv[0] + (1 << 19);
-    return Colour{{clamp8((luma + image.yuv[1] * v) >> 20),
-                   clamp8((luma + image.yuv[2] * u + image.yuv[3] * v) >> 20),
-                   clamp8((luma + image.yuv[4] * u) >> 20)}};
+    // BT.601 of limited range in 20 fractional bits, as OpenCV has it.
+    luma = (luma < 0 ? 0 : luma) * 1220542 + (1 << 19);
+    return Colour{{clamp8((luma + 1673527 * v) >> 20),
+                   clamp8((luma - 409993 * u - 852492 * v) >> 20),
+                   clamp8((luma + 2116026 * u) >> 20)}};
 }
 
 __device__ void gather_fixed(const Image& image, const int* columns, const int* column_weights,
@@ -80,7 +80,7 @@ __device__ void gather_float(const Image& image, const int* columns, const float
 // Tables: for output column c, tap i lies at [c * taps + i]; rows alike. Weights are int (mode 0) or float.
 extern "C" __global__ void letterbox(
     const unsigned char* pixels, const unsigned char* chroma, int pitch, int chroma_pitch, int layout,
-    int x, int y, int yuv_luma, int yuv_v_red, int yuv_u_green, int yuv_v_green, int yuv_u_blue, int mode,
+    int x, int y, int mode,
     const int* columns, const void* column_weights, int column_taps,
     const int* rows, const void* row_weights, int row_taps,
     int content_width, int content_height, int width, int height,
@@ -91,8 +91,7 @@ extern "C" __global__ void letterbox(
     if (column >= width || row >= height) return;
     const float scales[3] = {scale_red, scale_green, scale_blue};
     const float offsets[3] = {offset_red, offset_green, offset_blue};
-    const Image image = {pixels, chroma, pitch, chroma_pitch, layout, x, y,
-                             {yuv_luma, yuv_v_red, yuv_u_green, yuv_v_green, yuv_u_blue}};
+    const Image image = {pixels, chroma, pitch, chroma_pitch, layout, x, y};
     float value[3] = {0.0f, 0.0f, 0.0f};
     bool inside = column < content_width && row < content_height;
     if (inside) {

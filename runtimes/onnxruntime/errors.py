@@ -1,4 +1,4 @@
-"""onnxruntime's many-worded errors as one line that names the thing and the cure."""
+"""onnxruntime's many-worded errors as one line that names the thing and the fix."""
 
 from __future__ import annotations
 

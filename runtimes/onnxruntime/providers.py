@@ -19,8 +19,7 @@ from sam_edge.errors import EngineError
 from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import Machine, this_machine
 
-from .recordings import CAPTURE_LOCK
-from .tensorrt_plans import TF32_OVERRIDE, KeptPlans, tf32_is_off
+from .tensorrt_plans import TF32_OVERRIDE, ProviderPlans, tf32_is_off
 
 PROVIDER_OF = {
     "cpu": "CPUExecutionProvider",
@@ -28,7 +27,7 @@ PROVIDER_OF = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 LIBRARY_OF = {"cuda": "libonnxruntime_providers_cuda.so", "tensorrt": "libonnxruntime_providers_tensorrt.so"}
-CURES = {
+HINTS = {
     "libcu": "pip install 'onnxruntime-gpu[cuda,cudnn]', or put the folder that has it on LD_LIBRARY_PATH",
     "libnv": "install that version of TensorRT and put its folder on LD_LIBRARY_PATH",
 }
@@ -47,19 +46,17 @@ def default_device(machine: Machine) -> str:
     return "cuda" if machine.has_cuda and PROVIDER_OF["cuda"] in ort.get_available_providers() else "cpu"
 
 
-def providers(device: str, *, replay: bool, plans: Path | None = None) -> list[tuple[str, dict[str, Any]]]:
-    """Providers and options, the wanted one first.
-
-    `replay` records the kernels as a CUDA graph; `plans` is where TensorRT keeps what it built, None nowhere.
-    """
+def providers(device: str, plans: Path | None = None) -> list[tuple[str, dict[str, Any]]]:
+    """Providers and options, the wanted one first; `plans` is where TensorRT keeps what it built, None
+    nowhere."""
     cpu: tuple[str, dict[str, Any]] = (PROVIDER_OF["cpu"], {})
     if device == "cpu":
         return [cpu]
     # TensorFloat-32 keeps 10 bits of a float32 graph's factors; who wants that speed takes a float16 graph.
     cuda = {"device_id": 0, "use_tf32": 0}
     if device == "cuda":
-        return [(PROVIDER_OF["cuda"], cuda | {"enable_cuda_graph": int(replay)}), cpu]
-    tensorrt: dict[str, Any] = {"device_id": 0, "trt_cuda_graph_enable": int(replay)}
+        return [(PROVIDER_OF["cuda"], cuda), cpu]
+    tensorrt: dict[str, Any] = {"device_id": 0}
     if plans is not None:
         for kind in ("engine", "timing"):
             tensorrt |= {f"trt_{kind}_cache_enable": 1, f"trt_{kind}_cache_path": str(plans)}
@@ -81,8 +78,8 @@ def check_device(device: str) -> None:
         hint = _gpu_build(machine)
         raise EngineError(f"the installed onnxruntime {ort.__version__} is built without {device}: {hint}")
     # A Jetson's driver comes with its JetPack, and the builds of the package index are for other machines.
-    cure_here = _gpu_build(machine) if machine.is_jetson else None
-    driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}", cure_here)
+    hint = _gpu_build(machine) if machine.is_jetson else None
+    driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}", hint)
     if device == "tensorrt":
         _check_tf32(found)
 
@@ -93,7 +90,7 @@ def device_problems() -> dict[str, str | None]:
     for device in PROVIDER_OF:
         try:
             check_device(device)
-            start(SMALLEST_GRAPH, ort.SessionOptions(), device, replay=False)
+            start(SMALLEST_GRAPH, ort.SessionOptions(), device)
             answers[device] = None
         except Exception as error:  # onnxruntime's own errors share no base class
             answers[device] = " ".join(str(error).split())
@@ -101,12 +98,7 @@ def device_problems() -> dict[str, str | None]:
 
 
 def start(
-    model: Path | bytes,
-    options: ort.SessionOptions,
-    device: str,
-    *,
-    replay: bool,
-    kept: KeptPlans | None = None,
+    model: Path | bytes, options: ort.SessionOptions, device: str, kept: ProviderPlans | None = None
 ) -> ort.InferenceSession:
     """A session that really runs on the device; `kept` is where TensorRT's plans of the graph are.
 
@@ -115,8 +107,8 @@ def start(
     """
 
     def make(plans: Path | None) -> ort.InferenceSession:
-        with _quietly(options, device), CAPTURE_LOCK.running():
-            return _start(model, options, device, providers(device, replay=replay, plans=plans))
+        with _quietly(options, device):
+            return _start(model, options, device, providers(device, plans))
 
     return kept.open(make) if kept else make(None)
 
@@ -137,7 +129,7 @@ def _start(
             raise
         raise EngineError(f"onnxruntime cannot start {device}: {reason}") from error
     if PROVIDER_OF[device] not in session.get_providers():
-        reason = _missing_library(device) or "it does not say why; install onnxruntime-gpu anew"
+        reason = _missing_library(device) or "it does not say why; install onnxruntime-gpu again"
         raise EngineError(f"onnxruntime cannot start {device}: {reason}")
     return session
 
@@ -186,7 +178,7 @@ def _missing_library(device: str) -> str | None:
         ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / LIBRARY_OF[device]))
     except OSError as error:
         missing = str(error).partition(":")[0]
-        for beginning, hint in CURES.items():
+        for beginning, hint in HINTS.items():
             if missing.startswith(beginning):
                 return f"{missing} is not found; {hint}"
         return " ".join(str(error).split())

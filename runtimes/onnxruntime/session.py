@@ -15,11 +15,10 @@ from sam_edge.sessions.base import BaseSession
 from sam_edge.sessions.session import SessionLoader, SessionOptions
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
-from .binding import NUMPY_TYPE, Bound, DeviceArray, Placed
+from .binding import NUMPY_TYPE, DeviceArray, Placed, run_bound
 from .errors import load_error, run_error
 from .providers import check_device, default_device, start
-from .recordings import CAPTURE_LOCK
-from .tensorrt_plans import KeptPlans, plan_folder
+from .tensorrt_plans import ProviderPlans, plan_entry
 
 
 class OnnxRuntimeSession(BaseSession):
@@ -31,14 +30,9 @@ class OnnxRuntimeSession(BaseSession):
             tensorrt wants NVIDIA_TF32_OVERRIDE=0 in the environment on GPUs that have TensorFloat-32 (compute
             capability 8.0 and later): onnxruntime has no option by which float32 stays float32 there.
         resident: outputs that are not in `options.host_outputs` stay on the device. None: on all but the CPU.
-        replay: runs are recorded at fixed addresses and replayed, as CUDA graphs; on a CPU the addresses
-            are fixed and nothing is recorded. Only on request, because CUDA then refuses what other libraries
-            of the process do on the GPU in that moment: `partial(OnnxRuntimeSession, replay=True)` is a
-            loader for a `Segmenter`, and `sam_edge.benchmarks.speed.cuda` measures what it wins.
 
     Raises:
-        BundleError: the file is not a graph, has an operator that onnxruntime lacks, or cannot be recorded
-            because some of its nodes stay on the CPU.
+        BundleError: the file is not a graph, or has an operator that onnxruntime lacks.
         EngineError: the device, its driver or its memory.
     """
 
@@ -48,31 +42,26 @@ class OnnxRuntimeSession(BaseSession):
         options: SessionOptions = SessionOptions(),
         *,
         resident: bool | None = None,
-        replay: bool = False,
     ) -> None:
         self.device = options.device or default_device(this_machine())
         self._memory = "cpu" if self.device == "cpu" else "cuda"
         check_device(self.device)
-        self._kept = KeptPlans(plan_folder(graph)) if self.device == "tensorrt" else None
-        session = _open(graph, options.threads, self.device, replay=replay, kept=self._kept)
+        self._kept = ProviderPlans(plan_entry(graph)) if self.device == "tensorrt" else None
+        session = _open(graph, options.threads, self.device, self._kept)
         super().__init__([*map(_spec, session.get_inputs())], [*map(_spec, session.get_outputs())])
         self._session: ort.InferenceSession | None = session
         self._names = [spec.name for spec in self.outputs]
-        self._bound: Bound | None = None
-        if resident is None:
-            resident = self._memory != "cpu"
-        if resident or replay:
-            everything = frozenset(self._names)
-            on_host = everything if options.host_outputs is None or not resident else options.host_outputs
-            self._bound = Bound(session, self._memory, on_host, replay=replay)
+        self._is_resident = self._memory != "cpu" if resident is None else resident
+        everything = frozenset(self._names)
+        self._host_outputs = everything if options.host_outputs is None else options.host_outputs
 
     def compute(self, feeds: Mapping[str, Array]) -> Arrays:
-        session, bound = self._session, self._bound
+        session = self._session
         assert session is not None, "closed sessions are refused before"
         answer: Arrays
         try:
-            if bound is not None:
-                answer = bound.run(cast("Placed", feeds))
+            if self._is_resident:
+                answer = run_bound(session, cast("Placed", feeds), self._memory, self._host_outputs)
             else:
                 answer = dict(zip(self._names, session.run(self._names, feeds), strict=True))
         except Exception as error:  # onnxruntime's own errors share no base class
@@ -87,21 +76,13 @@ class OnnxRuntimeSession(BaseSession):
         return answer
 
     def release(self) -> None:
-        with CAPTURE_LOCK.running():
-            self._bound = None
-            self._session = None
+        self._session = None
 
     def takes(self, array: Array) -> bool:
-        return (
-            self._bound is not None
-            and isinstance(array, DeviceArray)
-            and array.on_cpu == (self._memory == "cpu")
-        )
+        return self._is_resident and isinstance(array, DeviceArray) and array.on_cpu == (self._memory == "cpu")
 
 
-def _open(
-    graph: Path, threads: int | None, device: str, *, replay: bool, kept: KeptPlans | None
-) -> ort.InferenceSession:
+def _open(graph: Path, threads: int | None, device: str, kept: ProviderPlans | None) -> ort.InferenceSession:
     """A session that really runs on the device."""
     options = ort.SessionOptions()
     options.inter_op_num_threads = 1
@@ -112,7 +93,7 @@ def _open(
     # The arena keeps its largest size for ever; a wearable shares its memory.
     options.enable_cpu_mem_arena = False
     try:
-        return start(graph, options, device, replay=replay, kept=kept)
+        return start(graph, options, device, kept)
     except SamEdgeError:
         raise
     except Exception as error:  # onnxruntime's own errors share no base class

@@ -26,7 +26,7 @@ def _open(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
 
 
 def _device_problems() -> Mapping[str, str | None]:
-    from .session import device_problems
+    from .device import device_problems
 
     return device_problems()
 
@@ -42,10 +42,9 @@ class _Plans:
     """Plans built on this device, from the cache."""
 
     def check(self, graphs: Iterable[Path], device: str | None) -> None:
-        from .session import check_plan
+        from .prepare import check_plans
 
-        for graph in graphs:
-            check_plan(graph, device)
+        check_plans(graphs, device)
 
     def prepare(self, bundle: Bundle, engine: EngineSpec, progress: Progress) -> None:
         from .prepare import prepare

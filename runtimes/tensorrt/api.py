@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.host.advice import tensorrt_install
 from sam_edge.host.machine import this_machine
+from sam_edge.host.memory import asked_bytes
+from sam_edge.runtimes.cuda.api import CudaApi, out_of_memory
 
 FLOOR = (10, 3)
 """The oldest TensorRT, that of JetPack 6.1."""
@@ -116,7 +118,7 @@ def load_tensorrt() -> RuntimeModule:
     except (ImportError, OSError) as error:
         line = " ".join(str(error).split())
         raise EngineError(
-            f"tensorrt is installed but cannot be loaded ({line})", hint="install it anew"
+            f"tensorrt is installed but cannot be loaded ({line})", hint="install it again"
         ) from error
     found = tuple(int(part) for part in trt.__version__.split(".")[:2])
     if found < FLOOR:
@@ -129,7 +131,8 @@ def load_tensorrt() -> RuntimeModule:
 class ErrorLog:
     """What TensorRT logged as errors. It returns nothing but None or False when a call fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: CudaApi) -> None:
+        self._cuda = cuda
         self._lines: list[str] = []
 
     def add(self, line: str) -> None:
@@ -137,18 +140,22 @@ class ErrorLog:
         self._lines = [*self._lines[-7:], " ".join(line.split())]
 
     def take(self) -> str:
-        """What has come since the last call, as one line."""
+        """What has come since the last call, as one line; with the memory that there is, if it is about
+        that."""
         lines, self._lines = self._lines, []
-        return "; ".join(lines) or "it does not say why"
+        reason = "; ".join(lines) or "it does not say why"
+        if not is_about_memory(reason):
+            return reason
+        return f"{reason}; {out_of_memory(asked_bytes(reason), self._cuda)}"
 
 
-def is_about_memory(complaint: str) -> bool:
-    """Whether there was too little of it; an access to what is nobody's is another matter."""
-    words = complaint.lower()
+def is_about_memory(reason: str) -> bool:
+    """Whether there was too little memory; an illegal access to it is another matter."""
+    words = reason.lower()
     return "memory" in words and "illegal" not in words
 
 
-def make_logger(trt: RuntimeModule, complaints: ErrorLog) -> Any:
+def make_logger(trt: RuntimeModule, log: ErrorLog) -> Any:
     """A logger for TensorRT that passes errors on and drops the rest."""
     errors = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
 
@@ -159,6 +166,6 @@ def make_logger(trt: RuntimeModule, complaints: ErrorLog) -> Any:
 
         def log(self, severity: Any, msg: str) -> None:
             if severity in errors:
-                complaints.add(msg)
+                log.add(msg)
 
     return Logger()

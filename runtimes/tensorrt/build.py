@@ -11,44 +11,28 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from sam_edge.errors import BundleError, EngineError
+from sam_edge.host.memory import shortage
 
-from .builder_api import (
-    Builder,
-    BuilderModule,
-    CrossConfig,
-    CrossModule,
-    IBuilderConfig,
-    INetworkDefinition,
-)
+from .builder_api import Builder, BuilderModule, IBuilderConfig, INetworkDefinition
 from .progress import Progress, make_monitor
 from .settings import BuilderSettings
 
 MIB = 1 << 20
 _CLIPPED = "Defaulting to INT8"
 _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|cudaErrorMemoryAllocation|could not be allocated", re.IGNORECASE)
-_ASKED_BYTES = re.compile(r"(?:request(?:ed)?|alloca\w+)\D{0,60}?(\d{6,})(?: bytes|\))", re.IGNORECASE)
-_ASKED_MB = re.compile(r"request\w*:? (\d+) ?MB", re.IGNORECASE)
 _NO_ROOM = re.compile(r"insufficient (?:memory on )?workspace|tactics? .*workspace", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Memory:
-    """A device's memory, in MiB."""
-
-    free_mb: int
-    total_mb: int
-
-
-@dataclass(frozen=True)
 class Built:
-    """What came of a build."""
+    """The result of a build."""
 
     plan: bytes
     timing: bytes | None
-    """The timing cache with what this build has learnt; None if it was built without one."""
+    """The timing cache with what this build has measured; None if it was built without one."""
 
 
 def build_plan(
@@ -58,7 +42,7 @@ def build_plan(
     workspace_mb: int,
     timing: bytes | None = None,
     progress: Progress = lambda done: None,
-    memory: Callable[[], Memory] | None = None,
+    free_mb: Callable[[], int | None] = lambda: None,
 ) -> Built:
     """Build the plan of an ONNX file, strongly typed: every layer computes in the graph's own types.
 
@@ -69,7 +53,7 @@ def build_plan(
         workspace_mb: scratch memory of a layer at most.
         timing: an earlier timing cache, b"" to begin one; None builds without.
         progress: called with the share that is done, 0..1.
-        memory: what the device has, for the message when it is too little.
+        free_mb: free device memory, for the message when it is too little.
 
     Raises:
         BundleError: the graph holds something that TensorRT does not read or build; names node and operator.
@@ -77,7 +61,7 @@ def build_plan(
         KeyboardInterrupt: the user gave up; the builder has stopped.
     """
     try:
-        return _build(trt, graph, settings, workspace_mb, timing, progress, memory)
+        return _build(trt, graph, settings, workspace_mb, timing, progress, free_mb)
     except BaseException as error:
         # The frames that the error keeps hold builder and network. TensorRT calls the logger with a lock that
         # they need to end: were they left to the garbage collector, it could run in the logger of a later
@@ -93,7 +77,7 @@ def _build(
     workspace_mb: int,
     timing: bytes | None,
     progress: Progress,
-    memory: Callable[[], Memory] | None,
+    free_mb: Callable[[], int | None],
 ) -> Built:
     log = _make_log(trt)
     builder = trt.Builder(log)
@@ -101,13 +85,10 @@ def _build(
     _parse(trt, graph, network, log)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb * MIB)
-    config.builder_optimization_level = settings.optimization_level
     # The inspector then tells in which types a plan really computes.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    change = config.set_flag if settings.tf32 else config.clear_flag
-    change(trt.BuilderFlag.TF32)
-    if settings.compute_capability is not None:
-        _build_for(cast(CrossModule, trt), cast(CrossConfig, config), settings.compute_capability)
+    # Float32 products with 10 bits of mantissa are no longer the model that the fidelity gate has measured.
+    config.clear_flag(trt.BuilderFlag.TF32)
     _choose_shapes(builder, network, config, settings)
     if timing is not None:
         cache = config.create_timing_cache(timing) or config.create_timing_cache(b"")
@@ -119,9 +100,9 @@ def _build(
     if monitor.stopped_by is not None:
         raise monitor.stopped_by
     if plan is None:
-        _fail(trt, graph, log.messages, workspace_mb, memory)
-    learnt = config.get_timing_cache() if timing is not None else None
-    return Built(bytes(memoryview(plan)), bytes(memoryview(learnt.serialize())) if learnt else None)
+        _fail(trt, graph, log.messages, workspace_mb, free_mb)
+    measured = config.get_timing_cache() if timing is not None else None
+    return Built(bytes(memoryview(plan)), bytes(memoryview(measured.serialize())) if measured else None)
 
 
 def _make_log(trt: BuilderModule) -> Any:
@@ -153,8 +134,9 @@ def _parse(trt: BuilderModule, graph: Path, network: INetworkDefinition, log: An
         where = f"node {problem.node_name()} ({operator}) of {graph}" if operator else str(graph)
         why = " ".join(problem.desc().split())
         raise BundleError(
-            f"TensorRT {trt.__version__} does not read {where}: {why}; "
-            "sam-edge build --dry-run lists such nodes, export the model again without them"
+            f"TensorRT {trt.__version__} does not read {where}: {why}",
+            path=graph,
+            hint="sam-edge build --dry-run lists such nodes, export the model again without them",
         )
     for _, text in log.messages:
         if _CLIPPED in text:
@@ -162,14 +144,6 @@ def _parse(trt: BuilderModule, graph: Path, network: INetworkDefinition, log: An
                 f"{graph} is quantized with uint8, of which TensorRT clips half the range",
                 hint="export the model again with signed symmetric int8",
             )
-
-
-def _build_for(trt: CrossModule, config: CrossConfig, capability: str) -> None:
-    config.num_compute_capabilities = 1
-    name = "SM" + capability.replace(".", "")
-    if not hasattr(trt.ComputeCapability, name):
-        raise EngineError(f"TensorRT {trt.__version__} does not build for compute capability {capability}")
-    config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
 
 
 def _choose_shapes(
@@ -198,39 +172,29 @@ def _fail(
     graph: Path,
     messages: Sequence[tuple[bool, str]],
     workspace_mb: int,
-    memory: Callable[[], Memory] | None,
+    free_mb: Callable[[], int | None],
 ) -> NoReturn:
     """Raise the error that says why there is no plan."""
     texts = [text for _, text in messages]
     if any(_OUT_OF_MEMORY.search(text) for text in texts):
-        asked = max((_asked_mb(text) for text in texts), default=0)
-        had = memory() if memory else None
+        found = shortage(f"out of device memory to build {graph}", " ".join(texts), free_mb())
         raise EngineError(
-            f"TensorRT ran out of device memory while building {graph}: "
-            + (f"{asked} MiB were asked" if asked else "it does not say how much was asked")
-            + (f", {had.free_mb} of {had.total_mb} MiB are free" if had else "")
-            + f"; close other programs, give sam-edge build less than --workspace {workspace_mb} "
-            "or a smaller --input, or more swap on Jetson"
+            found.what,
+            path=graph,
+            hint=f"close other programs, or give sam-edge build less than --workspace {workspace_mb} or a smaller "
+            "--input, or more swap on Jetson",
         )
     if any(_NO_ROOM.search(text) for text in texts):
         raise EngineError(
-            (
-                f"TensorRT found no way to build {graph} in {workspace_mb} MiB of workspace: "
-                f"{_last_error(messages)}"
-            ),
+            f"TensorRT found no way to build {graph} in {workspace_mb} MiB of workspace: {_last_error(messages)}",
+            path=graph,
             hint="give sam-edge build more with --workspace",
         )
     raise EngineError(
-        f"TensorRT {trt.__version__} cannot build {graph}: {_last_error(messages)}; "
-        "sam-edge build --dry-run shows what it does not take"
+        f"TensorRT {trt.__version__} cannot build {graph}: {_last_error(messages)}",
+        path=graph,
+        hint="sam-edge build --dry-run lists what it does not take",
     )
-
-
-def _asked_mb(text: str) -> int:
-    """How much memory a message says was asked for, 0 if it does not."""
-    sizes = [int(size) // MIB for size in _ASKED_BYTES.findall(text)]
-    sizes += [int(size) for size in _ASKED_MB.findall(text)]
-    return max(sizes, default=0)
 
 
 def _last_error(messages: Sequence[tuple[bool, str]]) -> str:

@@ -1,8 +1,8 @@
 """What we use of TensorRT's builder, from 10.3 to 11.x and in TensorRT for RTX, as types.
 
-The Python binding comes without types. A module that has this face is given to the builder as a value
-(`BuilderModule`), so that one code serves `tensorrt` and `tensorrt_rtx`. Classes and parameters have the
-binding's own names, so that they can be compared with it.
+The Python binding comes without types. The module is a value (`BuilderModule`), so that the same code builds
+with `tensorrt` and, in tests, with `tensorrt_rtx`. Classes and parameters have the binding's own names, so that
+`tests/typing/check_tensorrt_api.py` can compare them with it.
 """
 
 from __future__ import annotations
@@ -72,15 +72,12 @@ class ITimingCache(Protocol):
 class IBuilderConfig(Protocol):
     """The builder's settings."""
 
-    builder_optimization_level: int
     profiling_verbosity: Any
     progress_monitor: Any
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
 
     def clear_flag(self, flag: Any) -> None: ...
-
-    def set_flag(self, flag: Any) -> None: ...
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int: ...
 
@@ -89,14 +86,6 @@ class IBuilderConfig(Protocol):
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool: ...
 
     def get_timing_cache(self) -> ITimingCache | None: ...
-
-
-class CrossConfig(IBuilderConfig, Protocol):
-    """The settings of TensorRT for RTX, which builds for devices that are not here."""
-
-    num_compute_capabilities: int
-
-    def set_compute_capability(self, compute_capability: Any, index: int) -> bool: ...
 
 
 class Builder(Protocol):
@@ -114,8 +103,7 @@ class Builder(Protocol):
 
 
 class BuilderModule(Protocol):
-    """`tensorrt` or `tensorrt_rtx`, as far as building goes. Enumerations are Any: their members are ours to
-    name right, and the binding's to have."""
+    """`tensorrt` or `tensorrt_rtx`, as far as building goes. Enumerations are Any: see `MEMBERS`."""
 
     __version__: str
     BuilderFlag: Any
@@ -126,12 +114,6 @@ class BuilderModule(Protocol):
     IProgressMonitor: Any
     Builder: Callable[[Any], Builder]
     OnnxParser: Callable[[INetworkDefinition, Any], OnnxParser]
-
-
-class CrossModule(BuilderModule, Protocol):
-    """`tensorrt_rtx`."""
-
-    ComputeCapability: Any
 
 
 MEMBERS = {

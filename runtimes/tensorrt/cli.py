@@ -14,9 +14,10 @@ from sam_edge.cli.options import parse_size
 from sam_edge.cli.progress import progress
 from sam_edge.host.machine import this_machine
 from sam_edge.sessions.backends import split_name
+from sam_edge.sessions.choice import choose_engine
 
 from .dry_run import check_requests, describe
-from .plans import Outcome, build_requests, choose_engine, find_build_environment, plan_requests
+from .plans import Outcome, build_requests, find_build_environment, plan_requests
 from .prepare import compare
 from .settings import BuilderSettings
 
@@ -82,7 +83,7 @@ def build(
     device = device and split_name(f"tensorrt:{device}")[1]
     input_wh = None if input_text is None else parse_size(input_text, "--input")
     bundle = find_bundle(model)
-    engine = choose_engine(bundle, precision, device)
+    engine = choose_engine(bundle, f"tensorrt:{device or 'cuda'}", precision)
     settings = BuilderSettings(workspace_mb=workspace_mb)
     requests = plan_requests(bundle, engine, settings, input_wh)
     if dry_run:
@@ -97,9 +98,9 @@ def build(
     with progress() as shown:
         outcomes = list(build_requests(environment, requests, shown))
     built = {request.graph: item.plan for request, item in zip(requests, outcomes, strict=True)}
-    told = compare(bundle, engine, built, None, input_wh)
-    if told:
-        click.echo(told, err=True)
+    found = compare(bundle, engine, built, input_wh)
+    if found:
+        click.echo(found, err=True)
     click.echo(json.dumps([_outcome(item) for item in outcomes], indent=2) if as_json else _done(outcomes))
     return 0
 
@@ -116,8 +117,7 @@ def _planned(document: dict[str, Any]) -> str:
             if device
             else f"none ({document['no_device']})"
         ),
-        "builder: strongly typed, optimization level "
-        f"{settings['optimization_level']}, TF32 {'on' if settings['tf32'] else 'off'}, "
+        "builder: strongly typed, TF32 off, "
         f"workspace {f'{workspace} MB' if workspace else 'a quarter of the free memory'}",
         f"cache: {document['cache']}",
     ]
@@ -125,7 +125,8 @@ def _planned(document: dict[str, Any]) -> str:
         lines.append(f"timing cache: {Path(document['timing_cache']).name}")
     for graph in document["graphs"]:
         lines.append(f"{graph['name']}: {graph['file']}, {graph['size_bytes'] / 1e6:.1f} MB, {graph['state']}")
-        lines.append(f"  plan {Path(graph['plan']).name}")
+        if graph["plan"]:
+            lines.append(f"  plan {Path(graph['plan']).name}")
         lines += [f"  {name} {_shape(sides)}" for name, sides in graph["inputs"].items()]
         lines += [f"  {_finding(finding)}" for finding in graph["findings"]]
     if document["linted"]:
@@ -153,8 +154,7 @@ def _outcome(item: Outcome) -> dict[str, Any]:
         "graph": item.name,
         "plan": str(item.plan),
         "size_bytes": item.size_bytes,
-        "built": bool(item.why),
-        "why": item.why,
+        "built": item.is_new,
         "seconds": round(item.seconds, 3),
     }
 
@@ -162,6 +162,6 @@ def _outcome(item: Outcome) -> dict[str, Any]:
 def _done(outcomes: list[Outcome]) -> str:
     lines = []
     for item in outcomes:
-        how = f"built in {item.seconds:.0f} s ({item.why})" if item.why else "ready, it still fits"
+        how = f"built in {item.seconds:.0f} s" if item.is_new else "ready, it still fits"
         lines.append(f"{item.name}: {how}, {item.size_bytes / 1e6:.1f} MB")
     return "\n".join([*lines, f"plans are in {outcomes[0].plan.parent}"])

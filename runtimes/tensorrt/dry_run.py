@@ -15,10 +15,9 @@ from sam_edge.host.machine import Machine
 from sam_edge.lazy import import_object
 from sam_edge.storage.cache import BlobCache
 
-from .plan_cache import PlanDevice, plan_folder, plan_path
-from .plans import PlanRequest, find_device, find_requested_plan, request_key, timing_key
-
-NOWHERE = PlanDevice("", "", "", "", "", 0, "")
+from .cache import PlanCache
+from .device import PlanDevice, plan_folder
+from .plans import PlanRequest, find_device, timing_key
 
 
 def describe(
@@ -35,7 +34,7 @@ def describe(
     """
     device, why = _device(machine, device_name)
     folder = plan_folder()
-    lints = [lint_job(request) for request in requests]
+    lints = [lint_request(request) for request in requests]
     graphs = [
         _graph(bundle, request, device, folder) | {"findings": [asdict(finding) for finding in findings or ()]}
         for request, findings in zip(requests, lints, strict=True)
@@ -48,7 +47,7 @@ def describe(
         "engine": str(engine),
         "device": None if device is None else asdict(device),
         "no_device": why,
-        "settings": {"strongly_typed": True} | settings,
+        "settings": {"strongly_typed": True, "tf32": False} | settings,
         "cache": str(folder),
         "timing_cache": None if device is None else str(BlobCache(folder).path(timing_key(device))),
         "graphs": graphs,
@@ -59,22 +58,26 @@ def describe(
 
 
 def check_requests(requests: Sequence[PlanRequest]) -> list[str]:
-    """The lint's warnings about the jobs' graphs, none where onnx is not installed.
+    """The lint's warnings about the requests' graphs, none where onnx is not installed.
 
     Raises:
         BundleError: the lint found an error, which TensorRT may not see.
     """
     warnings = []
     for request in requests:
-        for finding in lint_job(request) or ():
+        for finding in lint_request(request) or ():
             if finding.severity == "error":
-                raise BundleError(f"{request.graph}: {finding}; sam-edge build --dry-run lists all of them")
+                raise BundleError(
+                    f"{request.graph}: {finding}",
+                    path=request.graph,
+                    hint="sam-edge build --dry-run lists all of them",
+                )
             warnings.append(f"{request.graph}: {finding}")
     return warnings
 
 
-def lint_job(request: PlanRequest) -> list[Any] | None:
-    """The lint's findings about a job's graph; None where onnx is not installed, as on most devices."""
+def lint_request(request: PlanRequest) -> list[Any] | None:
+    """The lint's findings about a request's graph; None where onnx is not installed, as on most devices."""
     try:
         lint = import_object("sam_edge.exporters.lint.tensorrt:lint")
     except MissingExtraError:
@@ -91,15 +94,12 @@ def _device(machine: Machine, name: str | None) -> tuple[PlanDevice | None, str 
 
 
 def _graph(bundle: Bundle, request: PlanRequest, device: PlanDevice | None, folder: Path) -> dict[str, Any]:
-    path = plan_path(request.graph, request_key(request, device or NOWHERE), folder)
-    plan = str(path)
     if device is None:
-        # The last part of the name stands for the device.
-        plan = f"{plan.rpartition('-')[0]}-DEVICE{path.suffix}"
-        state = "to be built on the device"
+        plan, state = None, "to be built on the device"
     else:
-        found = find_requested_plan(request, device, folder)
-        state = "ready" if isinstance(found, Path) else f"to be built: {found}"
+        cache = PlanCache(folder)
+        entry = cache.entry(request.graph, device.facts(), request.settings.document())
+        plan, state = str(entry), "ready" if cache.is_sound(entry) else "to be built"
     parts = [request.graph, *request.graph.parent.glob(f"{request.graph.name}.*")]
     return {
         "name": request.name,

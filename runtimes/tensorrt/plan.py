@@ -14,25 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from sam_edge.errors import EngineError, InputError, PlanError
-from sam_edge.host.memory import asked_bytes
-from sam_edge.runtimes.cuda.api import MIB, CudaApi, out_of_memory
-from sam_edge.runtimes.cuda.array import device_address
+from sam_edge.runtimes.cuda.array import DeviceView
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool
 from sam_edge.runtimes.cuda.release import defer_finalizers
-from sam_edge.tensors import Arrays, TensorSpec
+from sam_edge.sessions.session import SessionOptions
+from sam_edge.tensors import Array, Arrays, TensorSpec
 
-from .api import (
-    ErrorLog,
-    ICudaEngine,
-    Runtime,
-    RuntimeModule,
-    is_about_memory,
-    make_logger,
-)
-from .shape_context import ShapeContext, Source, Streams
+from .api import ErrorLog, ICudaEngine, Runtime, RuntimeModule, is_about_memory, make_logger
+from .cache import Shapes
+from .device import Gpu
+from .shape_context import ShapeContext, Streams
 
-ENCODER_INPUT = "image"
-"""Graphs that take it work for frames; all others for prompts, which are urgent."""
 MAX_SHAPES = 4
 """Input shapes that are kept ready; a camera has one."""
 _DTYPES = {
@@ -53,12 +45,7 @@ class LoadedPlan:
     outputs: tuple[TensorSpec, ...]
 
     def __init__(
-        self,
-        cuda: CudaApi,
-        trt: RuntimeModule,
-        plan: bytes,
-        graph: Path,
-        free_shapes: Mapping[str, tuple[int | str, ...]],
+        self, gpu: Gpu, plan: bytes, graph: Path, free_shapes: Shapes, options: SessionOptions
     ) -> None:
         """Load the plan of `graph`, whose tensors have `free_shapes` in it.
 
@@ -66,10 +53,10 @@ class LoadedPlan:
             PlanError: TensorRT refuses the plan.
             EngineError: memory is out. In both cases nothing is left on the device.
         """
-        self._cuda = cuda
-        self._complaints = ErrorLog()
-        self._user_managed = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._pool = MemoryPool(cuda)
+        self._cuda = gpu.cuda
+        self._errors = ErrorLog(gpu.cuda)
+        self._user_managed = gpu.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        self._pool = MemoryPool(gpu.cuda)
         self._shapes: OrderedDict[tuple[tuple[int, ...], ...], ShapeContext] = OrderedDict()
         self._handles = ExitStack()
         self._logger: Any = None
@@ -78,7 +65,7 @@ class LoadedPlan:
         self._workspace: Block | None = None
         try:
             with defer_finalizers():
-                self._load(trt, plan, graph, free_shapes)
+                self._load(gpu.trt, plan, graph, free_shapes, options)
         except BaseException as error:
             # The frames that the error keeps hold TensorRT's objects too.
             traceback.clear_frames(error.__traceback__)
@@ -86,20 +73,13 @@ class LoadedPlan:
                 self.close()
             raise
 
-    def run(self, feeds: Arrays) -> Arrays:
-        """As `sam_edge.sessions.backends.Runtime.run`."""
+    def run(self, feeds: Mapping[str, Array]) -> Arrays:
+        """As `BaseSession.compute`."""
         self._cuda.enter()
-        sources = [self._source(spec, feeds) for spec in self.inputs]
-        _check_names(self.inputs, feeds)
-        shaped = self._shaped(tuple(source.shape for source in sources))
-        run = shaped.begin(sources)
-        with defer_finalizers():
-            launched = shaped.launch(run)
-        if not launched:
-            raise EngineError(f"TensorRT fails to run: {self._reason()}")
-        self._cuda.record(self._done, self._stream)
-        self._cuda.wait_event(self._done)
-        return shaped.finish(run)
+        for feed in feeds.values():
+            if isinstance(feed, DeviceView):
+                feed.wait(self._cuda)
+        return self._shaped(tuple(tuple(feed.shape) for feed in feeds.values())).run(feeds)
 
     def close(self) -> None:
         """Give everything back, also what comes after something that fails. A second time does nothing."""
@@ -115,42 +95,33 @@ class LoadedPlan:
         self._engine = self._runtime = self._logger = self._workspace = None
 
     def _load(
-        self,
-        trt: RuntimeModule,
-        plan: bytes,
-        graph: Path,
-        free_shapes: Mapping[str, tuple[int | str, ...]],
+        self, trt: RuntimeModule, plan: bytes, graph: Path, free_shapes: Shapes, options: SessionOptions
     ) -> None:
-        cuda = self._cuda
-        cuda.enter()
+        self._cuda.enter()
         # TensorRT uses its logger and runtime as long as the engine lives.
-        self._logger = make_logger(trt, self._complaints)
+        self._logger = make_logger(trt, self._errors)
         self._runtime = trt.Runtime(self._logger)
         self._engine = engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            start, reason = f"TensorRT cannot load the plan of {graph}", self._complaints.take()
-            if is_about_memory(reason):
-                raise EngineError(f"{start}: {_with_memory(reason, cuda)}")
-            raise PlanError(f"{start}: {reason}", hint="run sam-edge build")
+            reason = self._errors.take()
+            kind = EngineError if is_about_memory(reason) else PlanError
+            raise kind(f"TensorRT cannot load the plan of {graph}: {reason}", path=graph)
         self.inputs, self.outputs = _specs(engine, trt, free_shapes)
+        names = frozenset(spec.name for spec in self.outputs)
+        self._host_outputs = names if options.host_outputs is None else options.host_outputs
         self._workspace = self._pool.take(engine.device_memory_size_v2)
-        urgent = all(spec.name != ENCODER_INPUT for spec in self.inputs)
-        self._stream = self._new_stream(urgent)
-        # TensorRT's own would not be urgent, and the slowest stream of a run decides.
-        self._side_streams = tuple(self._new_stream(urgent) for _ in range(engine.num_aux_streams))
+        urgent = options.priority == "urgent"
         # Who waits for a frame can sleep; a prompt's answer is worth a spinning core.
-        self._done = cuda.event(sleeping=not urgent)
-        self._handles.callback(cuda.event_free, self._done)
+        done = self._cuda.event(sleeping=not urgent)
+        self._handles.callback(self._cuda.event_free, done)
+        # TensorRT's own side streams would not be urgent, and the slowest stream of a run decides.
+        main, *side = (self._new_stream(urgent) for _ in range(1 + engine.num_aux_streams))
+        self._streams = Streams(main, tuple(side), done)
 
     def _new_stream(self, urgent: bool) -> int:
         stream = self._cuda.stream(urgent)
         self._handles.callback(self._cuda.stream_free, stream)
         return stream
-
-    def _source(self, spec: TensorSpec, feeds: Arrays) -> Source:
-        if spec.name not in feeds:
-            raise InputError(f"the graph's input {spec.name} is missing")
-        return Source.of(spec, feeds[spec.name], device_address(feeds[spec.name], spec, self._cuda))
 
     def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> ShapeContext:
         shaped = self._shapes.get(shapes)
@@ -172,12 +143,12 @@ class LoadedPlan:
         assert engine is not None
         assert workspace is not None
         _check_sizes(self.inputs, shapes)
-        self._complaints.take()
+        self._errors.take()
         context = engine.create_execution_context(strategy=self._user_managed)
         if context is None:
-            raise EngineError(f"TensorRT makes no execution context: {self._reason()}")
+            raise EngineError(f"TensorRT makes no execution context: {self._errors.take()}")
         context.set_device_memory(workspace.address, workspace.size)
-        context.set_optimization_profile_async(0, self._stream)
+        context.set_optimization_profile_async(0, self._streams.main)
         for spec, shape in zip(self.inputs, shapes, strict=True):
             if not context.set_input_shape(spec.name, shape):
                 least, _, most = engine.get_tensor_profile_shape(spec.name, 0)
@@ -185,31 +156,21 @@ class LoadedPlan:
                     f"input {spec.name} has shape {shape}, the plan takes {_shape(least)} to {_shape(most)}",
                     hint="build one for that size with sam-edge build",
                 )
-        streams = Streams(self._stream, self._side_streams)
+        names = tuple(spec.name for spec in (*self.inputs, *self.outputs))
         return ShapeContext(
-            self._cuda, context, streams, self.inputs, self.outputs, shapes, self._pool, self._complaints
+            self._cuda,
+            context,
+            self._streams,
+            names,
+            self.outputs,
+            self._host_outputs,
+            self._pool,
+            self._errors,
         )
-
-    def _reason(self) -> str:
-        """What TensorRT complains of; with the memory that there is, if it is that."""
-        reason = self._complaints.take()
-        return _with_memory(reason, self._cuda) if is_about_memory(reason) else reason
-
-
-def _with_memory(reason: str, cuda: CudaApi) -> str:
-    """TensorRT's words, the memory that there is, and what helps; what was asked only if TensorRT tells it."""
-    asked = asked_bytes(reason)
-    if asked is not None:
-        return f"{reason}; {out_of_memory(asked, cuda)}"
-    free, total = cuda.memory()
-    return (
-        f"{reason}; {free / MIB:.0f} of {total / MIB:.0f} MiB are free on {cuda.device.name}; "
-        "close other programs, or export a smaller input or --precision fp16"
-    )
 
 
 def _specs(
-    engine: ICudaEngine, trt: RuntimeModule, shapes: Mapping[str, tuple[int | str, ...]]
+    engine: ICudaEngine, trt: RuntimeModule, shapes: Shapes
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs, with the names that the free dimensions had in the graph."""
     inputs: list[TensorSpec] = []
@@ -241,9 +202,3 @@ def _check_sizes(specs: tuple[TensorSpec, ...], shapes: tuple[tuple[int, ...], .
                 raise InputError(
                     f"input {spec.name} has shape {shape}, but {side} is {sizes[side]} in another input"
                 )
-
-
-def _check_names(specs: tuple[TensorSpec, ...], feeds: Arrays) -> None:
-    unknown = sorted(set(feeds) - {spec.name for spec in specs})
-    if unknown:
-        raise InputError(f"the graph has no input {', '.join(unknown)}")

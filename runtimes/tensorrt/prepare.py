@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,134 +13,119 @@ from sam_edge.bundle.manifest import EngineSpec, Manifest
 from sam_edge.errors import BundleError, FidelityError, OutputError
 from sam_edge.fidelity.self_test import run_self_test, self_test_input_wh
 from sam_edge.host.machine import this_machine
+from sam_edge.progress import Progress
 from sam_edge.sessions.backends import split_name
 from sam_edge.sessions.session import Session, SessionOptions
 
-from .plan_cache import discard_plan, graph_sha256, plan_path
-from .plan_verdicts import accept_plan, refuse_plan, unverified_plans, was_refused
+from .cache import PlanCache, graph_sha256
+from .device import describe, find_gpu, plan_folder
 from .plans import (
-    BuildEnvironment,
     PlanRequest,
     build_request,
     build_requests,
     find_build_environment,
     graph_request,
-    keep_plan,
     plan_requests,
-    ready_plan,
-    request_key,
 )
+from .session import TensorRtSession
 from .settings import BuilderSettings
 
-Say = Callable[[str], None]
 
-KEPT_TRIALS = 16
-"""Plans of tried graphs that stay at hand. A search asks for most of them once and for a few again and again;
-all of them would fill a small disk."""
+def check_plans(graphs: Iterable[Path], device: str | None) -> None:
+    """As `PlanBuilder.check`."""
+    facts = describe(find_gpu(device)).facts()
+    cache = PlanCache(plan_folder())
+    for graph in graphs:
+        cache.check(cache.verified(graph, facts))
 
 
-def prepare(bundle: Bundle, engine: EngineSpec, say: Say) -> None:
-    """Build all plans that an engine lacks here, and compare it with PyTorch before it is used.
-
-    Args:
-        say: told every step once, and why it is taken.
+def prepare(bundle: Bundle, engine: EngineSpec, progress: Progress) -> None:
+    """As `PlanBuilder.prepare`; every step is shown once.
 
     Raises:
         FidelityError: what was built computes something else, now or at an earlier time; it has been removed.
         EngineError, MissingExtraError: nothing can be built here.
     """
-    environment = find_build_environment(this_machine(), split_name(engine.runtime)[1])
+    device = split_name(engine.runtime)[1]
+    environment = find_build_environment(this_machine(), device)
     requests = plan_requests(bundle, engine, BuilderSettings())
-    ready = {
-        request.graph: ready_plan(request.graph, environment.device, environment.folder) for request in requests
-    }
+    ready = {request.graph: environment.ready(request.graph) for request in requests}
     missing = [request for request in requests if ready[request.graph] is None]
-    refused = [request.name for request in missing if _was_refused(request, environment)]
+    refused = [
+        request.name
+        for request in missing
+        if environment.cache.find(request.graph, environment.device.facts(), ("refused",))
+    ]
     if refused:
         raise FidelityError(
-            (
-                f"{engine}: plans of {', '.join(refused)} that were built here computed something "
-                "else than PyTorch and were refused"
-            ),
-            hint=(
-                f"choose another --runtime, or try again with sam-edge build {bundle.path} "
-                f"--precision {engine.precision} --device {split_name(engine.runtime)[1]}"
-            ),
+            f"{engine}: plans of {', '.join(refused)} that were built here computed something else than PyTorch "
+            "and were refused",
+            path=bundle.path,
+            hint=f"choose another --runtime, or try again with sam-edge build {bundle.path} "
+            f"--precision {engine.precision} --device {device}",
         )
-    said: set[str] = set()
+    shown: set[str] = set()
 
-    def say_once(step: str, done: float) -> None:
-        if step not in said:
-            said.add(step)
-            say(step)
+    def show_once(step: str, done: float | None = None) -> None:
+        if step not in shown:
+            shown.add(step)
+            progress(step, done)
 
     plans = {graph: plan for graph, plan in ready.items() if plan is not None}
-    outcomes = list(build_requests(environment, missing, say_once))
+    outcomes = build_requests(environment, missing, show_once)
     plans |= {request.graph: outcome.plan for request, outcome in zip(missing, outcomes, strict=True)}
-    if told := compare(bundle, engine, plans):
-        say(told)
-
-
-def _was_refused(request: PlanRequest, environment: BuildEnvironment) -> bool:
-    key = request_key(request, environment.device)
-    return was_refused(plan_path(request.graph, key, environment.folder), key)
+    found = compare(bundle, engine, plans)
+    if found:
+        progress(found)
 
 
 def compare(
-    bundle: Bundle,
-    engine: EngineSpec,
-    plans: Mapping[Path, Path],
-    loader: Callable[..., Session] | None = None,
-    input_wh: tuple[int, int] | None = None,
+    bundle: Bundle, engine: EngineSpec, plans: Mapping[Path, Path], input_wh: tuple[int, int] | None = None
 ) -> str | None:
-    """Hold an engine with untried plans against PyTorch's answers that its folder brings along.
+    """Compare an engine that has unverified plans with PyTorch's answers, which its folder brings along.
 
     Args:
-        plans: graph -> its plan, of all graphs of the engine. Those that were tried stay, whatever is found.
-        opener: TensorRT's, for the engine's device; None finds it.
+        plans: graph -> its plan, of all graphs of the engine. Verified ones stay, whatever is found.
         input_wh: the one encoder input that the plans take; None: every one that the model takes.
 
     Returns:
-        What was found, in a line; None where nothing is untried.
+        What was found, in a line; None where all are verified.
 
     Raises:
-        FidelityError: it computes something else; what was untried has been removed.
+        FidelityError: it computes something else; the unverified plans are removed.
     """
-    unverified = unverified_plans(plans)
+    seals = {plan: PlanCache(plan.parent).seal(plan) for plan in plans.values()}
+    unverified = {plan: seal for plan, seal in seals.items() if seal.state == "unverified"}
     if not unverified:
         return None
     try:
-        found = _sit(bundle, engine, plans, loader or _loader(split_name(engine.runtime)[1]), input_wh)
+        found = _compare(bundle, engine, plans, input_wh)
     except FidelityError as error:
-        for plan, plan_sha256 in unverified.items():
-            # One that cannot be removed stays untried.
+        for plan, seal in unverified.items():
+            # One that cannot be removed stays unverified.
             with suppress(OutputError):
-                refuse_plan(plan, plan_sha256)
+                PlanCache(plan.parent).judge(plan, seal, "refused")
         raise FidelityError(
             f"{error}; its plans were removed",
-            hint=(
-                f"run sam-edge verify {bundle.path} --runtime {engine.runtime} --precision "
-                f"{engine.precision}, which mends what it can"
-            ),
+            path=bundle.path,
+            hint=f"run sam-edge verify {bundle.path} --runtime {engine.runtime} --precision "
+            f"{engine.precision}, which repairs what it can",
         ) from error
-    for plan, plan_sha256 in unverified.items():
-        accept_plan(plan, plan_sha256)
+    for plan, seal in unverified.items():
+        PlanCache(plan.parent).judge(plan, seal, "verified")
     return found
 
 
-def _sit(
-    bundle: Bundle,
-    engine: EngineSpec,
-    plans: Mapping[Path, Path],
-    loader: Callable[..., Session],
-    input_wh: tuple[int, int] | None,
+def _compare(
+    bundle: Bundle, engine: EngineSpec, plans: Mapping[Path, Path], input_wh: tuple[int, int] | None
 ) -> str:
     asked_wh = self_test_input_wh(bundle.manifest.input_size)
     if input_wh not in {None, asked_wh}:
         return "{} was not compared: PyTorch's answers are for an input of {}x{}".format(engine, *asked_wh)
+    device = split_name(engine.runtime)[1]
 
     def open_plan(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        return loader(graph, options, plan=plans[graph])
+        return TensorRtSession(graph, replace(options, device=device), plan=plans[graph])
 
     found = run_self_test(bundle, engine, open_plan)
     if found is None:
@@ -152,11 +136,11 @@ def _sit(
 class PlanLoader:
     """Opens graphs of a model with plans of the cache, or builds those plans into it.
 
-    Any plan that the runtime would load is good, whatever settings it was built with: it is what will be run.
-    What is built stays untried, until the model is opened: who judges here may not be able to keep the verdict.
+    Any plan that would be run is good, whatever settings it was built with. What is built stays unverified
+    until the model is loaded.
     """
 
-    def __init__(self, manifest: Manifest, device: str | None, say: Say) -> None:
+    def __init__(self, manifest: Manifest, device: str | None, progress: Progress) -> None:
         """For `cuda` or `cuda.N`.
 
         Raises:
@@ -164,81 +148,70 @@ class PlanLoader:
             MissingExtraError: TensorRT or a binding of CUDA is not installed.
         """
         self.environment = find_build_environment(this_machine(), device)
-        self.loader = _loader(device)
-        self.say = say
         self._manifest = manifest
+        self._device = device
+        self._progress = progress
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        plan = self.plan(graph, self.environment)
+        plan = self.environment.ready(graph)
         if plan is None:
-            request = self.request(graph)
             names = list(self._manifest.graphs)
+            request = self.request(graph)
             plan = self.build(
-                self.environment, request, f"plan {names.index(request.name) + 1} of {len(names)}"
+                request, f"plan {names.index(request.name) + 1} of {len(names)}", self.environment.cache
             )
-        return self.loader(graph, options, plan=plan)
+        return self.open(graph, options, plan)
 
     @contextmanager
     def trial(self, most: int | None = None) -> Iterator[PlanTrial]:
         with TemporaryDirectory(prefix="sam-edge-plans-") as folder:
-            yield PlanTrial(self, self.environment.elsewhere(Path(folder)), most)
+            yield PlanTrial(self, PlanCache(Path(folder)), most)
 
-    def plan(self, graph: Path, environment: BuildEnvironment) -> Path | None:
-        """The plan that a workshop's folder has of a graph."""
-        return ready_plan(graph, environment.device, environment.folder)
+    def open(self, graph: Path, options: SessionOptions, plan: Path) -> Session:
+        """Open a graph with a plan of it."""
+        return TensorRtSession(graph, replace(options, device=self._device), plan=plan)
 
-    def build(self, environment: BuildEnvironment, request: PlanRequest, which: str) -> Path:
-        """Build a plan, saying which of how many it is."""
-        return build_request(environment, request, lambda step, done: self.say(f"{step} ({which})")).plan
+    def build(self, request: PlanRequest, which: str, cache: PlanCache) -> Path:
+        """Build a plan into a cache, saying which of how many it is."""
+
+        def show(step: str, done: float | None = None) -> None:
+            self._progress(f"{step} ({which})", done)
+
+        return build_request(replace(self.environment, cache=cache), request, show).plan
 
     def request(self, graph: Path) -> PlanRequest:
         """What to build for a file: made from a graph of the model, it has that graph's name in its own."""
         parts = graph.name.split(".")
         name = next((name for name in self._manifest.graphs if name in parts), None)
         if name is None:
-            raise BundleError(f"{graph} is made from no graph of {self._manifest.name}")
+            raise BundleError(f"{graph} is made from no graph of {self._manifest.name}", path=graph)
         return graph_request(self._manifest, name, graph, BuilderSettings())
 
 
 class PlanTrial:
-    """Opens graphs that are tried with plans in a folder of their own; those used last stay there."""
+    """Opens graphs that are tried, with plans in a folder that lasts as long as the trial."""
 
-    def __init__(self, openers: PlanLoader, environment: BuildEnvironment, most: int | None) -> None:
-        self._openers = openers
-        self._workshop = environment
+    def __init__(self, loader: PlanLoader, cache: PlanCache, most: int | None) -> None:
+        self._loader = loader
+        self._cache = cache
         self._of_most = f" of at most {most}" if most else ""
-        self._numbers: dict[str, int] = {}
-        """Hash of a graph -> its number."""
-        self._recent: OrderedDict[Path, None] = OrderedDict()
+        self._plans: dict[str, Path] = {}
+        """Hash of a graph -> its plan."""
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        cached = self._openers.plan(graph, self._openers.environment)
-        if cached:
-            return self._openers.loader(graph, options, plan=cached)
-        plan = self._openers.plan(graph, self._workshop) or self._build(graph)
-        self._recent[plan] = None
-        self._recent.move_to_end(plan)
-        while len(self._recent) > KEPT_TRIALS:
-            discard_plan(self._recent.popitem(last=False)[0])
-        return self._openers.loader(graph, options, plan=plan)
+        plan = self._loader.environment.ready(graph) or self._plans.get(graph_sha256(graph))
+        if plan is None:
+            which = f"plan {len(self._plans) + 1}{self._of_most}"
+            plan = self._loader.build(self._loader.request(graph), which, self._cache)
+            self._plans[graph_sha256(graph)] = plan
+        return self._loader.open(graph, options, plan)
 
     def keep(self, graphs: Iterable[Path]) -> None:
         """Put the plans of these graphs into the cache."""
+        kept = self._loader.environment.cache
         for graph in graphs:
-            plan = self._openers.plan(graph, self._workshop)
+            plan = self._plans.get(graph_sha256(graph))
             if plan is not None:
-                keep_plan(graph, plan, self._openers.environment.folder)
-
-    def _build(self, graph: Path) -> Path:
-        number = self._numbers.setdefault(graph_sha256(graph), len(self._numbers) + 1)
-        request = self._openers.request(graph)
-        return self._openers.build(self._workshop, request, f"plan {number}{self._of_most}")
-
-
-def _loader(device: str | None) -> Callable[..., Session]:
-    from .session import TensorRtSession
-
-    def open_plan(graph: Path, options: SessionOptions = SessionOptions(), plan: Path | None = None) -> Session:
-        return TensorRtSession(graph, replace(options, device=device), plan=plan)
-
-    return open_plan
+                seal = self._cache.check(plan)
+                with kept.lock(lambda: None):
+                    kept.write(kept.folder / plan.name, plan.read_bytes(), seal.state, seal.shapes)

@@ -1,15 +1,14 @@
 """TensorRT on NVIDIA GPUs: plans built on this device, run as CUDA graphs.
 
-An encoder works on an ordinary stream, everything that a prompt waits for on an urgent one, so that a decoder
-overtakes an encoder that is at work in another thread. Outputs that only feed other graphs stay on the device
-and are taken from there without a copy.
+What a prompt waits for runs on urgent streams, so that a decoder overtakes an encoder that is at work in
+another thread. Outputs that may stay on the device do, and are taken from there without a copy.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,35 +16,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.errors import InputError, OutputError, PlanError, SamEdgeError
+from sam_edge.errors import OutputError, PlanError
 from sam_edge.geometry import View
-from sam_edge.host.machine import this_machine
 from sam_edge.imaging.image import Layout, check_image, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.runtimes.cuda.api import CompilerError, CudaApi, find_cuda
+from sam_edge.runtimes.cuda.api import CompilerError
+from sam_edge.runtimes.cuda.array import DeviceArray, DeviceView
 from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
-from sam_edge.runtimes.cuda.letterbox_kernel import FUNCTION, KERNEL
 from sam_edge.runtimes.cuda.release import on_finalize
-from sam_edge.sessions.session import SessionLoader, SessionOptions
-from sam_edge.tensors import Arrays
+from sam_edge.sessions.base import BaseSession
+from sam_edge.sessions.session import FrameSession, SessionLoader, SessionOptions
+from sam_edge.tensors import Array, Arrays
 
-from .api import RuntimeModule, load_tensorrt
-from .plan import ENCODER_INPUT, LoadedPlan
-from .plan_cache import PlanDevice, PlanKey, discard_plan, find_plan, read_plan
+from .cache import PlanCache
+from .device import Gpu, describe, find_gpu, plan_folder
+from .plan import LoadedPlan
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """A device and the TensorRT that works on it."""
-
-    cuda: CudaApi
-    trt: RuntimeModule
-
-
-class TensorRtSession:
-    """A plan on the device. Runs of one engine follow each other; other engines' runs go on beside them."""
+class TensorRtSession(BaseSession):
+    """A plan on the device. Runs of one session follow each other; other sessions' runs go on beside them."""
 
     def __init__(
         self,
@@ -53,19 +44,16 @@ class TensorRtSession:
         options: SessionOptions = SessionOptions(),
         *,
         gpu: Gpu | None = None,
-        folder: Path | None = None,
         plan: Path | None = None,
     ) -> None:
-        """Load the plan of an ONNX graph from the cache.
+        """Load the plan of an ONNX graph.
 
         Args:
             graph: the ONNX file that the plan was built from.
             options: `device` is `cuda`, or `cuda.1` for the second GPU; None is the first. Threads have no
                 effect.
             gpu: None finds this machine's.
-            folder: the cache of plans; None takes this user's.
-            plan: exactly this plan of the graph, which fits, whether it was compared with the model or not;
-                None: the one in the cache that was.
+            plan: exactly this entry of a `PlanCache`, verified or not; None: the verified one in this user's.
 
         Raises:
             PlanError: there is no plan of this graph for this device; it says why, and how to build one. A
@@ -73,27 +61,33 @@ class TensorRtSession:
             EngineError: no device, driver or memory.
             MissingExtraError: TensorRT or a CUDA binding is not installed.
         """
-        gpu = gpu or find_gpu(device_index(options.device))
-        path = plan or find_plan(graph, describe(gpu), None, folder)
-        code, key = read_plan(path) if plan else _read_tried(path)
+        gpu = gpu or find_gpu(options.device)
+        entry = plan or PlanCache(plan_folder()).verified(graph, describe(gpu).facts())
+        cache = PlanCache(entry.parent)
+        seal = cache.check(entry)
         self.cuda = gpu.cuda
         """The device; a `Letterbox` on it makes inputs that need no copy."""
         try:
-            self._plan = LoadedPlan(gpu.cuda, gpu.trt, code, graph, key.shapes)
+            self._plan = LoadedPlan(gpu, entry.read_bytes(), graph, seal.shapes, options)
         except PlanError:
-            # By its key it fits: as long as it is there, nothing would build another.
+            # By its name it fits: as long as it is there, nothing would build another.
             with suppress(OutputError):
-                discard_plan(path)
+                cache.discard(entry)
             raise
         self._dropped = on_finalize(self, self._plan.close)
-        self.inputs, self.outputs = self._plan.inputs, self._plan.outputs
         self._letterboxes: dict[tuple[Preprocess, Layout], Letterbox | None] = {}
         self._lock = Lock()
-        self._closed = False
+        super().__init__(self._plan.inputs, self._plan.outputs)
 
     def run(self, feeds: Arrays) -> Arrays:
+        return super().run({name: _located(name, feed) for name, feed in feeds.items()})
+
+    def takes(self, array: Array) -> bool:
+        return isinstance(array, (DeviceArray, DeviceView))
+
+    def compute(self, feeds: Mapping[str, Array]) -> Arrays:
         with self._lock:
-            self._check_open()
+            self.check_open()
             return self._plan.run(feeds)
 
     def run_frame(
@@ -110,27 +104,20 @@ class TensorRtSession:
             made = letterbox(image, view)
         else:
             made = encoder_input(to_rgb(image, layout), view, preprocess)
-        return self.run({ENCODER_INPUT: made})
+        return self.run({"image": made})
 
-    def close(self) -> None:
+    def release(self) -> None:
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
             for letterbox in self._letterboxes.values():
                 if letterbox is not None:
                     letterbox.close()
             if self._dropped.detach():
                 self._plan.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise InputError("the engine was closed", hint="open it again")
-
     def _letterbox(self, preprocess: Preprocess, layout: Layout) -> Letterbox | None:
         """None where CUDA's compiler is missing or fails: the processor does the same, more slowly."""
         with self._lock:
-            self._check_open()
+            self.check_open()
             key = (preprocess, layout)
             if key not in self._letterboxes:
                 try:
@@ -141,71 +128,11 @@ class TensorRtSession:
             return self._letterboxes[key]
 
 
-def check_plan(graph: Path, device: str | None = None) -> None:
-    """Raise what loading the plan of a graph would, as far as files tell; nothing is loaded."""
-    _read_tried(find_plan(graph, plan_device(device)))
-
-
-def device_problems() -> dict[str, str | None]:
-    """The first GPU, with None where TensorRT can use it, and why not in one line where it cannot.
-
-    Where the kernel that prepares frames cannot be compiled, that is said as `letterbox`.
-    """
-    try:
-        gpu = find_gpu()
-    except SamEdgeError as error:
-        return {"cuda": str(error)}
-    try:
-        gpu.cuda.enter()
-        gpu.cuda.compile(KERNEL, FUNCTION)
-    except CompilerError as error:
-        return {"cuda": None, "letterbox": f"frames are prepared on the processor: {error}"}
-    return {"cuda": None}
-
-
-def plan_device(device: str | None = None) -> PlanDevice:
-    """What plans built for `cuda` or `cuda.N` depend on. Looks for a device before it touches TensorRT.
-
-    Raises:
-        EngineError: no CUDA device, or a driver or TensorRT that is too old.
-        MissingExtraError: TensorRT or a CUDA binding is not installed.
-    """
-    return describe(find_gpu(device_index(device)))
-
-
-def find_gpu(index: int = 0) -> Gpu:
-    """This machine's GPU of that number; raises as `plan_device`."""
-    cuda = find_cuda(index)
-    return Gpu(cuda, load_tensorrt())
-
-
-def describe(gpu: Gpu) -> PlanDevice:
-    """The device and TensorRT as plans depend on them."""
-    device, machine = gpu.cuda.device, this_machine()
-    return PlanDevice(
-        tensorrt=gpu.trt.__version__,
-        driver=machine.cuda_driver or "",
-        cuda=gpu.cuda.cuda_version,
-        device_name=device.name,
-        compute_capability="{}.{}".format(*device.compute_capability),
-        sm_count=device.sm_count,
-        l4t=".".join(str(part) for part in machine.l4t or ()),
-    )
-
-
-def device_index(device: str | None) -> int:
-    """0 for None and `cuda`, N for `cuda.N`."""
-    number = (device or "").partition(".")[2]
-    return int(number) if number else 0
-
-
-def _read_tried(path: Path) -> tuple[bytes, PlanKey]:
-    code, key = read_plan(path)
-    if key.unverified:
-        raise PlanError(
-            f"{path} has just been built, and is not compared yet", path=path, hint="run sam-edge build"
-        )
-    return code, key
+def _located(name: str, feed: Any) -> Any:
+    """An array of another library on the device, such as PyTorch's, as one that can be read there."""
+    is_foreign = not isinstance(feed, DeviceArray) and hasattr(feed, "__cuda_array_interface__")
+    return DeviceView(name, feed) if is_foreign else feed
 
 
 _: SessionLoader = TensorRtSession
+_frames: type[FrameSession] = TensorRtSession

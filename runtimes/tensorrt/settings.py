@@ -22,18 +22,11 @@ class BuilderSettings:
     """Inputs with free dimensions -> the shapes they may have. One shape only: the plan is static."""
     workspace_mb: int | None = None
     """Scratch memory of a layer at most; None: a share of what is free when it is built."""
-    optimization_level: int = 3
-    """0 (built fast) to 5 (runs fast); 3 is TensorRT's own."""
-    tf32: bool = False
-    """Float32 products with 10 bits of mantissa: no longer the model that the fidelity gate has measured."""
-    compute_capability: str | None = None
-    """The device to build for, such as 8.6, where the builder can do so for another than its own
-    (TensorRT for RTX); None: the one it runs on."""
 
     def document(self) -> dict[str, Any]:
         """The settings as JSON values, for the plan's key.
 
-        The free memory of the moment is left out: it would make a plan foreign that is as good as another.
+        The free memory of the moment is left out: a plan that was built with less is as good as another.
         """
         return {
             "shapes": {
@@ -41,9 +34,6 @@ class BuilderSettings:
                 for name, shape in sorted(self.shapes.items())
             },
             "workspace_mb": self.workspace_mb,
-            "optimization_level": self.optimization_level,
-            "tf32": self.tf32,
-            "compute_capability": self.compute_capability,
         }
 
 

@@ -23,31 +23,27 @@ from sam_edge.tensors import TensorSpec
 from tests.imaging.layouts import laid_out
 from tests.runtimes.tensorrt.graphs import write_encoder
 
-# The ways of a GPU, which every machine can go: tensors that stay, runs at addresses that stay.
-VARIANTS = {
-    "onnxruntime resident": {"resident": True, "replay": False},
-    "onnxruntime replayed": {"resident": False, "replay": True},
-    "onnxruntime resident replayed": {"resident": True, "replay": True},
-}
+RESIDENT = "onnxruntime resident"
+"""As on a GPU: tensors stay on the device."""
 IN_PLACE = SessionOptions(device="cpu", host_outputs=frozenset())
 """Nothing has to be a numpy array."""
 
 
-@pytest.fixture(params=[*(name for name in backends() if name != "null"), *VARIANTS])
+@pytest.fixture(params=[*(name for name in backends() if name != "null"), RESIDENT])
 def loader(request: pytest.FixtureRequest) -> SessionLoader:
     """Opens graphs with one backend. `null`, which computes nothing, has tests of its own."""
     name = request.param
     try:
-        runtime = find_runtime("onnxruntime:cpu" if name in VARIANTS else name)
+        runtime = find_runtime("onnxruntime:cpu" if name == RESIDENT else name)
     except (MissingExtraError, EngineError) as error:
         # Every backend keeps the contract where its library can be had; the message names the extra.
         pytest.skip(str(error))
-    if name not in VARIANTS:
+    if name != RESIDENT:
         return runtime
     from sam_edge.runtimes.onnxruntime.session import OnnxRuntimeSession
 
     def open_variant(graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        return OnnxRuntimeSession(graph, replace(IN_PLACE, threads=options.threads), **VARIANTS[name])
+        return OnnxRuntimeSession(graph, replace(IN_PLACE, threads=options.threads), resident=True)
 
     return open_variant
 

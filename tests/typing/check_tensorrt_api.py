@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("10.3.0", "11.4.0.106")
-OURS = ("runtimes/tensorrt_api.py", "exporters/tensorrt_api.py")
+OURS = ("runtimes/tensorrt/api.py", "runtimes/tensorrt/builder_api.py")
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 SYMBOLS = (
     "createInferBuilder_INTERNAL",
@@ -37,8 +37,6 @@ SYMBOLS = (
 )
 MODULES = ("RuntimeModule", "BuilderModule")
 """Protocols of the package itself."""
-NOT_THEIRS = ("CrossConfig", "CrossModule")
-"""Protocols of TensorRT for RTX."""
 NOT_SEEN = ("__buffer__",)
 """What C code gives without a Python method."""
 Signature = tuple[tuple[str, bool], ...]
@@ -46,7 +44,7 @@ Signature = tuple[tuple[str, bool], ...]
 
 
 def main(versions: tuple[str, ...]) -> int:
-    sources = [ast.parse((ROOT / path).read_text()) for path in OURS if (ROOT / path).is_file()]
+    sources = [ast.parse((ROOT / path).read_text()) for path in OURS]
     protocols = [item for source in sources for item in read_protocols(source)]
     constants = {name: value for source in sources for name, value in read_constants(source).items()}
     wrong = 0
@@ -132,8 +130,6 @@ def compare(
         if name not in theirs or member not in {found for found, _ in inherited(theirs[name], theirs)}
     ]
     for protocol in protocols:
-        if protocol.name in NOT_THEIRS:
-            continue
         if protocol.name in MODULES:
             wanted = {name for name in attributes(protocol) if name != "__version__"}
             compared += len(wanted)

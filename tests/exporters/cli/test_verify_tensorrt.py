@@ -21,7 +21,8 @@ from sam_edge.fidelity.images import textured_image
 from sam_edge.host.machine import Machine, read_machine
 from sam_edge.imaging.image import write_image
 from sam_edge.loading import load
-from sam_edge.runtimes.tensorrt import prepare as tensorrt_open
+from sam_edge.progress import silent
+from sam_edge.runtimes.tensorrt import prepare
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.sessions import backends as runtime
@@ -84,7 +85,7 @@ def test_missing_plans_are_built_and_stay(call: Verify, device: Device, tmp_path
     assert not any((tmp_path / "temporary").iterdir())
 
 
-def test_a_broken_half_is_refused_mended_and_its_plan_is_ready(
+def test_a_broken_half_is_refused_repaired_and_its_plan_is_ready(
     call: Verify, device: Device, broken: Bundle, tmp_path: Path
 ) -> None:
     refused = call("--precision", "fp16", "--no-repair")
@@ -104,7 +105,7 @@ def test_a_broken_half_is_refused_mended_and_its_plan_is_ready(
     assert device.names() == [".blob", *["decoder.tensorrt.fp16"] * 2, "encoder.tensorrt.fp16"]
     assert not any((tmp_path / "temporary").iterdir())
     for request in plan_requests(find_bundle(broken.path), HALF, BuilderSettings()):
-        assert build_request(device.environment(), request, lambda step, done: None).why == ""
+        assert not build_request(device.environment(), request, silent).is_new
     prompt = Prompt.points([(80, 60)])
     masks = []
     for name in ("tensorrt", "onnxruntime:cpu"):
@@ -114,7 +115,7 @@ def test_a_broken_half_is_refused_mended_and_its_plan_is_ready(
     assert np.mean(masks[0] == masks[1]) > 0.99
 
 
-def test_a_builder_that_fails_in_a_repair_changes_nothing(
+def test_a_builder_that_fails_while_repairing_changes_nothing(
     call: Verify, device: Device, broken: Bundle, tmp_path: Path
 ) -> None:
     before = contents(broken.path)
@@ -163,7 +164,7 @@ def test_without_a_device_nothing_begins(
     call: Verify, installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = read_machine(tmp_path, architecture="x86_64")
-    monkeypatch.setattr(tensorrt_open, "this_machine", lambda: machine)
+    monkeypatch.setattr(prepare, "this_machine", lambda: machine)
     answer = call()
     assert answer.code == 2
     assert answer.err.startswith("error: no NVIDIA GPU with its driver is here")
@@ -177,7 +178,7 @@ def test_without_a_device_nothing_begins(
         (bare_arm, "error: tensorrt cannot run here: no NVIDIA GPU"),
     ],
 )
-def test_without_tensorrt_its_cure_is_said(
+def test_without_tensorrt_its_fix_is_said(
     here: Callable[[Path], Machine], message: str, call: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = here(tmp_path / "root")

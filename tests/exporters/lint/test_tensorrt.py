@@ -17,14 +17,12 @@ from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import BundleError, SamEdgeError
 from sam_edge.exporters.lint.operators import ADDED_LATER, OPERATORS
 from sam_edge.exporters.lint.tensorrt import Finding, check_engine, lint, lint_model
-from sam_edge.runtimes.tensorrt.build import build_plan
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from tests.exporters.lint import graphs
 from tests.exporters.lint.graphs import FLOAT, HALF, INT64, graph, node
+from tests.exporters.lint.rtx import build
 
 HERE = Path()
 S8, U8 = (np.array(0, kind) for kind in (np.int8, np.uint8))
-SM86 = BuilderSettings(compute_capability="8.6")
 
 
 class Case(NamedTuple):
@@ -163,7 +161,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_lint_names_node_and_cure(name: str) -> None:
+def test_the_lint_names_node_and_fix(name: str) -> None:
     found = [str(finding) for finding in lint_model(CASES[name].model, HERE)]
     if not CASES[name].says:
         assert found == []
@@ -179,13 +177,13 @@ def test_nvidias_builder_agrees(name: str, rtx: Any, tmp_path: Path) -> None:
     onnx.save(CASES[name].model, path)
     if CASES[name].nvidia:
         with pytest.raises(SamEdgeError) as refusal:
-            build_plan(rtx, path, SM86, workspace_mb=256)
+            build(rtx, path)
         assert CASES[name].nvidia in str(refusal.value)
         assert "\n" not in str(refusal.value)
         # Whatever NVIDIA's builder refuses, the lint must have called an error.
         assert CASES[name].says.startswith("error")
     else:
-        assert len(build_plan(rtx, path, SM86, workspace_mb=256).plan) > 1000
+        assert len(build(rtx, path).plan) > 1000
 
 
 def test_the_table_holds_nothing_the_parser_has_forgotten(rtx: Any) -> None:

@@ -1,171 +1,65 @@
-"""cuda-python's modules over our driver library: what `cuda_python` asks of them.
+"""cuda-python's modules, as far as we use them: the device and its context, and the compiler.
 
-The package has 44 MB, and does nothing without a GPU. Numbers and answers are as in driver_types.h and in
-cuda.bindings of 12 and 13: an error code first, then what was asked for.
+The package has 44 MB, and does nothing without a GPU. Answers are as in cuda.bindings of 12 and 13: an error
+code first, then what was asked for.
 """
 
-# ruff: noqa: N802, N815  # the names are CUDA's
+# ruff: noqa: N802  # the names are CUDA's
 
 from __future__ import annotations
 
 import ctypes
 from enum import IntEnum
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
-
-from sam_edge.runtimes.cuda import libcuda
 
 OPTIONS = [b"--gpu-architecture=sm_87", b"--fmad=false"]
 Answer = tuple[Any, ...]
 
 
 class Code(IntEnum):
-    """Error numbers of all three libraries, as far as we meet them."""
+    """Error numbers of all libraries, as far as we meet them."""
 
-    Success = 0
-    cudaErrorMemoryAllocation = 2
+    SUCCESS = 0
     NVRTC_ERROR_COMPILATION = 6
-    cudaErrorNotReady = 600
-    cudaErrorIllegalAddress = 700
 
 
-class CaptureMode(IntEnum):
-    cudaStreamCaptureModeGlobal = 0
-    cudaStreamCaptureModeThreadLocal = 1
-    cudaStreamCaptureModeRelaxed = 2
+class Attribute(IntEnum):
+    """A device's attributes; here their values are their numbers."""
 
-
-class MemcpyKind(IntEnum):
-    cudaMemcpyHostToDevice = 1
-    cudaMemcpyDeviceToHost = 2
-    cudaMemcpyDeviceToDevice = 3
-
-
-_COPIES = {1: "cuMemcpyHtoDAsync_v2", 2: "cuMemcpyDtoHAsync_v2", 3: "cuMemcpyDtoDAsync_v2"}
-
-
-def _ask(function: str, *arguments: Any) -> Answer:
-    typed = [ctypes.c_uint64(value) if type(value) is int else value for value in arguments]
-    return (Code(getattr(ctypes.CDLL(libcuda.LIBRARY), function)(*typed)),)
-
-
-def _get(function: str, *arguments: Any, kind: Any = ctypes.c_uint64, count: int = 1) -> Answer:
-    """Values that the driver writes to where its first arguments point."""
-    values = [kind() for _ in range(count)]
-    (code,) = _ask(function, *map(ctypes.byref, values), *arguments)
-    return (code, *(value.value for value in values))
-
-
-class Runtime(ModuleType):
-    """Stands for cuda.bindings.runtime."""
-
-    count = 1
-    cudaHostAllocDefault = 0
-    cudaHostAllocMapped = 2
-    cudaStreamNonBlocking = 1
-    cudaEventBlockingSync = 1
-    cudaEventDisableTiming = 2
-    cudaStreamCaptureMode = CaptureMode
-    cudaMemcpyKind = MemcpyKind
-
-    def __init__(self) -> None:
-        super().__init__("cuda.bindings.runtime")
-        self.last_error = Code.Success
-
-    def __getattr__(self, name: str) -> Any:
-        """The rest is passed on."""
-        plain = {
-            "cudaFree": "cuMemFree_v2",
-            "cudaFreeHost": "cuMemFreeHost",
-            "cudaStreamDestroy": "cuStreamDestroy_v2",
-            "cudaEventDestroy": "cuEventDestroy_v2",
-            "cudaEventRecord": "cuEventRecord",
-            "cudaEventQuery": "cuEventQuery",
-            "cudaStreamWaitEvent": "cuStreamWaitEvent",
-            "cudaStreamBeginCapture": "cuStreamBeginCapture_v2",
-            "cudaGraphDestroy": "cuGraphDestroy",
-            "cudaGraphExecDestroy": "cuGraphExecDestroy",
-            "cudaGraphLaunch": "cuGraphLaunch",
-        }
-        if name not in plain:
-            raise AttributeError(name)
-        return lambda *arguments: _ask(plain[name], *map(int, arguments))
-
-    def cudaGetDeviceCount(self) -> Answer:
-        return Code.Success, self.count
-
-    def cudaGetDeviceProperties(self, index: int) -> Answer:
-        assert index == 0
-        properties = SimpleNamespace(
-            name=b"Orin\0\0", major=8, minor=7, multiProcessorCount=8, integrated=1, canMapHostMemory=1
-        )
-        return Code.Success, properties
-
-    def cudaDriverGetVersion(self) -> Answer:
-        return Code.Success, 12060
-
-    def cudaSetDevice(self, index: int) -> Answer:
-        assert index == 0
-        return _ask("fake_primary")
-
-    def cudaDeviceGetStreamPriorityRange(self) -> Answer:
-        return _get("cuCtxGetStreamPriorityRange", kind=ctypes.c_int, count=2)
-
-    def cudaMemGetInfo(self) -> Answer:
-        return _get("cuMemGetInfo_v2", kind=ctypes.c_size_t, count=2)
-
-    def cudaMalloc(self, size: int) -> Answer:
-        return self._remembered(_get("cuMemAlloc_v2", size))
-
-    def cudaHostAlloc(self, size: int, flags: int) -> Answer:
-        return self._remembered(_get("cuMemHostAlloc", size, flags))
-
-    def cudaGetLastError(self) -> Answer:
-        code, self.last_error = self.last_error, Code.Success
-        return (code,)
-
-    def cudaHostGetDevicePointer(self, address: int, flags: int) -> Answer:
-        return _get("cuMemHostGetDevicePointer_v2", address, flags)
-
-    def cudaMemcpyAsync(self, to: int, from_: int, size: int, kind: MemcpyKind, stream: int) -> Answer:
-        return _ask(_COPIES[kind], to, from_, size, stream)
-
-    def cudaStreamCreateWithPriority(self, flags: int, priority: int) -> Answer:
-        return _get("cuStreamCreateWithPriority", flags, ctypes.c_int(priority))
-
-    def cudaEventCreateWithFlags(self, flags: int) -> Answer:
-        return _get("cuEventCreate", flags)
-
-    def cudaEventElapsedTime(self, start: int, end: int) -> Answer:
-        return _get("cuEventElapsedTime", start, end, kind=ctypes.c_float)
-
-    def cudaStreamEndCapture(self, stream: int) -> Answer:
-        graph = ctypes.c_uint64()
-        return (*_ask("cuStreamEndCapture", stream, ctypes.byref(graph)), graph.value)
-
-    def cudaGraphInstantiate(self, graph: int, flags: int) -> Answer:
-        return _get("cuGraphInstantiateWithFlags", graph, flags)
-
-    def _remembered(self, answer: Answer) -> Answer:
-        """The runtime API repeats an error until somebody takes it."""
-        self.last_error = answer[0] or self.last_error
-        return answer
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 8
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 7
+    CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16
+    CU_DEVICE_ATTRIBUTE_INTEGRATED = 1
+    CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY = 2
 
 
 class Driver(ModuleType):
     """Stands for cuda.bindings.driver."""
 
-    @staticmethod
-    def cuModuleLoadData(image: int) -> Answer:
-        return _get("cuModuleLoadData", image)
+    count = 1
+    CUdevice_attribute = Attribute
 
-    @staticmethod
-    def cuModuleGetFunction(module: int, name: bytes) -> Answer:
-        return _get("cuModuleGetFunction", module, name)
+    def cuInit(self, flags: int) -> Answer:
+        return (Code.SUCCESS,)
 
-    @staticmethod
-    def cuLaunchKernel(*arguments: int) -> Answer:
-        return _ask("cuLaunchKernel", *arguments)
+    def cuDeviceGetCount(self) -> Answer:
+        return Code.SUCCESS, self.count
+
+    def cuDeviceGet(self, index: int) -> Answer:
+        return Code.SUCCESS, index
+
+    def cuDeviceGetName(self, length: int, device: int) -> Answer:
+        return Code.SUCCESS, b"Orin\0\0"
+
+    def cuDeviceGetAttribute(self, attribute: Attribute, device: int) -> Answer:
+        return Code.SUCCESS, int(attribute)
+
+    def cuDevicePrimaryCtxRetain(self, device: int) -> Answer:
+        return Code.SUCCESS, 0x70000000C0
+
+    def cuDriverGetVersion(self) -> Answer:
+        return Code.SUCCESS, 12060
 
 
 class Compiler(ModuleType):
@@ -176,18 +70,18 @@ class Compiler(ModuleType):
     def nvrtcCreateProgram(self, source: bytes, name: bytes, *headers: Any) -> Answer:
         if not self.is_installed:
             raise RuntimeError("Failure finding libnvrtc.so")
-        return Code.Success, source
+        return Code.SUCCESS, source
 
     @staticmethod
     def nvrtcCompileProgram(program: bytes, count: int, options: list[bytes]) -> Answer:
         # A fused product and sum is rounded once, and the image differs from the processor's.
         assert options == OPTIONS
         assert count == len(options)
-        return (Code.NVRTC_ERROR_COMPILATION if program == b"wrong" else Code.Success,)
+        return (Code.NVRTC_ERROR_COMPILATION if program == b"wrong" else Code.SUCCESS,)
 
     @staticmethod
     def nvrtcGetProgramLogSize(program: bytes) -> Answer:
-        return Code.Success, 40
+        return Code.SUCCESS, 40
 
     @staticmethod
     def nvrtcGetProgramLog(program: bytes, log: bytes) -> Answer:
@@ -195,7 +89,7 @@ class Compiler(ModuleType):
 
     @staticmethod
     def nvrtcGetCUBINSize(program: bytes) -> Answer:
-        return Code.Success, 10
+        return Code.SUCCESS, 10
 
     @staticmethod
     def nvrtcGetCUBIN(program: bytes, cubin: bytes) -> Answer:
@@ -203,7 +97,7 @@ class Compiler(ModuleType):
 
     @staticmethod
     def nvrtcDestroyProgram(program: bytes) -> Answer:
-        return (Code.Success,)
+        return (Code.SUCCESS,)
 
 
 def _write(buffer: bytes, text: bytes) -> Answer:
@@ -212,13 +106,13 @@ def _write(buffer: bytes, text: bytes) -> Answer:
     start = ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p)
     assert start.value is not None
     ctypes.memmove(start.value, text, len(text))
-    return (Code.Success,)
+    return (Code.SUCCESS,)
 
 
 def modules() -> dict[str, ModuleType]:
     """Name -> module, for sys.modules."""
     package, bindings = ModuleType("cuda"), ModuleType("cuda.bindings")
-    runtime, driver, nvrtc = Runtime(), Driver("cuda.bindings.driver"), Compiler("cuda.bindings.nvrtc")
-    vars(bindings).update(runtime=runtime, driver=driver, nvrtc=nvrtc)
+    driver, nvrtc = Driver("cuda.bindings.driver"), Compiler("cuda.bindings.nvrtc")
+    vars(bindings).update(driver=driver, nvrtc=nvrtc)
     vars(package).update(bindings=bindings)
-    return {module.__name__: module for module in (package, bindings, runtime, driver, nvrtc)}
+    return {module.__name__: module for module in (package, bindings, driver, nvrtc)}

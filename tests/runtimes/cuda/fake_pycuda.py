@@ -1,4 +1,4 @@
-"""pycuda's modules over our driver library: what `cuda_pycuda` asks of them."""
+"""pycuda's modules over our driver library: what `PyCuda` asks of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sam_edge.runtimes.cuda import libcuda
 
-ATTRIBUTES = {"sm": 8, "integrated": 1, "map": 1}
+ATTRIBUTES = {"sm": 16, "integrated": 1, "map": 1}
 
 
 class Contexts(threading.local):

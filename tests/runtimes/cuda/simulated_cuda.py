@@ -16,16 +16,16 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.errors import EngineError
 from sam_edge.runtimes.cuda.api import (
     Arguments,
-    CopyKind,
     CudaApi,
     CudaDevice,
     HostMemory,
     Size3,
     fail,
-    fail_memory,
     fail_pinned,
+    out_of_memory,
 )
 from tests.runtimes.cuda.host_kernels import compile_for_host
 
@@ -118,15 +118,23 @@ class SimulatedCuda:
             stream = self._streams[handle]
             (stream.queue if stream.recording is None else stream.recording).append(logged)
 
+    def is_recording(self, handle: int) -> bool:
+        return self._streams[handle].recording is not None
+
+    @property
+    def graphs(self) -> int:
+        """Graphs that nobody gave back."""
+        return len(self._graphs)
+
     def break_capture(self, handle: int) -> bool:
         """What a layer does that waits for the device: True if the stream was being recorded."""
         stream = self._streams[handle]
         stream.broken = stream.recording is not None
         return stream.broken
 
-    def bytes_at(self, address: int, size: int, where: str = "device") -> NDArray[np.uint8]:
-        """Memory that has to be allocated there."""
-        memory = self._device if where == "device" else self._host
+    def bytes_at(self, address: int, size: int) -> NDArray[np.uint8]:
+        """Device or pinned memory that has to be allocated there."""
+        memory = self._device | self._host
         starts = sorted(memory)
         index = bisect_right(starts, address) - 1
         if index < 0 or address + size > starts[index] + memory[starts[index]].size:
@@ -147,7 +155,7 @@ class SimulatedCuda:
     def malloc(self, size: int) -> int:
         self._refuse_recording()
         if self.used + size > self.total:
-            fail_memory(size, self)
+            raise EngineError(out_of_memory(size, self))
         return self._allocate(self._device, size)
 
     @on_device
@@ -172,14 +180,13 @@ class SimulatedCuda:
         del self._host[memory.address]
 
     @on_device
-    def copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> None:
-        places = {"to_device": ("device", "host"), "to_host": ("host", "device"), "on_device": ("device",) * 2}
-        to, from_ = places[kind]
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        label = "copy to_host" if target in self._host else "copy to_device"
 
         def work() -> None:
-            self.bytes_at(target, size, to)[:] = self.bytes_at(source, size, from_)
+            self.bytes_at(target, size)[:] = self.bytes_at(source, size)
 
-        self.enqueue(stream, f"copy {kind}", work)
+        self.enqueue(stream, label, work)
 
     @on_device
     def stream(self, high_priority: bool) -> int:
@@ -201,7 +208,7 @@ class SimulatedCuda:
             self._work_until(lambda: not any(stream.queue for stream in self._streams.values()))
 
     @on_device
-    def event(self, timing: bool = False, sleeping: bool = False) -> int:
+    def event(self, sleeping: bool) -> int:
         handle = self._handle(self._happened, True)
         self.sleeping[handle] = sleeping
         return handle
@@ -220,21 +227,9 @@ class SimulatedCuda:
         self._streams[stream].queue.append(happen)
 
     @on_device
-    def happened(self, event: int) -> bool:
-        return self._happened[event]
-
-    @on_device
     def wait_event(self, event: int) -> None:
         with self._clock:
             self._work_until(lambda: self._happened[event])
-
-    @on_device
-    def stream_wait_event(self, stream: int, event: int) -> None:
-        self._streams[stream].queue.append(lambda: self._work_until(lambda: self._happened[event]))
-
-    @on_device
-    def elapsed_ms(self, start: int, end: int) -> float:
-        return 0.0
 
     @on_device
     def begin_capture(self, stream: int) -> None:

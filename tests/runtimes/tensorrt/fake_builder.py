@@ -1,4 +1,4 @@
-"""A TensorRT that builds what it is told to: it answers, fails and logs, and notes what it was asked."""
+"""A TensorRT that builds what it is asked to: it answers, fails and logs, and keeps what it was asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 PLAN = b"a plan"
-LEARNT = b"timings that were learnt"
+MEASURED = b"timings that were measured"
 
 
 class Severity(IntEnum):
@@ -47,13 +47,10 @@ class ParserError(SimpleNamespace):
 
 
 class Config(SimpleNamespace):
-    """Remembers what it is told."""
+    """Keeps what it is given."""
 
     def set_memory_pool_limit(self, pool: str, pool_size: int) -> None:
         self.pools = {pool: pool_size}
-
-    def set_flag(self, flag: str) -> None:
-        self.flags = {flag: True}
 
     def clear_flag(self, flag: str) -> None:
         self.flags = {flag: False}
@@ -73,7 +70,7 @@ class Config(SimpleNamespace):
         return True
 
     def get_timing_cache(self) -> Any:
-        return SimpleNamespace(serialize=lambda: LEARNT)
+        return SimpleNamespace(serialize=lambda: MEASURED)
 
 
 @dataclass(eq=False)

@@ -10,6 +10,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from sam_edge.sessions.session import SessionOptions
+
+ENCODE = SessionOptions(host_outputs=frozenset({"logits"}))
+DECODE = SessionOptions(host_outputs=frozenset({"logits"}), priority="urgent")
+"""What a Segmenter asks for."""
+
 
 def write_encoder(folder: Path) -> Path:
     """embedding = image + image"""

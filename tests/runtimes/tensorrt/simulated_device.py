@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
+import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from sam_edge.runtimes.tensorrt.build import Memory
+from sam_edge.runtimes.tensorrt import cli, prepare, session
+from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
+from sam_edge.runtimes.tensorrt.cache import PlanCache
+from sam_edge.runtimes.tensorrt.device import describe
 from sam_edge.runtimes.tensorrt.plans import BuildEnvironment
-from sam_edge.runtimes.tensorrt.session import TensorRtSession, describe
-from sam_edge.sessions.session import SessionOptions
+from sam_edge.storage.cache import BlobCache
 from tests.runtimes.tensorrt.fake_builder import FakeTrt
 from tests.runtimes.tensorrt.simulated_tensorrt import MARK, Simulation
 
@@ -33,22 +36,30 @@ class Device:
 
     def environment(self, machine: object = None, name: str | None = None) -> BuildEnvironment:
         """Stands for `find_build_environment`."""
-        device = describe(self.simulation.gpu)
-        return BuildEnvironment(self.builder, device, lambda: Memory(3000, 7600), self.folder)
+        device, folder = describe(self.simulation.gpu), self.folder
+        return BuildEnvironment(
+            cast(BuilderModule, self.builder), device, lambda: 3000, PlanCache(folder), BlobCache(folder)
+        )
 
-    def open(
-        self, graph: Path, options: SessionOptions = SessionOptions(), plan: Path | None = None
-    ) -> TensorRtSession:
-        """Stands for the runtime, which loads plans and builds none."""
-        return TensorRtSession(graph, options, gpu=self.simulation.gpu, folder=self.folder, plan=plan)
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make it this machine's GPU."""
+        for module in (prepare, session):
+            monkeypatch.setattr(module, "find_gpu", lambda device=None: self.simulation.gpu)
+        for module in (prepare, cli):
+            monkeypatch.setattr(module, "find_build_environment", self.environment)
 
     def names(self) -> list[str]:
         """Graphs that the cache has plans of, and what else lies in it."""
         return sorted(
             path.name.partition("-")[0] if path.suffix == ".plan" else path.suffix
             for path in self.folder.iterdir()
-            if path.suffix not in {".json", ".lock"}
+            if path.suffix != ".json" and path.name != "lock"
         )
+
+    def plan(self, graph: str) -> Path:
+        """The plan of a graph, such as "encoder"."""
+        (plan,) = self.folder.glob(f"{graph}-*.plan")
+        return plan
 
     def _plan(self, graph: Path) -> Any:
         self.built.append(graph.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,9 @@ import numpy as np
 import onnxruntime as ort
 
 from sam_edge.runtimes.tensorrt.api import ICudaEngine, IExecutionContext, Runtime, RuntimeModule
-from sam_edge.runtimes.tensorrt.plan_cache import (
-    PlanKey,
-    graph_sha256,
-    settings_sha256,
-    this_exporter,
-    write_plan,
-)
-from sam_edge.runtimes.tensorrt.session import Gpu, TensorRtSession, describe
+from sam_edge.runtimes.tensorrt.cache import PlanCache
+from sam_edge.runtimes.tensorrt.device import Gpu, describe
+from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from sam_edge.sessions.session import SessionOptions
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
@@ -173,10 +167,10 @@ class SimulatedContext:
         if trt.fails or missing or self._memory is None or self._memory[1] < WORKSPACE or self._profile != 0:
             self.engine.logger.log(Logger.ERROR, f"not ready: {missing or 'no workspace or profile'}")
             return False
-        streams = cuda.streams(urgent="image" not in self.engine.inputs)
-        assert {stream_handle, *self._side_streams} <= set(streams)
+        streams = {stream_handle, *self._side_streams}
+        assert any(streams <= set(cuda.streams(urgent)) for urgent in (False, True)), "mixed priorities"
         recorded = not trt.capturable and cuda.break_capture(stream_handle)
-        assert self._warm or cuda._streams[stream_handle].recording is None, "recorded before it ran once"
+        assert self._warm or not cuda.is_recording(stream_handle), "recorded before it ran once"
         self._warm = True
         addresses = dict(self._addresses)
         label = "encode" if "image" in self.engine.inputs else "execute"
@@ -204,32 +198,26 @@ class Simulation:
         capturable = options.pop("capturable", True)
         self.cuda = SimulatedCuda(**options)
         self.trt = SimulatedTensorRt(self.cuda, capturable)
-        self.folder = folder
+        self.cache = PlanCache(folder)
         self.gpu = Gpu(self.cuda, self.trt)
 
-    def build(self, graph: Path) -> Path | None:
-        """Put a plan into the cache, if the graph is one."""
+    def build(self, graph: Path) -> Path:
+        """Put a plan of a graph into the cache; what is not a graph has none."""
+        facts = describe(self.gpu).facts()
+        entry = self.cache.entry(graph, facts)
         try:
             data = graph.read_bytes()
             session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
         except Exception:  # onnxruntime's own errors share no base class
-            return None
+            return self.cache.verified(graph, facts)
         nodes = (*session.get_inputs(), *session.get_outputs())
-        plan = MARK + data
-        key = PlanKey(
-            graph_sha256(graph),
-            settings_sha256({}),
-            this_exporter(),
-            describe(self.gpu),
-            hashlib.sha256(plan).hexdigest(),
-            {node.name: tuple(node.shape) for node in nodes},
-        )
-        return write_plan(graph, plan, key, self.folder)
+        shapes = {node.name: tuple(node.shape) for node in nodes}
+        self.cache.write(entry, MARK + data, "verified", shapes)
+        return entry
 
     def open(self, graph: Path, options: SessionOptions = SessionOptions()) -> TensorRtSession:
-        """Build and load; a graph that is none has no plan."""
-        self.build(graph)
-        return TensorRtSession(graph, options, gpu=self.gpu, folder=self.folder)
+        """Build and load."""
+        return TensorRtSession(graph, options, gpu=self.gpu, plan=self.build(graph))
 
 
 _engine: type[ICudaEngine] = SimulatedEngine

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, cast, get_type_hints
 
 import pytest
 import torch
@@ -22,11 +22,11 @@ from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.modeling.families import sam
 from sam_edge.modeling.sam_export import SamExport
 from sam_edge.runtimes.tensorrt import builder_api as tensorrt_api
-from sam_edge.runtimes.tensorrt.build import Built, Memory, build_plan
+from sam_edge.runtimes.tensorrt.build import Built, build_plan
 from sam_edge.runtimes.tensorrt.progress import Phases
 from sam_edge.runtimes.tensorrt.settings import BuilderSettings
-from tests.exporters.lint.rtx import really_built
-from tests.runtimes.tensorrt.fake_builder import LEARNT, PLAN, FakeTrt, ParserError, Severity
+from tests.exporters.lint.rtx import build, really_built
+from tests.runtimes.tensorrt.fake_builder import MEASURED, PLAN, FakeTrt, ParserError, Severity
 
 MIB = 1 << 20
 FIXED = ShapeRange((1, 4), (1, 4), (1, 4))
@@ -40,21 +40,21 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
+def module(trt: FakeTrt) -> tensorrt_api.BuilderModule:
+    return cast(tensorrt_api.BuilderModule, trt)
+
+
 def built(trt: FakeTrt, graph: Path, **settings: Any) -> Built:
-    done: Built = build_plan(
-        trt, graph, BuilderSettings(**settings), 300, b"", memory=lambda: Memory(2507, 4000)
-    )
-    return done
+    return build_plan(module(trt), graph, BuilderSettings(**settings), 300, b"", free_mb=lambda: 2507)
 
 
 def test_what_the_builder_is_asked(graph: Path) -> None:
     trt = FakeTrt(inputs=("image", "size", "other"))
     answer = built(trt, graph, shapes={"image": FREE, "size": FIXED})
-    assert answer == Built(PLAN, LEARNT)
+    assert answer == Built(PLAN, MEASURED)
     assert trt.network_flags == 1 << 1
     assert trt.config.pools == {"WORKSPACE": 300 * MIB}
     assert trt.config.flags == {"TF32": False}
-    assert trt.config.builder_optimization_level == 3
     assert trt.config.profile == {"image": ((1, 2), (1, 4), (1, 8))}
     # An input of one shape is fixed in the network itself.
     assert [tensor.shape for tensor in trt.tensors] == [(1, -1), (1, 4), (1, -1)]
@@ -67,14 +67,14 @@ def test_a_static_network_gets_no_profile(graph: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_timing", "used", "learnt"),
-    [(None, None, None), (b"", b"", LEARNT), (b"old", b"old", LEARNT), (b"unreadable", b"", LEARNT)],
+    ("given_timing", "used", "measured"),
+    [(None, None, None), (b"", b"", MEASURED), (b"old", b"old", MEASURED), (b"unreadable", b"", MEASURED)],
 )
-def test_timings(given_timing: bytes | None, used: bytes | None, learnt: bytes | None, graph: Path) -> None:
+def test_timings(given_timing: bytes | None, used: bytes | None, measured: bytes | None, graph: Path) -> None:
     trt = FakeTrt()
-    answer = build_plan(trt, graph, BuilderSettings(), 300, given_timing)
+    answer = build_plan(module(trt), graph, BuilderSettings(), 300, given_timing)
     assert getattr(trt.config, "given_timing", None) == used
-    assert answer.timing == learnt
+    assert answer.timing == measured
 
 
 def refusal(trt: FakeTrt, graph: Path, kind: type[Exception]) -> str:
@@ -88,42 +88,31 @@ def refusal(trt: FakeTrt, graph: Path, kind: type[Exception]) -> str:
 def test_a_node_that_is_not_read_is_named(graph: Path) -> None:
     problem = ParserError(name="/blocks.3/attn", operator="Attention", why="no\nimporter")
     text = refusal(FakeTrt(parse_errors=[problem]), graph, BundleError)
-    assert "TensorRT 10.3.0 does not read node /blocks.3/attn (Attention) of" in text
+    assert "/blocks.3/attn (Attention)" in text
     assert "no importer" in text
 
 
 def test_a_graph_that_is_not_read_is_named(graph: Path) -> None:
     problem = ParserError(name="", operator="", why="bad weights")
-    assert f"does not read {graph}: bad weights" in refusal(FakeTrt(parse_errors=[problem]), graph, BundleError)
+    assert f"{graph}: bad weights" in refusal(FakeTrt(parse_errors=[problem]), graph, BundleError)
     graph.unlink()
     assert "is missing" in refusal(FakeTrt(), graph, BundleError)
 
 
 # As TensorRT 8.6 to 10.x write them.
 OUT_OF_MEMORY = {
-    "Error Code 2: OutOfMemory (Requested size was 4454350848 bytes.)": 4248,
-    "Requested amount of GPU memory (4454350848 bytes) could not be allocated. There may not be enough free "
-    "memory for allocation to succeed.": 4248,
-    "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)": None,
+    "Error Code 2: OutOfMemory (Requested size was 4454350848 bytes.)": "4.1 GB were asked for",
+    "Requested amount of GPU memory (4454350848 bytes) could not be allocated.": "4.1 GB were asked for",
+    "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)": "2.4 GB are free",
 }
 
 
 @pytest.mark.parametrize("message", OUT_OF_MEMORY)
 def test_out_of_memory_says_what_was_asked_and_had(message: str, graph: Path) -> None:
-    trt = FakeTrt(logs=[(Severity.ERROR, message)], builds=False)
-    text = refusal(trt, graph, EngineError)
-    asked = OUT_OF_MEMORY[message]
-    assert (f"{asked} MiB were asked" if asked else "it does not say how much was asked") in text
-    assert "2507 of 4000 MiB are free" in text
+    text = refusal(FakeTrt(logs=[(Severity.ERROR, message)], builds=False), graph, EngineError)
+    assert OUT_OF_MEMORY[message] in text
+    assert "2.4 GB are free" in text
     assert "--workspace 300" in text
-
-
-def test_a_tactic_that_did_not_fit_tells_how_much_was_asked(graph: Path) -> None:
-    logs = [
-        (Severity.WARNING, "Tactic Device request: 4248MB Available: 2507MB. Device memory is insufficient."),
-        (Severity.ERROR, "Cuda Runtime (out of memory)"),
-    ]
-    assert "4248 MiB were asked" in refusal(FakeTrt(logs=logs, builds=False), graph, EngineError)
 
 
 def test_too_little_workspace(graph: Path) -> None:
@@ -137,7 +126,7 @@ def test_too_little_workspace(graph: Path) -> None:
 def test_another_failure_ends_in_its_last_error(graph: Path) -> None:
     logs = [(Severity.ERROR, "first"), (Severity.ERROR, "the\nlast"), (Severity.WARNING, "beside the point")]
     text = refusal(FakeTrt(logs=logs, builds=False), graph, EngineError)
-    assert f"TensorRT 10.3.0 cannot build {graph}: the last;" in text
+    assert f"{graph}: the last" in text
     assert "does not say why" in refusal(FakeTrt(builds=False), graph, EngineError)
 
 
@@ -173,7 +162,7 @@ def test_interrupting_stops_the_builder_and_comes_through(graph: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_plan(trt, graph, BuilderSettings(), 300, progress=progress)
+        build_plan(module(trt), graph, BuilderSettings(), 300, progress=progress)
     assert shares == [0.2, 0.4]
 
 
@@ -241,15 +230,9 @@ def test_the_cut_decoder_of_full_size_is_built(rtx: Any, tmp_path: Path) -> None
     really_built(rtx, write_graph(source, tmp_path), {})
 
 
-def test_a_device_the_builder_does_not_know(rtx: Any) -> None:
-    settings = BuilderSettings(compute_capability="8.7")
-    with pytest.raises(EngineError, match=r"compute capability 8\.7"):
-        build_plan(rtx, find_bundle("nano").graph("encoder"), settings, 512)
-
-
 def test_a_dynamic_graph_without_a_profile_is_refused_in_one_line(rtx: Any) -> None:
     with pytest.raises(EngineError, match="no optimization profile") as error:
-        build_plan(rtx, find_bundle("nano").graph("encoder"), BuilderSettings(compute_capability="8.6"), 512)
+        build(rtx, find_bundle("nano").graph("encoder"))
     assert "\n" not in str(error.value)
 
 
@@ -263,7 +246,7 @@ PROTOCOLS = [
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda item: item.__name__)
 def test_the_binding_has_what_the_protocols_say(protocol: type, rtx: Any) -> None:
     """Every method with parameters of these names, in this order, and every attribute."""
-    real = getattr(rtx, {"CrossConfig": "IBuilderConfig"}.get(protocol.__name__, protocol.__name__))
+    real = getattr(rtx, protocol.__name__)
     for name, item in vars(protocol).items():
         if name.startswith("_"):
             continue
@@ -279,4 +262,4 @@ def test_the_binding_has_what_the_protocols_say(protocol: type, rtx: Any) -> Non
 def test_the_binding_has_the_members_we_name(rtx: Any) -> None:
     for name, members in tensorrt_api.MEMBERS.items():
         assert all(hasattr(getattr(rtx, name), member) for member in members), name
-    assert all(hasattr(rtx, name) for name in get_type_hints(tensorrt_api.CrossModule))
+    assert all(hasattr(rtx, name) for name in get_type_hints(tensorrt_api.BuilderModule))

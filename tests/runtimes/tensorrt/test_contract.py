@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sam_edge.sessions.session import SessionLoader
+from sam_edge.sessions.session import SessionLoader, SessionOptions
 from tests.runtimes import test_contract as contract
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
@@ -23,11 +24,15 @@ graph = contract.graph
 free_graph = contract.free_graph
 
 
-@pytest.fixture(params=["discrete", "integrated", "without graphs"])
+@pytest.fixture(params=["discrete", "integrated", "without graphs", "outputs stay"])
 def loader(request: pytest.FixtureRequest, tmp_path: Path) -> SessionLoader:
     simulation = Simulation(
         tmp_path / "cache",
         integrated=request.param == "integrated",
         capturable=request.param != "without graphs",
     )
-    return simulation.open
+    if request.param != "outputs stay":
+        return simulation.open
+    return lambda graph, options=SessionOptions(): simulation.open(
+        graph, replace(options, host_outputs=frozenset())
+    )

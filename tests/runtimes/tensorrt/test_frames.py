@@ -12,12 +12,12 @@ import pytest
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import EngineError, InputError
-from sam_edge.imaging.image import Layout, encoder_input, to_rgb
+from sam_edge.imaging.image import Layout, encoder_input
 from sam_edge.runtimes.cuda.api import CompilerError
 from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.imaging.layouts import laid_out
-from tests.runtimes.tensorrt.graphs import write_encoder
+from tests.runtimes.tensorrt.graphs import ENCODE, write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
 MANIFEST = find_bundle("nano").manifest
@@ -30,7 +30,7 @@ def simulation(tmp_path: Path) -> Simulation:
 
 @pytest.fixture
 def engine(tmp_path: Path, simulation: Simulation) -> TensorRtSession:
-    return simulation.open(write_encoder(tmp_path))
+    return simulation.open(write_encoder(tmp_path), ENCODE)
 
 
 def frame(seed: int = 0) -> np.ndarray:
@@ -56,22 +56,19 @@ def test_only_the_cameras_bytes_go_to_the_device(simulation: Simulation, engine:
         engine.run_frame(frame(), view, MANIFEST.preprocess)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_without_cudas_compiler_the_processor_prepares_frames(
-    simulation: Simulation, engine: TensorRtSession, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, engine: TensorRtSession, monkeypatch: pytest.MonkeyPatch, layout: Layout
 ) -> None:
-    asked = []
-
     def missing(source: str, function: str) -> int:
-        asked.append(function)
         raise CompilerError("it is not installed")
 
     monkeypatch.setattr(simulation.cuda, "compile", missing)
     view = MANIFEST.input_size.view((64, 40))
     for seed in range(2):
-        embedding = engine.run_frame(frame(seed), view, MANIFEST.preprocess)["embedding"]
-        expected = 2 * encoder_input(frame(seed), view, MANIFEST.preprocess)
-        np.testing.assert_array_equal(embedding, expected)
-    assert len(asked) == 1
+        given, rgb = laid_out(frame(seed), layout)
+        embedding = engine.run_frame(given, view, MANIFEST.preprocess, layout)["embedding"]
+        np.testing.assert_array_equal(embedding, 2 * encoder_input(rgb, view, MANIFEST.preprocess))
     assert "kernel" not in simulation.cuda.log
 
 

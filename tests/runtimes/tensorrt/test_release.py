@@ -13,7 +13,7 @@ from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import EngineError, InputError, PlanError
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.runtimes.tensorrt import simulated_tensorrt
-from tests.runtimes.tensorrt.graphs import image, write_encoder
+from tests.runtimes.tensorrt.graphs import ENCODE, image, write_encoder
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
 MANIFEST = find_bundle("nano").manifest
@@ -38,7 +38,7 @@ def encoder(tmp_path: Path) -> Path:
 
 
 def test_an_engine_that_is_dropped_leaves_nothing(simulation: Simulation, encoder: Path) -> None:
-    engine = simulation.open(encoder)
+    engine = simulation.open(encoder, ENCODE)
     for value in range(3):
         embedding = engine.run(image(value))["embedding"]
     engine.run_frame(FRAME, MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)
@@ -56,7 +56,7 @@ def test_an_engine_that_is_dropped_leaves_nothing(simulation: Simulation, encode
 def test_an_engine_that_fails_to_open_leaves_nothing(
     simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    simulation.build(encoder)
+    plan = simulation.build(encoder)
 
     def fail(*_: object, **__: object) -> None:
         raise EngineError("it fails")
@@ -68,7 +68,7 @@ def test_an_engine_that_fails_to_open_leaves_nothing(
     else:
         monkeypatch.setattr(simulation.cuda, step, fail)
     with pytest.raises((EngineError, PlanError)) as caught:
-        TensorRtSession(encoder, gpu=simulation.gpu, folder=simulation.folder)
+        TensorRtSession(encoder, gpu=simulation.gpu, plan=plan)
     # The error and its frames are still held here.
     assert caught.value.__traceback__ is not None
     assert list(simulation.trt.alive) == []
@@ -76,7 +76,7 @@ def test_an_engine_that_fails_to_open_leaves_nothing(
 
 
 def test_a_shape_that_is_refused_leaves_no_context(simulation: Simulation, encoder: Path) -> None:
-    engine = simulation.open(encoder)
+    engine = simulation.open(encoder, ENCODE)
     before = len(simulation.trt.alive)
     with pytest.raises(InputError, match="the plan takes") as caught:
         engine.run({"image": np.zeros((1, 3, 5000, 1), np.float32)})
@@ -88,7 +88,7 @@ def test_a_shape_that_is_refused_leaves_no_context(simulation: Simulation, encod
 def test_an_engine_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
     simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
-    recorder, lost = simulation.open(encoder), [simulation.open(encoder)]
+    recorder, lost = simulation.open(encoder, ENCODE), [simulation.open(encoder, ENCODE)]
     lost[0].run(image())
     lost.append(lost)
     if recorded:
@@ -112,9 +112,9 @@ def test_an_engine_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
     assert len(simulation.trt.alive) == 4
 
 
-def test_an_engine_without_side_streams_is_told_of_none(simulation: Simulation, encoder: Path) -> None:
+def test_an_engine_without_side_streams_gets_none(simulation: Simulation, encoder: Path) -> None:
     simulation.trt.side_streams = 0
-    engine = simulation.open(encoder)
+    engine = simulation.open(encoder, ENCODE)
     for value in range(2):
         np.testing.assert_array_equal(engine.run(image(value))["embedding"], 2 * image(value)["image"])
     engine.close()

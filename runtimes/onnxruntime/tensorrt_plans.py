@@ -1,8 +1,8 @@
 """The TensorRT plans that onnxruntime keeps in a folder, which it runs without asking what they are.
 
 It finds a plan by the names in a graph, which all models of a family share. So each graph, device, driver and
-onnxruntime has an entry of its own in a `PlanCache`, and what is not as onnxruntime left it is thrown away before
-onnxruntime sees it. One process at a time opens a graph.
+onnxruntime has an entry of its own in a `PlanCache`, and what is not as onnxruntime left it is thrown away
+before onnxruntime sees it. One process at a time opens a graph.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What we use of TensorRT's builder, from 10.3 to 11.x and in TensorRT for RTX, as types.
 
-The Python binding comes without types. The module is a value (`BuilderModule`), so that the same code builds with
-`tensorrt` and, in tests, with `tensorrt_rtx`. Classes and parameters have the binding's own names, so that
+The Python binding comes without types. The module is a value (`BuilderModule`), so that the same code builds
+with `tensorrt` and, in tests, with `tensorrt_rtx`. Classes and parameters have the binding's own names, so that
 `tests/typing/check_tensorrt_api.py` can compare them with it.
 """
 

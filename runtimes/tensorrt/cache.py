@@ -1,9 +1,9 @@
 """Plans kept on this machine: those that we build, and those that onnxruntime's TensorRT provider builds.
 
-A plan is machine code for one TensorRT on one device, and is run as it is found: one of another version or device
-may crash or compute nonsense. So the name of an entry holds the hash of all that it depends on, and a JSON file
-beside it, its seal, holds the hash of its bytes and whether it was compared with the model. An entry is a file,
-or the folder that onnxruntime fills.
+A plan is machine code for one TensorRT on one device, and is run as it is found: one of another version or
+device may crash or compute nonsense. So the name of an entry holds the hash of all that it depends on, and a
+JSON file beside it, its seal, holds the hash of its bytes and whether it was compared with the model. An entry
+is a file, or the folder that onnxruntime fills.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Seal:
 
 
 class PlanCache:
-    """Plans in one folder, which is made for its owner alone: whoever writes there decides what the GPU runs."""
+    """Plans in one folder, made for its owner alone: whoever writes there decides what the GPU runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -58,8 +58,8 @@ def prepare(bundle: Bundle, engine: EngineSpec, progress: Progress) -> None:
     ]
     if refused:
         raise FidelityError(
-            f"{engine}: plans of {', '.join(refused)} that were built here computed something else than PyTorch "
-            "and were refused",
+            f"{engine}: plans of {', '.join(refused)} that were built here computed something else than "
+            "PyTorch and were refused",
             path=bundle.path,
             hint=f"choose another --runtime, or try again with sam-edge build {bundle.path} "
             f"--precision {engine.precision} --device {device}",
@@ -136,8 +136,8 @@ def _compare(
 class PlanLoader:
     """Opens graphs of a model with plans of the cache, or builds those plans into it.
 
-    Any plan that would be run is good, whatever settings it was built with. What is built stays unverified until
-    the model is loaded.
+    Any plan that would be run is good, whatever settings it was built with. What is built stays unverified
+    until the model is loaded.
     """
 
     def __init__(self, manifest: Manifest, device: str | None, progress: Progress) -> None:

@@ -1,7 +1,7 @@
 """TensorRT on NVIDIA GPUs: plans built on this device, run as CUDA graphs.
 
-What a prompt waits for runs on urgent streams, so that a decoder overtakes an encoder that is at work in another
-thread. Outputs that may stay on the device do, and are taken from there without a copy.
+What a prompt waits for runs on urgent streams, so that a decoder overtakes an encoder that is at work in
+another thread. Outputs that may stay on the device do, and are taken from there without a copy.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sam_edge.host.advice import cuda_install, system_advice, tensorrt_install, tensorrt_unavailable
 from sam_edge.host.cores import usable_cores
 from sam_edge.host.machine import Device, Machine, read_machine
-from sam_edge.sessions import scores
+from sam_edge.runtimes import onnxruntime
+from sam_edge.sessions.backends import backends
 from tests.host.machines import MACHINES, bare_arm, jetson, npu_laptop, nvidia_desktop, old_jetson
 
 
@@ -64,18 +65,7 @@ def test_npu_laptop_and_bare_arm(tmp_path: Path) -> None:
 )
 def test_scores(tmp_path: Path, name: str, expected: dict[str, int]) -> None:
     machine = MACHINES[name](tmp_path)
-    assert {"tensorrt": scores.tensorrt(machine), "openvino": scores.openvino(machine)} == expected
-
-
-@pytest.mark.parametrize(
-    ("bindings", "found"),
-    [(("numpy.nothing", "numpy.linalg"), True), (("numpy.nothing", "no_such_package.module"), False)],
-)
-def test_a_cuda_binding_is_looked_for(
-    monkeypatch: pytest.MonkeyPatch, bindings: tuple[str, ...], found: bool
-) -> None:
-    monkeypatch.setattr(scores, "CUDA_BINDINGS", bindings)
-    assert scores.has_cuda_binding() is found
+    assert {name: backends()[name].score(machine) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -85,15 +75,10 @@ def test_a_cuda_binding_is_looked_for(
 def test_onnxruntime_counts_a_gpu_only_if_its_build_can_use_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build_has_cuda: bool, on_desktop: int, on_laptop: int
 ) -> None:
-    monkeypatch.setattr(scores, "library_has", lambda library, file: build_has_cuda)
-    assert scores.onnxruntime(nvidia_desktop(tmp_path / "desktop")) == on_desktop
-    assert scores.onnxruntime(npu_laptop(tmp_path / "laptop")) == on_laptop
-
-
-def test_library_has_looks_into_the_package() -> None:
-    assert scores.library_has("numpy", "__init__.py")
-    assert not scores.library_has("numpy", "capi/libnothing.so")
-    assert not scores.library_has("no_such_library", "__init__.py")
+    monkeypatch.setattr(onnxruntime, "_has_cuda_build", lambda: build_has_cuda)
+    score = backends()["onnxruntime"].score
+    assert score(nvidia_desktop(tmp_path / "desktop")) == on_desktop
+    assert score(npu_laptop(tmp_path / "laptop")) == on_laptop
 
 
 def test_cures_fit_the_machine(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """cuda-python's modules, as far as we use them: the device and its context, and the compiler.
 
-The package has 44 MB, and does nothing without a GPU. Answers are as in cuda.bindings of 12 and 13: an error code
-first, then what was asked for.
+The package has 44 MB, and does nothing without a GPU. Answers are as in cuda.bindings of 12 and 13: an error
+code first, then what was asked for.
 """
 
 # ruff: noqa: N802  # the names are CUDA's

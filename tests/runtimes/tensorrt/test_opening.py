@@ -13,7 +13,7 @@ from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import device_problems, find_gpu
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.runtimes.tensorrt.graphs import write_encoder
-from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, Simulation, SimulatedRuntime
+from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedRuntime, Simulation
 
 
 @pytest.fixture

@@ -1,21 +1,17 @@
-"""Encoder and decoder on a CUDA device, with CUDA graphs and device-resident embeddings on and off.
+"""Encoder and decoder on a CUDA device, with embeddings that stay on the device and ones that do not.
 
 python -m sam_edge.benchmarks.speed.cuda [--model nano|FOLDER] [--precision fp16] [--size WxH] \
     [--rounds N] [--json]
 
 Through onnxruntime-gpu. Every variant is a whole segmenter; they take turns frame by frame in one process, so
 that clocks and temperature meet all of them. Needs pip install 'sam-edge[gpu]'; exits 2 without a device.
-
-Segmenters record CUDA graphs only on request. If they win here, a program turns them on by
-Segmenter(bundle, functools.partial(find_runtime("onnxruntime:cuda"), replay=True)).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -26,7 +22,6 @@ from sam_edge.benchmarks.options import Benchmark, json_option, size_option
 from sam_edge.bundle.folder import Bundle, find_bundle
 from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import parse_size
-from sam_edge.errors import SamEdgeError
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions.backends import find_runtime
@@ -35,25 +30,9 @@ from sam_edge.sessions.session import Session, SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
 
 WARMUP = 3
-"""Rounds before the clock counts: algorithms are searched and graphs recorded in them."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How the engines run."""
-
-    graphs: bool
-    """Runs are recorded as CUDA graphs and replayed."""
-    resident: bool
-    """The embedding stays on the device between encoder and decoder."""
-
-    @property
-    def name(self) -> str:
-        graphs, resident = ("on" if way else "off" for way in (self.graphs, self.resident))
-        return f"graphs {graphs}, resident {resident}"
-
-
-VARIANTS = tuple(Variant(graphs, resident) for graphs in (False, True) for resident in (False, True))
+"""Rounds before the clock counts: algorithms are searched in them."""
+VARIANTS = {"resident off": False, "resident on": True}
+"""Name -> whether the embedding stays on the device between encoder and decoder."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +62,20 @@ class Timed(Wrapper):
 
 
 class Candidate:
-    """A segmenter whose engines run in one way, and their times."""
+    """A segmenter whose sessions run in one way, and their times."""
 
-    def __init__(self, bundle: Bundle, device: str, precision: Precision | None, variant: Variant) -> None:
+    def __init__(self, bundle: Bundle, device: str, precision: Precision | None, resident: bool) -> None:
         self.times_ms: dict[str, list[float]] = {}
-        loader: Callable[..., Session] = find_runtime(f"onnxruntime:{device}")
-        self._open = partial(loader, replay=variant.graphs, resident=variant.resident)
+        self._load, self._resident = find_runtime(f"onnxruntime:{device}"), resident
         engine = choose_engine(bundle, f"onnxruntime:{device}", precision)
         self.segmenter = Segmenter(bundle, self._timed, engine=engine)
         self.logits = np.zeros(0, np.float32)
 
     def _timed(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
         times = self.times_ms.setdefault(graph.name.partition(".")[0], [])
-        return Timed(self._open(graph, options), times)
+        return Timed(
+            self._load(graph, options if self._resident else replace(options, host_outputs=None)), times
+        )
 
     def frame(self, image: np.ndarray, prompt: Prompt) -> None:
         """One frame and one prompt on it."""
@@ -118,8 +98,8 @@ def measure(
     rounds: int,
     device: str = "cuda",
     precision: Precision | None = None,
-) -> tuple[Mapping[str, Timing], Mapping[str, str]]:
-    """Timings by variant, and the variants that cannot be had, with the reason.
+) -> Mapping[str, Timing]:
+    """Timings by variant.
 
     Raises:
         EngineError: no such device.
@@ -128,16 +108,7 @@ def measure(
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
     prompt = Prompt.points([(width / 2, height / 2)])
-    candidates: dict[str, Candidate] = {}
-    refused: dict[str, str] = {}
-    for variant in VARIANTS:
-        try:
-            candidates[variant.name] = Candidate(bundle, device, precision, variant)
-        except SamEdgeError as error:
-            if not variant.graphs:
-                raise
-            # A graph with nodes on the CPU cannot be recorded; the other variants can be compared without.
-            refused[variant.name] = str(error)
+    candidates = {name: Candidate(bundle, device, precision, resident) for name, resident in VARIANTS.items()}
     for _ in range(WARMUP + rounds):
         for candidate in candidates.values():
             candidate.frame(image, prompt)
@@ -145,10 +116,10 @@ def measure(
     timings = {name: candidate.timing(reference) for name, candidate in candidates.items()}
     for candidate in candidates.values():
         candidate.segmenter.close()
-    return timings, refused
+    return timings
 
 
-def table(timings: Mapping[str, Timing], refused: Mapping[str, str]) -> str:
+def table(timings: Mapping[str, Timing]) -> str:
     """The result as aligned lines."""
     lines = [f"{'':<28}{'encoder ms':>12}{'p99':>9}{'decoder ms':>12}{'p99':>9}{'logits differ':>15}"]
     for name, timing in timings.items():
@@ -156,7 +127,7 @@ def table(timings: Mapping[str, Timing], refused: Mapping[str, str]) -> str:
             f"{name:<28}{timing.encoder_ms:>12.3f}{timing.encoder_p99_ms:>9.3f}"
             f"{timing.decoder_ms:>12.3f}{timing.decoder_p99_ms:>9.3f}{timing.logits_difference:>15.1e}"
         )
-    return "\n".join([*lines, *(f"{name:<28}not possible: {why}" for name, why in refused.items())])
+    return "\n".join(lines)
 
 
 @click.command(cls=Benchmark)
@@ -172,19 +143,19 @@ def table(timings: Mapping[str, Timing], refused: Mapping[str, str]) -> str:
 )  # fmt: skip
 @json_option
 def main(model: str, precision: Precision | None, size: str, rounds: int, device: str, as_json: bool) -> None:
-    """Time encoder and decoder with CUDA graphs and device-resident embeddings on and off.
+    """Time encoder and decoder with device-resident embeddings on and off.
 
     \b
     Examples:
       python -m sam_edge.benchmarks.speed.cuda
       python -m sam_edge.benchmarks.speed.cuda --model mobile_sam/ --precision fp16 --json
     """
-    timings, refused = measure(find_bundle(model), parse_size(size, "--size"), rounds, device, precision)
+    timings = measure(find_bundle(model), parse_size(size, "--size"), rounds, device, precision)
     if as_json:
-        document = {"timings": {name: asdict(timing) for name, timing in timings.items()}, "refused": refused}
+        document = {"timings": {name: asdict(timing) for name, timing in timings.items()}}
         click.echo(json.dumps({"model": model, "size": size, "device": device, "rounds": rounds} | document))
         return
-    click.echo(table(timings, refused))
+    click.echo(table(timings))
 
 
 if __name__ == "__main__":

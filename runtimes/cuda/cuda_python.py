@@ -7,7 +7,7 @@ from typing import Any
 
 from sam_edge.errors import EngineError
 
-from .api import CompilerError, CudaDevice, OpenCuda, check_index, fail
+from .api import CompilerError, CudaApi, CudaDevice, OpenCuda, check_index, fail
 from .libcuda import DriverCuda, LibCuda
 
 try:
@@ -51,8 +51,7 @@ def compile_cubin(source: str, compute_capability: tuple[int, int]) -> bytes:
     """Machine code of CUDA C++ for one compute capability. Needs no device.
 
     Raises:
-        CompilerError: it is not installed, or refuses the source or the architecture; its first error is
-            quoted.
+        CompilerError: it is not installed, or refuses the source or the architecture; quotes its first error.
     """
     major, minor = compute_capability
     try:
@@ -89,3 +88,4 @@ def _text(value: bytes) -> str:
 
 
 _open: OpenCuda = CudaPython
+_: type[CudaApi] = CudaPython

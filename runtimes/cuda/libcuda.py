@@ -18,7 +18,6 @@ from .api import (
     DLPACK_CUDA,
     OUT_OF_MEMORY,
     Arguments,
-    CudaApi,
     CudaDevice,
     HostMemory,
     Size3,
@@ -221,6 +220,3 @@ class DriverCuda(ABC):
         self._driver.call(
             "running a kernel", "cuLaunchKernel", kernel, *grid, *block, 0, stream, pointers, None
         )
-
-
-_: type[CudaApi] = DriverCuda

@@ -15,7 +15,7 @@ import pycuda.driver
 
 from sam_edge.errors import EngineError
 
-from .api import CompilerError, CudaDevice, OpenCuda, check_index
+from .api import CompilerError, CudaApi, CudaDevice, OpenCuda, check_index
 from .libcuda import DriverCuda, LibCuda
 
 _CUDA = Path("/usr/local/cuda")
@@ -77,3 +77,4 @@ def _handle(context: pycuda.driver.Context, driver: LibCuda) -> int:
 
 
 _open: OpenCuda = PyCuda
+_: type[CudaApi] = PyCuda

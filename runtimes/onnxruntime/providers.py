@@ -47,8 +47,7 @@ def default_device(machine: Machine) -> str:
 
 
 def providers(device: str, plans: Path | None = None) -> list[tuple[str, dict[str, Any]]]:
-    """Providers and options, the wanted one first; `plans` is where TensorRT keeps what it built, None
-    nowhere."""
+    """Providers and options, the wanted one first; `plans` is where TensorRT keeps plans, None nowhere."""
     cpu: tuple[str, dict[str, Any]] = (PROVIDER_OF["cpu"], {})
     if device == "cpu":
         return [cpu]
@@ -78,8 +77,8 @@ def check_device(device: str) -> None:
         hint = _gpu_build(machine)
         raise EngineError(f"the installed onnxruntime {ort.__version__} is built without {device}: {hint}")
     # A Jetson's driver comes with its JetPack, and the builds of the package index are for other machines.
-    hint = _gpu_build(machine) if machine.is_jetson else None
-    driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}", hint)
+    fix = _gpu_build(machine) if machine.is_jetson else None
+    driver.check_cuda_version(found, _built_for_cuda(), f"onnxruntime {ort.__version__}", fix)
     if device == "tensorrt":
         _check_tf32(found)
 

@@ -140,8 +140,7 @@ class ErrorLog:
         self._lines = [*self._lines[-7:], " ".join(line.split())]
 
     def take(self) -> str:
-        """What has come since the last call, as one line; with the memory that there is, if it is about
-        that."""
+        """What has come since the last call, as one line; if it is about memory, with what there is."""
         lines, self._lines = self._lines, []
         reason = "; ".join(lines) or "it does not say why"
         if not is_about_memory(reason):

@@ -181,12 +181,12 @@ def _fail(
         raise EngineError(
             found.what,
             path=graph,
-            hint=f"close other programs, or give sam-edge build less than --workspace {workspace_mb} or a smaller "
-            "--input, or more swap on Jetson",
+            hint=f"close other programs, or give sam-edge build less than --workspace {workspace_mb} or a "
+            "smaller --input, or more swap on Jetson",
         )
     if any(_NO_ROOM.search(text) for text in texts):
         raise EngineError(
-            f"TensorRT found no way to build {graph} in {workspace_mb} MiB of workspace: {_last_error(messages)}",
+            f"TensorRT cannot build {graph} in {workspace_mb} MiB of workspace: {_last_error(messages)}",
             path=graph,
             hint="give sam-edge build more with --workspace",
         )

@@ -41,8 +41,7 @@ class Seal:
 
 
 class PlanCache:
-    """Plans in one folder, which is made for its owner alone: whoever writes there decides what the GPU
-    runs."""
+    """Plans in one folder, made for its owner alone: whoever writes there decides what the GPU runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

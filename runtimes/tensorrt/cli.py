@@ -96,7 +96,11 @@ def build(
     for warning in check_requests(requests):
         click.echo(warning, err=True)
     with progress() as shown:
-        outcomes = list(build_requests(environment, requests, shown))
+
+        def show(step: str, done: float | None = None) -> None:
+            shown(step, done or 0.0)
+
+        outcomes = list(build_requests(environment, requests, show))
     built = {request.graph: item.plan for request, item in zip(requests, outcomes, strict=True)}
     found = compare(bundle, engine, built, input_wh)
     if found:

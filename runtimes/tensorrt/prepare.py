@@ -58,8 +58,8 @@ def prepare(bundle: Bundle, engine: EngineSpec, progress: Progress) -> None:
     ]
     if refused:
         raise FidelityError(
-            f"{engine}: plans of {', '.join(refused)} that were built here computed something else than PyTorch "
-            "and were refused",
+            f"{engine}: plans of {', '.join(refused)} that were built here computed something else than "
+            "PyTorch and were refused",
             path=bundle.path,
             hint=f"choose another --runtime, or try again with sam-edge build {bundle.path} "
             f"--precision {engine.precision} --device {device}",

@@ -102,8 +102,7 @@ class ShapeContext:
         pool: MemoryPool,
         errors: ErrorLog,
     ) -> None:
-        """`context` has its memory, profile and input shapes already; `names` are those of inputs and
-        outputs."""
+        """`context` has its memory, profile and input shapes; `names` are those of inputs and outputs."""
         self._cuda = cuda
         self._context = context
         self._streams = streams

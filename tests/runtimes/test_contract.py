@@ -142,7 +142,7 @@ def test_threads_may_run_it_at_once(loader: SessionLoader, graph: Path) -> None:
     engine = loader(graph)
 
     def total(number: int) -> np.ndarray:
-        return engine.run({name: value + number for name, value in feeds().items()})["total"]
+        return np.asarray(engine.run({name: value + number for name, value in feeds().items()})["total"])
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(total, range(64)))

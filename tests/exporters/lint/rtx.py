@@ -23,8 +23,7 @@ def find_rtx() -> Any:
 
 
 class _Builder:
-    """TensorRT for RTX has to be given the device to build for: an RTX 30, the nearest to Orin that it
-    knows."""
+    """TensorRT for RTX has to be given a device to build for: an RTX 30, the nearest to Orin that it knows."""
 
     def __init__(self, rtx: Any, logger: Any) -> None:
         self._rtx = rtx

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_events_and_graphs_get_their_handles(cuda: CudaApi, library: ctypes.CDLL
 def test_a_kernel_gets_its_arguments(cuda: CudaApi, library: ctypes.CDLL) -> None:
     stream = cuda.stream(high_priority=False)
     kernel = cuda.compile("source", "letterbox")
-    arguments = [ctypes.c_int(-7), ctypes.c_float(0.25), ctypes.c_void_p(0x7123456789)]
+    arguments: list[Any] = [ctypes.c_int(-7), ctypes.c_float(0.25), ctypes.c_void_p(0x7123456789)]
     cuda.launch(kernel, (1, 2, 3), (4, 5, 6), arguments, stream)
     assert asked(library)[1:] == [
         "module 1",

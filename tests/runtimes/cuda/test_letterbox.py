@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,8 +129,9 @@ def test_frames_follow_each_other_without_new_memory() -> None:
 
 def test_frames_that_are_none_are_refused() -> None:
     letterbox = Letterbox(SimulatedCuda(), SAM)
-    for frame in (image(30, 20), image(32, 20).astype(np.float32)):
-        with pytest.raises(InputError, match="frame|dtype"):
+    frames: list[Any] = [image(30, 20), image(32, 20).astype(np.float32)]
+    for frame in frames:
+        with pytest.raises(InputError, match=r"frame|dtype"):
             letterbox(frame, SQUARE.view((32, 20)))
 
 

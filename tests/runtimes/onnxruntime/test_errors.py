@@ -44,14 +44,16 @@ def test_an_opset_of_the_future(tmp_path: Path) -> None:
         OnnxRuntimeSession(path, SessionOptions(device="cpu"))
 
 
-@pytest.mark.parametrize("replay", [False, True])
-def test_too_little_memory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str], replay: bool) -> None:
+@pytest.mark.parametrize("resident", [False, True])
+def test_too_little_memory_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], resident: bool
+) -> None:
     node = helper.make_node("Expand", ["a", "shape"], ["b"], name="huge")
     inputs = [tensor("a", 1), tensor("shape", 2, kind=TensorProto.INT64)]
     path = save(tmp_path, "huge", [node], inputs, [tensor("b", "x", "y")])
     feeds: Any = {"a": np.zeros(1, np.float32), "shape": np.array([1 << 20, 1 << 24])}
     with pytest.raises(EngineError, match=r"out of memory to run the graph: .* not told, .* GB are free"):
-        OnnxRuntimeSession(path, SessionOptions(device="cpu"), replay=replay).run(feeds)
+        OnnxRuntimeSession(path, SessionOptions(device="cpu"), resident=resident).run(feeds)
     assert capfd.readouterr() == ("", "")
 
 

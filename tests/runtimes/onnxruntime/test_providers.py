@@ -115,7 +115,7 @@ def test_a_library_that_is_missing_counts_more_than_what_onnxruntime_says(
     monkeypatch.setattr(providers.ctypes, "CDLL", cannot)
     monkeypatch.setattr(providers.ort, "InferenceSession", fails)
     monkeypatch.setattr(module, "check_device", lambda device: None)
-    monkeypatch.setattr(module, "plan_folder", lambda graph: graph.parent / "plans")
+    monkeypatch.setattr(module, "plan_entry", lambda graph: graph.parent / "plans")
     with pytest.raises(EngineError, match=r"cannot start tensorrt: libnvinfer\.so\.10 is not found"):
         OnnxRuntimeSession(encoder, SessionOptions(device="tensorrt"))
 
@@ -147,7 +147,7 @@ def test_usable_devices_start_a_graph_on_each() -> None:
     assert list(answers) == ["cpu", "cuda", "tensorrt"]
     assert answers["cpu"] is None
     assert all(answer is None or "\n" not in answer for answer in answers.values())
-    session = providers.start(providers.SMALLEST_GRAPH, providers.ort.SessionOptions(), "cpu", replay=False)
+    session = providers.start(providers.SMALLEST_GRAPH, providers.ort.SessionOptions(), "cpu")
     np.testing.assert_array_equal(session.run(None, {"a": np.ones(1, np.float32)})[0], [-1])
 
 
@@ -161,17 +161,16 @@ def test_cuda_is_taken_unasked_only_where_it_can_be_had(
     assert providers.default_device(desktop) == "cuda"
 
 
-@pytest.mark.parametrize("replay", [False, True])
-def test_providers_of_each_device(tmp_path: Path, replay: bool) -> None:
-    assert [name for name, _ in providers.providers("cpu", replay=replay)] == ["CPUExecutionProvider"]
-    (name, options), (beside, _) = providers.providers("cuda", replay=replay)
+def test_providers_of_each_device(tmp_path: Path) -> None:
+    assert [name for name, _ in providers.providers("cpu")] == ["CPUExecutionProvider"]
+    (name, options), (beside, _) = providers.providers("cuda")
     assert (name, beside) == ("CUDAExecutionProvider", "CPUExecutionProvider")
-    assert options == {"device_id": 0, "use_tf32": 0, "enable_cuda_graph": int(replay)}
-    found = providers.providers("tensorrt", replay=replay, plans=tmp_path / "plans")
+    assert options == {"device_id": 0, "use_tf32": 0}
+    found = providers.providers("tensorrt", tmp_path / "plans")
     names = [name for name, _ in found]
     assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     plans = {"trt_engine_cache_path": str(tmp_path / "plans"), "trt_timing_cache_path": str(tmp_path / "plans")}
     kept = {"trt_engine_cache_enable": 1, "trt_timing_cache_enable": 1, **plans}
-    assert found[0][1] == {"device_id": 0, "trt_cuda_graph_enable": int(replay), **kept}
+    assert found[0][1] == {"device_id": 0, **kept}
     assert found[1][1] == {"device_id": 0, "use_tf32": 0}
-    assert not any("cache" in name for name in providers.providers("tensorrt", replay=replay)[0][1])
+    assert not any("cache" in name for name in providers.providers("tensorrt")[0][1])

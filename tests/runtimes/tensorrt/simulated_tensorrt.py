@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -199,7 +199,8 @@ class Simulation:
         self.cuda = SimulatedCuda(**options)
         self.trt = SimulatedTensorRt(self.cuda, capturable)
         self.cache = PlanCache(folder)
-        self.gpu = Gpu(self.cuda, self.trt)
+        # A Protocol of a module has attributes that can be set, a class has methods.
+        self.gpu = Gpu(self.cuda, cast(RuntimeModule, self.trt))
 
     def build(self, graph: Path) -> Path:
         """Put a plan of a graph into the cache; what is not a graph has none."""
@@ -223,10 +224,6 @@ class Simulation:
 _engine: type[ICudaEngine] = SimulatedEngine
 _context: type[IExecutionContext] = SimulatedContext
 _runtime: type[Runtime] = SimulatedRuntime
-
-
-def _as_module(trt: SimulatedTensorRt) -> RuntimeModule:
-    return trt
 
 
 Simulate = Callable[..., Simulation]

@@ -144,7 +144,7 @@ def test_no_builder_is_left_to_the_garbage_collector(trt: FakeTrt, graph: Path) 
         built(trt, graph, shapes={"image": FREE})
     except SamEdgeError as error:
         # Who keeps the error, in a list or as what a test expected, keeps no builder.
-        kept = [error]
+        kept: list[object] = [error]
         kept.append(kept)  # garbage that only the collector finds
     finally:
         gc.enable()

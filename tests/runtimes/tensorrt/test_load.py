@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from onnx import ModelProto
@@ -149,12 +150,12 @@ def test_nobody_opens_a_plan_that_is_being_compared(
     real = prepare.run_self_test
     refused = []
 
-    def meanwhile(*arguments: object) -> object:
+    def meanwhile(*arguments: Any) -> object:
         for graph in ("encoder", "decoder"):
             with pytest.raises(PlanError, match="not been compared"):
                 prepare.check_plans([model.graph(graph)], None)
             refused.append(graph)
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments)
 
     monkeypatch.setattr(prepare, "run_self_test", meanwhile)
     with pytest.raises(FidelityError):

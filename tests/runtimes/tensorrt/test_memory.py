@@ -35,7 +35,7 @@ def test_masks_outlive_the_next_prompt(simulate: Simulate, decoder: Path) -> Non
 def test_an_embedding_is_not_overwritten_while_it_lives(simulate: Simulate, encoder: Path) -> None:
     simulation = simulate()
     engine = simulation.open(encoder, ENCODE)
-    embeddings = [engine.run(image(value))["embedding"] for value in range(20)]
+    embeddings: list[Any] = [engine.run(image(value))["embedding"] for value in range(20)]
     assert len({embedding.address for embedding in embeddings}) == 20
     for value, embedding in enumerate(embeddings):
         np.testing.assert_array_equal(embedding, 2 * image(value)["image"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,8 @@ def test_a_shape_that_is_refused_leaves_no_context(simulation: Simulation, encod
 def test_an_engine_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
     simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
-    recorder, lost = simulation.open(encoder, ENCODE), [simulation.open(encoder, ENCODE)]
+    recorder = simulation.open(encoder, ENCODE)
+    lost: list[Any] = [simulation.open(encoder, ENCODE)]
     lost[0].run(image())
     lost.append(lost)
     if recorded:

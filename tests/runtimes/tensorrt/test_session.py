@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_an_array_of_another_library_is_read_where_it_lies(
     simulate: Simulate, encoder: Path, decoder: Path
 ) -> None:
     simulation = simulate()
-    embedding = simulation.open(encoder, ENCODE).run(image(3))["embedding"]
+    embedding: Any = simulation.open(encoder, ENCODE).run(image(3))["embedding"]
     session = simulation.open(decoder, DECODE)
     # As PyTorch's tensors are: their dtype is not numpy's.
     theirs = SimpleNamespace(

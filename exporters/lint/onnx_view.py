@@ -110,7 +110,7 @@ class OnnxView:
         return len(kind.shape.dim) if kind is not None and kind.HasField("shape") else None
 
     def value(self, name: str) -> NDArray[Any] | None:
-        """A constant as an array; None for what is no constant, or lies in a file that cannot be read."""
+        """A constant as an array; None for what is not a constant, or lies in a file that cannot be read."""
         tensor = self.constants.get(name)
         if tensor is None:
             return None

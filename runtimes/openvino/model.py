@@ -39,7 +39,7 @@ def find_device(name: str | None) -> str:
     if device == "AUTO" or _matches(device, here):
         return device
     choices = ", ".join(f"openvino:{item}" for item in here)
-    hint = f"choose {choices}" if choices else "OpenVINO finds no device at all: install it anew"
+    hint = f"choose {choices}" if choices else "OpenVINO finds no device at all: install it again"
     raise EngineError(f"OpenVINO finds no {device} with a working driver on this machine: {hint}")
 
 
@@ -66,7 +66,7 @@ def read_model(graph: Path) -> ov.Model:
     Raises:
         BundleError: no ONNX graph, a damaged one, or one with an operation that OpenVINO lacks.
     """
-    # Asked directly: with a file that is no ONNX, Core.read_model would go on to all other formats, loudly.
+    # Asked directly: with a file that is not ONNX, Core.read_model would go on to all other formats, loudly.
     try:
         return onnx_frontend().convert(onnx_frontend().load(str(graph)))
     except Exception as error:  # OpenVINO's errors are RuntimeErrors of any kind

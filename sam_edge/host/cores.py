@@ -68,7 +68,7 @@ def _quota_v1(folder: Path) -> float | None:
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    """Quota over period; "max" and -1 are no limit."""
+    """Quota over period; "max" and -1 mean no limit."""
     return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
 
 

@@ -20,7 +20,7 @@ REASONS = {
     804: "the driver is too old for the installed CUDA compatibility package: install a newer driver",
     999: "unknown error: restart, or load the driver's module with nvidia-modprobe -u",
 }
-"""CUresult -> what it means here, and the cure."""
+"""CUresult -> what it means here, and what helps."""
 OLDEST_DRIVER = {12: "525.60", 13: "580.65"}
 """CUDA major version -> the first Linux driver that runs it."""
 

@@ -65,7 +65,7 @@ def test_lines_to_standard_output(sam_edge: SamEdge, clip: str, gaze: str) -> No
         (("clip.avi", "gaze.csv"), "output gaze.csv is an input"),
         (("clip.avi", "new/out.gif"), "cannot tell what to write to new/out.gif"),
         (("clip.avi", "out.mp4", "--min-confidence", "2", "--model", "nowhere"), "--min-confidence"),
-        (("clip.avi", "out.mp4", "--min-confidence", "nan", "--model", "nowhere"), "no finite number"),
+        (("clip.avi", "out.mp4", "--min-confidence", "nan", "--model", "nowhere"), "not a finite number"),
         (("clip.avi", "out.gif"), "cannot tell what to write to out.gif"),
         (("clip.avi", "/proc/out.mp4"), "cannot write /proc/out.mp4"),
         (("clip.avi", "-", "--json"), "both want standard output"),

@@ -69,7 +69,7 @@ CASES = {
         "",
     ),
     "computed scale": Case(
-        graphs.computed_scale(), "error: node the QuantizeLinear...its scale scale is no constant", ""
+        graphs.computed_scale(), "error: node the QuantizeLinear...its scale scale is not a constant", ""
     ),
     "negative scale": Case(
         graphs.quantized_linear(S8, np.array(-0.1, np.float32)),
@@ -268,7 +268,7 @@ def test_a_file_that_is_no_onnx(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot read"):
         lint(path)
     path.write_bytes(b"no graph at all" * 9)
-    with pytest.raises(BundleError, match="no ONNX graph"):
+    with pytest.raises(BundleError, match="not an ONNX graph"):
         lint(path)
 
 

@@ -10,9 +10,9 @@ from itertools import islice
 from sam_edge.bundle.manifest import Manifest
 from sam_edge.prompt import Prompt
 
-BATCHES = (16, 8, 4, 2, 1)
+BATCHES = (8, 4, 2, 1)
 """Prompts that are decoded in one run; other numbers are put together from these, so that engines meet few
-shapes."""
+shapes. More than 8 gain nothing more on a processor: their tensors leave its caches."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,27 @@ class Decoders:
         does."""
         return next((decoder for decoder in self.all if decoder.slots >= tokens), self.all[-1])
 
-    def runs(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Decoder, list[int]]]:
-        """Decoder and indices of the prompts of each run that together answer all prompts."""
+    def runs(self, prompts: Sequence[Prompt], *, together: bool) -> Iterator[tuple[Decoder, list[int]]]:
+        """Decoder and indices of the prompts of each run that together answer all prompts.
+
+        Args:
+            prompts: on one image.
+            together: whether a batched decoder is used that has a static sibling for single prompts.
+        """
         groups: dict[Decoder, list[int]] = {}
         for index, prompt in enumerate(prompts):
-            groups.setdefault(self._for_batch(prompt), []).append(index)
+            groups.setdefault(self._for_batch(prompt, together), []).append(index)
         for decoder, indices in groups.items():
             left = iter(indices)
             for size in _split(len(indices)) if decoder.is_batched else [1] * len(indices):
                 yield decoder, list(islice(left, size))
 
-    def _for_batch(self, prompt: Prompt) -> Decoder:
-        is_alone = self.shares_masks and prompt.mask_logits is not None
+    def _for_batch(self, prompt: Prompt, together: bool) -> Decoder:
+        alone = self.smallest(prompt.tokens)
+        if alone.is_batched or not together or (self.shares_masks and prompt.mask_logits is not None):
+            return alone
         fitting = (decoder for decoder in self.all if decoder.is_batched and decoder.slots >= prompt.tokens)
-        batched = None if is_alone else next(fitting, None)
-        return batched or self.smallest(prompt.tokens)
+        return next(fitting, alone)
 
 
 def _split(count: int) -> list[int]:

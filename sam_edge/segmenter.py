@@ -158,16 +158,31 @@ class Segmenter:
         return self._decode(embedding, [prompt], self._decoders.smallest(prompt.tokens), multimask)[0]
 
     def decode_batch(
-        self, embedding: Embedding, prompts: Iterable[Prompt], *, multimask: bool | None = None
+        self,
+        embedding: Embedding,
+        prompts: Iterable[Prompt],
+        *,
+        multimask: bool | None = None,
+        together: bool | None = None,
     ) -> list[Masks]:
         """Masks of each prompt on the same frame, in the order of the prompts; as `decode`, up to rounding.
 
-        Prompts go through the decoder together, up to 16 at once, where the model has a graph for that.
+        Args:
+            embedding: of this model.
+            prompts: in pixels of the embedding's frame.
+            multimask: as in `decode`, for each prompt by itself.
+            together: whether SAM's prompts go through `decoder_batch`, up to 8 in a run. None: not on a
+                processor, where that gains nothing (docs/measurements.md). nano's always go together.
+
+        Raises:
+            InputError: as in `decode`, for any of the prompts.
         """
         self._check(embedding)
         prompts = list(prompts)
+        if together is None:
+            together = self.engine is not None and not self.engine.is_on_processor
         found: list[Masks | None] = [None] * len(prompts)
-        for decoder, indices in self._decoders.runs(prompts):
+        for decoder, indices in self._decoders.runs(prompts, together=together):
             answers = self._decode(embedding, [prompts[index] for index in indices], decoder, multimask)
             for index, masks in zip(indices, answers, strict=True):
                 found[index] = masks

@@ -50,6 +50,11 @@ class EngineSpec:
         return f"{self.name}-{self.precision}"
 
     @property
+    def is_on_processor(self) -> bool:
+        """Whether it computes on a CPU."""
+        return self.runtime.partition(":")[2].lower() in {"", "cpu"}
+
+    @property
     def name(self) -> str:
         """The runtime without its device."""
         return self.runtime.partition(":")[0]

@@ -137,7 +137,9 @@ def _together(
     if not any(graph.is_batched for graph in segmenter.manifest.decoders.values()):
         return ()
     asked = [answer for answer in answers if answer.multimask is None]
-    return zip(asked, segmenter.decode_batch(embedding, [one.prompt for one in asked]), strict=True)
+    return zip(
+        asked, segmenter.decode_batch(embedding, [one.prompt for one in asked], together=True), strict=True
+    )
 
 
 def check(found: FidelityResult, engine: EngineSpec) -> None:

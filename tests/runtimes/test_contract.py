@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError, SamEdgeError
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
@@ -290,3 +291,37 @@ def test_frames_come_in_any_layout(loader: SessionLoader, tmp_path: Path, layout
     for _ in range(3):
         embedding = engine.run_frame(frame, view, preprocess, layout)["embedding"]
         np.testing.assert_allclose(embedding, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("prompts", [2, 3])
+def test_prompts_of_a_batch_are_answered_as_one_by_one(loader: SessionLoader, prompts: int) -> None:
+    bundle = find_bundle("nano")
+    rng = np.random.default_rng(prompts)
+    session = loader(bundle.graph("decoder"), SessionOptions(threads=1))
+    sides = {2: 2, 3: 3}
+    given: dict[str, np.ndarray] = {}
+    for spec in bundle.manifest.graphs["decoder"].inputs:
+        # "8*rows" of a picture that is 64 pixels high and 96 wide.
+        shape = [
+            side
+            if isinstance(side, int)
+            else prompts
+            if side == "prompts"
+            else int(side.split("*")[0]) * sides[axis]
+            for axis, side in enumerate(spec.shape)
+        ]
+        given[spec.name] = rng.normal(0, 1, shape).astype(np.float32)
+    given["point_coords"] = rng.uniform(0, 64, given["point_coords"].shape).astype(np.float32)
+    labels = rng.choice([1.0, 0.0, -2.0], given["point_labels"].shape)
+    given["point_labels"] = labels.astype(np.float32)
+    given["point_labels"][:, 0] = 1
+    given["has_mask"] = (np.arange(prompts) % 2).astype(np.float32)
+    together = session.run(given)
+    of_prompts = ("point_coords", "point_labels", "mask_logits", "has_mask")
+    for index in range(prompts):
+        own = {name: x[index : index + 1] if name in of_prompts else x for name, x in given.items()}
+        alone = session.run(own)
+        for name in ("logits", "iou"):
+            np.testing.assert_allclose(
+                np.asarray(alone[name])[0], np.asarray(together[name])[index], atol=1e-3, rtol=1e-3
+            )

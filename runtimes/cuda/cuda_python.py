@@ -7,8 +7,8 @@ from typing import Any
 
 from sam_edge.errors import EngineError
 
-from .api import CompilerError, CudaApi, CudaDevice, OpenCuda, check_index, fail
-from .libcuda import DriverCuda, LibCuda
+from .api import CudaApi, CudaDevice, LibCuda, OpenCuda
+from .errors import CompilerError, check_index, fail
 
 try:
     from cuda.bindings import driver, nvrtc
@@ -17,7 +17,7 @@ except ModuleNotFoundError:  # as cuda-python lay before 12.6.1
     from cuda import nvrtc
 
 
-class CudaPython(DriverCuda):
+class CudaPython(CudaApi):
     """Its driver API gives the primary context, and nvrtc compiles."""
 
     def __init__(self, index: int = 0) -> None:
@@ -88,4 +88,3 @@ def _text(value: bytes) -> str:
 
 
 _open: OpenCuda = CudaPython
-_: type[CudaApi] = CudaPython

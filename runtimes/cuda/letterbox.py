@@ -18,7 +18,7 @@ from sam_edge.imaging.preprocess import Preprocess
 from .api import CudaApi
 from .array import DeviceArray
 from .letterbox_kernel import FUNCTION, KERNEL
-from .memory import Block, MemoryPool, Staging
+from .memory import Block, Staging, pool_of
 from .release import on_finalize
 from .resize_tables import Taps, resize_tables
 
@@ -46,7 +46,7 @@ class Letterbox:
         self._normalise = [*(1 / std), *(np.array(preprocess.mean, np.float32) / std)]
         self._kernel = cuda.compile(KERNEL, FUNCTION)
         self._stream = stream = cuda.stream(high_priority=False)
-        self._pool = pool = MemoryPool(cuda)
+        self._pool = pool_of(cuda)
         self._staging: Staging | None = None
         self._lock = Lock()
         self._tables: OrderedDict[tuple[int, ...], tuple[list[Block], tuple[int, int, int]]] = OrderedDict()
@@ -55,7 +55,6 @@ class Letterbox:
         def give_back() -> None:
             cuda.enter()
             cuda.stream_free(stream)
-            pool.close()
 
         self._dropped = on_finalize(self, give_back)
 
@@ -112,7 +111,7 @@ class Letterbox:
             self._close_staging()
             self._dropped.detach()
             self._cuda.stream_free(self._stream)
-            self._pool.close()
+            self._pool.trim()
 
     def _close_staging(self) -> None:
         if self._staging is not None:

@@ -14,7 +14,8 @@ from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.host.advice import tensorrt_install
 from sam_edge.host.machine import this_machine
 from sam_edge.host.memory import asked_bytes
-from sam_edge.runtimes.cuda.api import CudaApi, out_of_memory
+from sam_edge.runtimes.cuda.api import CudaApi
+from sam_edge.runtimes.cuda.errors import out_of_memory
 
 FLOOR = (10, 3)
 """The oldest TensorRT, that of JetPack 6.1."""
@@ -145,7 +146,7 @@ class ErrorLog:
         reason = "; ".join(lines) or "it does not say why"
         if not is_about_memory(reason):
             return reason
-        return f"{reason}; {out_of_memory(asked_bytes(reason), self._cuda)}"
+        return f"{reason}; {out_of_memory(asked_bytes(reason), self._cuda.memory(), self._cuda.device.name)}"
 
 
 def is_about_memory(reason: str) -> bool:

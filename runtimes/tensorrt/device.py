@@ -9,7 +9,8 @@ from typing import Any
 
 from sam_edge.errors import SamEdgeError
 from sam_edge.host.machine import this_machine
-from sam_edge.runtimes.cuda.api import CompilerError, CudaApi, find_cuda
+from sam_edge.runtimes.cuda.api import CudaApi, find_cuda
+from sam_edge.runtimes.cuda.errors import CompilerError
 from sam_edge.runtimes.cuda.letterbox_kernel import FUNCTION, KERNEL
 from sam_edge.storage.cache import cache_folder
 

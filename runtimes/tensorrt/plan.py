@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sam_edge.errors import EngineError, InputError, PlanError
-from sam_edge.runtimes.cuda.array import DeviceView
-from sam_edge.runtimes.cuda.memory import Block, MemoryPool
-from sam_edge.runtimes.cuda.release import defer_finalizers
+from sam_edge.runtimes.cuda.memory import Block, pool_of
+from sam_edge.runtimes.cuda.release import give_back_dropped
 from sam_edge.sessions.session import SessionOptions
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
@@ -56,7 +55,7 @@ class LoadedPlan:
         self._cuda = gpu.cuda
         self._errors = ErrorLog(gpu.cuda)
         self._user_managed = gpu.trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._pool = MemoryPool(gpu.cuda)
+        self._pool = pool_of(gpu.cuda)
         self._shapes: OrderedDict[tuple[tuple[int, ...], ...], ShapeContext] = OrderedDict()
         self._handles = ExitStack()
         self._logger: Any = None
@@ -64,8 +63,7 @@ class LoadedPlan:
         self._engine: ICudaEngine | None = None
         self._workspace: Block | None = None
         try:
-            with defer_finalizers():
-                self._load(gpu.trt, plan, graph, free_shapes, options)
+            self._load(gpu.trt, plan, graph, free_shapes, options)
         except BaseException as error:
             # The frames that the error keeps hold TensorRT's objects too.
             traceback.clear_frames(error.__traceback__)
@@ -76,16 +74,14 @@ class LoadedPlan:
     def run(self, feeds: Mapping[str, Array]) -> Arrays:
         """As `BaseSession.compute`."""
         self._cuda.enter()
-        for feed in feeds.values():
-            if isinstance(feed, DeviceView):
-                feed.wait(self._cuda)
+        give_back_dropped()
         return self._shaped(tuple(tuple(feed.shape) for feed in feeds.values())).run(feeds)
 
     def close(self) -> None:
         """Give everything back, also what comes after something that fails. A second time does nothing."""
         self._cuda.enter()
-        with defer_finalizers(), ExitStack() as last_first:
-            last_first.callback(self._pool.close)
+        with ExitStack() as last_first:
+            last_first.callback(self._pool.trim)
             last_first.enter_context(self._handles)
             last_first.callback(self._let_go)
             while self._shapes:
@@ -126,15 +122,13 @@ class LoadedPlan:
     def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> ShapeContext:
         shaped = self._shapes.get(shapes)
         if shaped is None:
-            with defer_finalizers():
-                while len(self._shapes) >= MAX_SHAPES:
-                    self._shapes.popitem(last=False)[1].close()
-                try:
-                    shaped = self._new_shaped(shapes)
-                except BaseException as error:
-                    traceback.clear_frames(error.__traceback__)
-                    raise
-            self._shapes[shapes] = shaped
+            while len(self._shapes) >= MAX_SHAPES:
+                self._shapes.popitem(last=False)[1].close()
+            try:
+                shaped = self._shapes[shapes] = self._new_shaped(shapes)
+            except BaseException as error:
+                traceback.clear_frames(error.__traceback__)
+                raise
         self._shapes.move_to_end(shapes)
         return shaped
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError
-from sam_edge.runtimes.cuda.api import MIB, CudaApi
-from sam_edge.runtimes.cuda.array import DeviceArray, DeviceView
+from sam_edge.runtimes.cuda.api import CudaApi
+from sam_edge.runtimes.cuda.array import DeviceArray
+from sam_edge.runtimes.cuda.errors import MIB
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool, Staging
-from sam_edge.runtimes.cuda.release import defer_finalizers, recording
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
 from .api import ErrorLog, IExecutionContext
@@ -121,7 +121,7 @@ class ShapeContext:
         addresses: list[int] = []
         uploads: list[_HostSide] = []
         for name, feed in feeds.items():
-            if isinstance(feed, (DeviceArray, DeviceView)):
+            if isinstance(feed, DeviceArray):
                 addresses.append(feed.address)
                 continue
             array = np.asarray(feed)
@@ -139,8 +139,7 @@ class ShapeContext:
             else:
                 block = blocks[spec.name] = self._pool.take(_size(shape, spec.dtype))
                 addresses.append(block.address)
-        with defer_finalizers():
-            self._launch(_Run(tuple(addresses), tuple(uploads), tuple(downloads)))
+        self._launch(_Run(tuple(addresses), tuple(uploads), tuple(downloads)))
         self._cuda.record(self._streams.done, self._streams.main)
         self._cuda.wait_event(self._streams.done)
         answer: dict[str, Any] = {}
@@ -197,17 +196,16 @@ class ShapeContext:
     def _capture(self, run: _Run) -> int | None:
         """A graph of `_execute`. None where a layer cannot be recorded, which is not tried again."""
         graph, reason = None, ""
-        with recording():
-            self._cuda.begin_capture(self._streams.main)
-            try:
-                if not self._execute(run):
-                    reason = self._errors.take()
-            except EngineError as error:
-                reason = str(error)
-            try:
-                graph = self._cuda.end_capture(self._streams.main)
-            except EngineError as error:
-                reason = reason or str(error)
+        self._cuda.begin_capture(self._streams.main)
+        try:
+            if not self._execute(run):
+                reason = self._errors.take()
+        except EngineError as error:
+            reason = str(error)
+        try:
+            graph = self._cuda.end_capture(self._streams.main)
+        except EngineError as error:
+            reason = reason or str(error)
         if graph is not None and not reason:
             self._graphs[run] = graph
             if len(self._graphs) > MAX_GRAPHS:

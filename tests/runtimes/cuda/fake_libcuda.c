@@ -28,7 +28,6 @@ CUresult cuCtxSetCurrent(Handle context) {
     return 0;
 }
 CUresult fake_primary(void) { return cuCtxSetCurrent((Handle)0x70000000c0); }
-CUresult cuCtxSynchronize(void) { NOTE("settle;"); return 0; }
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total) { *free_bytes = limit / 2; *total = limit; return 0; }
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) {
     if (size > limit) return 2;

@@ -7,7 +7,7 @@ import threading
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from sam_edge.runtimes.cuda import libcuda
+from sam_edge.runtimes.cuda import api
 
 ATTRIBUTES = {"sm": 16, "integrated": 1, "map": 1}
 
@@ -34,12 +34,12 @@ class Driver(ModuleType):
     class Context:
         def push(self) -> None:
             contexts.stack.append(self)
-            ctypes.CDLL(libcuda.LIBRARY).fake_primary()
+            ctypes.CDLL(api.LIBRARY).fake_primary()
 
         @staticmethod
         def pop() -> None:
             contexts.stack.pop()
-            ctypes.CDLL(libcuda.LIBRARY).cuCtxSetCurrent(None)
+            ctypes.CDLL(api.LIBRARY).cuCtxSetCurrent(None)
 
     class Device:
         number = 1

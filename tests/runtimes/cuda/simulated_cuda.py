@@ -17,16 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError
-from sam_edge.runtimes.cuda.api import (
-    Arguments,
-    CudaApi,
-    CudaDevice,
-    HostMemory,
-    Size3,
-    fail,
-    fail_pinned,
-    out_of_memory,
-)
+from sam_edge.runtimes.cuda.api import Arguments, CudaApi, CudaDevice, HostMemory, Size3
+from sam_edge.runtimes.cuda.errors import fail, fail_pinned, out_of_memory
 from tests.runtimes.cuda.host_kernels import compile_for_host
 
 GARBAGE = 0xCD
@@ -60,7 +52,7 @@ class Stream:
     held: bool = False
 
 
-class SimulatedCuda:
+class SimulatedCuda(CudaApi):
     """One GPU with `total` bytes of memory."""
 
     def __init__(self, total: int = 1 << 30, integrated: bool = False) -> None:
@@ -76,7 +68,7 @@ class SimulatedCuda:
         self._streams: dict[int, Stream] = {}
         self._happened: dict[int, bool] = {}
         self._graphs: dict[int, list[Work]] = {}
-        self._kernels: dict[int, Callable[..., None]] = {}
+        self._host_kernels: dict[int, Callable[..., None]] = {}
         self._next = 1
         self._clock = Condition()
         self.enter()
@@ -96,7 +88,7 @@ class SimulatedCuda:
     @property
     def kernels(self) -> int:
         """How often a kernel was asked for; on a device it stays for good."""
-        return len(self._kernels)
+        return len(self._host_kernels)
 
     def streams(self, urgent: bool) -> list[int]:
         return [handle for handle, stream in self._streams.items() if stream.urgent == urgent]
@@ -144,6 +136,9 @@ class SimulatedCuda:
 
     # CudaApi
 
+    def cubin(self, source: str) -> bytes:
+        raise AssertionError("kernels run on the processor")
+
     def enter(self) -> None:
         self._thread.entered = True
 
@@ -155,7 +150,7 @@ class SimulatedCuda:
     def malloc(self, size: int) -> int:
         self._refuse_recording()
         if self.used + size > self.total:
-            raise EngineError(out_of_memory(size, self))
+            raise EngineError(out_of_memory(size, self.memory(), self.device.name))
         return self._allocate(self._device, size)
 
     @on_device
@@ -200,12 +195,6 @@ class SimulatedCuda:
     def synchronize(self, stream: int) -> None:
         with self._clock:
             self._work_until(lambda: not self._streams[stream].queue)
-
-    @on_device
-    def synchronize_device(self) -> None:
-        self._refuse_recording()
-        with self._clock:
-            self._work_until(lambda: not any(stream.queue for stream in self._streams.values()))
 
     @on_device
     def event(self, sleeping: bool) -> int:
@@ -257,11 +246,11 @@ class SimulatedCuda:
 
     @on_device
     def compile(self, source: str, function: str) -> int:
-        return self._handle(self._kernels, compile_for_host(source, function))
+        return self._handle(self._host_kernels, compile_for_host(source, function))
 
     @on_device
     def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
-        run = self._kernels[kernel]
+        run = self._host_kernels[kernel]
         self.enqueue(stream, "kernel", lambda: run(*grid[:2], *block[:2], *arguments))
 
     def _work_until(self, done: Callable[[], bool]) -> None:
@@ -289,6 +278,3 @@ class SimulatedCuda:
         self._next += 1
         table[self._next] = value
         return self._next
-
-
-_: type[CudaApi] = SimulatedCuda

@@ -13,7 +13,7 @@ import pytest
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import EngineError, InputError
 from sam_edge.imaging.image import Layout, encoder_input
-from sam_edge.runtimes.cuda.api import CompilerError
+from sam_edge.runtimes.cuda.errors import CompilerError
 from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.imaging.layouts import laid_out

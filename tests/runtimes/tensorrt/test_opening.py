@@ -8,6 +8,7 @@ import pytest
 
 from sam_edge.errors import EngineError, MissingExtraError, OutputError, PlanError
 from sam_edge.runtimes.cuda import api as cuda_module
+from sam_edge.runtimes.cuda.errors import check_index
 from sam_edge.runtimes.tensorrt import device as device_module
 from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import device_problems, find_gpu
@@ -87,7 +88,7 @@ def test_without_a_cuda_binding_the_extra_is_named(monkeypatch: pytest.MonkeyPat
 
 def test_tensorrt_is_not_touched_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_device(index: int) -> None:
-        cuda_module.check_index(index, 0)
+        check_index(index, 0)
 
     monkeypatch.setattr(device_module, "find_cuda", no_device)
     monkeypatch.setattr(device_module, "load_tensorrt", lambda: pytest.fail("TensorRT was touched"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -90,27 +88,6 @@ def test_a_failing_run_is_an_error_and_not_garbage(simulate: Simulate, encoder: 
 def test_a_size_beyond_the_plan_names_its_limits(simulate: Simulate, encoder: Path) -> None:
     with pytest.raises(InputError, match=r"\(1, 3, 1, 1\) to \(1, 3, 4096, 4096\)"):
         simulate().open(encoder, ENCODE).run({"image": np.zeros((1, 3, 5000, 1), np.float32)})
-
-
-def test_an_array_of_another_library_is_read_where_it_lies(
-    simulate: Simulate, encoder: Path, decoder: Path
-) -> None:
-    simulation = simulate()
-    embedding: Any = simulation.open(encoder, ENCODE).run(image(3))["embedding"]
-    session = simulation.open(decoder, DECODE)
-    # As PyTorch's tensors are: their dtype is not numpy's.
-    theirs = SimpleNamespace(
-        shape=embedding.shape,
-        dtype="torch.float32",
-        __cuda_array_interface__=embedding.__cuda_array_interface__,
-    )
-    simulation.cuda.log.clear()
-    logits = session.run({**prompt(embedding, 5), "embedding": theirs})["logits"]
-    np.testing.assert_array_equal(logits, np.full((1, 3, 4, 4), 30, np.float32))
-    assert simulation.cuda.log == ["copy to_device", "execute", "copy to_host"]
-    narrow = {**embedding.__cuda_array_interface__, "typestr": "<f2"}
-    with pytest.raises(InputError, match="embedding is float16"):
-        session.run({**prompt(embedding), "embedding": SimpleNamespace(__cuda_array_interface__=narrow)})
 
 
 def test_nano_segments_as_on_onnxruntime(simulate: Simulate) -> None:

@@ -27,7 +27,6 @@ from sam_edge.sessions.backends import is_installed as _is_installed
 from .errors import OUT_OF_MEMORY, fail, fail_pinned, out_of_memory
 
 LIBRARY = "libcuda.so.1"
-_HOST_DEVICEMAP = 2
 _STREAM_NON_BLOCKING = 1
 _EVENT_BLOCKING_SYNC = 1
 _EVENT_DISABLE_TIMING = 2
@@ -46,7 +45,6 @@ _SIGNATURES: dict[str, list[Any]] = {
     "cuMemAlloc_v2": [POINTER(c_void_p), c_size_t],
     "cuMemFree_v2": [c_uint64],
     "cuMemHostAlloc": [POINTER(c_void_p), c_size_t, c_uint],
-    "cuMemHostGetDevicePointer_v2": [POINTER(c_void_p), c_void_p, c_uint],
     "cuMemFreeHost": [c_void_p],
     "cuMemcpyAsync": [c_uint64, c_uint64, c_size_t, c_void_p],
     "cuCtxGetStreamPriorityRange": [POINTER(c_int), POINTER(c_int)],
@@ -80,20 +78,6 @@ class CudaDevice:
     """Such as (8, 7)."""
     sm_count: int
     """Streaming multiprocessors."""
-    integrated: bool
-    """Whether it shares the processor's memory, as on Jetson."""
-    can_map_host: bool
-    """Whether it can read and write pinned memory of the processor by itself."""
-
-
-@dataclass(frozen=True)
-class HostMemory:
-    """Pinned memory of the processor."""
-
-    address: int
-    device_address: int | None
-    """Where the device sees it, if it is mapped."""
-    size: int
 
 
 class LibCuda:
@@ -182,18 +166,15 @@ class CudaApi(ABC):
     def free(self, address: int) -> None:
         self._driver.call("freeing memory", "cuMemFree_v2", address)
 
-    def host_malloc(self, size: int, mapped: bool) -> HostMemory:
-        """Pinned memory; with `mapped` the device can use it without a copy."""
-        flags = _HOST_DEVICEMAP if mapped else 0
-        address = self._driver.allocate("allocating pinned memory", "cuMemHostAlloc", size, flags)
+    def host_malloc(self, size: int) -> int:
+        """Address of pinned memory of the processor."""
+        address = self._driver.allocate("allocating pinned memory", "cuMemHostAlloc", size, 0)
         if address is None:
             fail_pinned(size)
-        find = "cuMemHostGetDevicePointer_v2"
-        seen = self._driver.make("mapping memory", find, address, 0) if mapped else None
-        return HostMemory(address, seen, size)
+        return address
 
-    def host_free(self, memory: HostMemory) -> None:
-        self._driver.call("freeing pinned memory", "cuMemFreeHost", memory.address)
+    def host_free(self, address: int) -> None:
+        self._driver.call("freeing pinned memory", "cuMemFreeHost", address)
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
         """Copy bytes between host and device when the stream comes to it. Host memory has to be pinned."""

@@ -42,7 +42,7 @@ class DeviceArray:
             raise ValueError("an array on the device cannot be seen from the host without a copy")
         self._cuda.enter()
         size = int(np.prod(self.shape)) * self.dtype.itemsize
-        staging = Staging(self._cuda, size, mapped=False)
+        staging = Staging(self._cuda, size)
         stream = self._cuda.stream(high_priority=True)
         try:
             self._cuda.copy(staging.address, self.address, size, stream)

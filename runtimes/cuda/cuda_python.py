@@ -37,8 +37,6 @@ class CudaPython(CudaApi):
             name=_text(_call("asking the device", driver.cuDeviceGetName, 128, number)),
             compute_capability=(ask("COMPUTE_CAPABILITY_MAJOR"), ask("COMPUTE_CAPABILITY_MINOR")),
             sm_count=ask("MULTIPROCESSOR_COUNT"),
-            integrated=bool(ask("INTEGRATED")),
-            can_map_host=bool(ask("CAN_MAP_HOST_MEMORY")),
         )
         context = int(_call("opening the device", driver.cuDevicePrimaryCtxRetain, number))
         super().__init__(LibCuda(), context, device, _call("asking the driver", driver.cuDriverGetVersion))

@@ -81,7 +81,7 @@ class Letterbox:
         tables, (mode, column_taps, row_taps) = self._table(view)
         if self._staging is None or self._staging.size != frame.nbytes:
             self._close_staging()
-            self._staging = Staging(self._cuda, frame.nbytes, mapped=False)
+            self._staging = Staging(self._cuda, frame.nbytes)
         source = self._upload(frame, self._staging)
         width, height = view.encoder_wh
         block = self._pool.take(3 * width * height * 4)
@@ -151,7 +151,7 @@ class Letterbox:
     def _upload_taps(self, taps: Taps) -> list[Block]:
         blocks = []
         for table in (taps.positions, taps.weights):
-            staging = Staging(self._cuda, table.nbytes, mapped=False)
+            staging = Staging(self._cuda, table.nbytes)
             blocks.append(self._upload(table, staging))
             self._cuda.synchronize(self._stream)
             staging.close()

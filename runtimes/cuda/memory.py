@@ -99,45 +99,27 @@ def _last(addresses: list[int]) -> int | None:
 
 
 class Staging:
-    """Pinned memory of the processor for one tensor, used again in every run.
+    """Pinned memory of the processor for one tensor, in which copies start and end."""
 
-    Mapped memory is read and written by the device itself; else it is what copies start and end in.
-    """
-
-    def __init__(self, cuda: CudaApi, size: int, mapped: bool) -> None:
+    def __init__(self, cuda: CudaApi, size: int) -> None:
         self._cuda = cuda
-        memory = cuda.host_malloc(max(size, 1), mapped)
-        self._memory = memory
+        self.size = size
+        self.address = address = cuda.host_malloc(max(size, 1))
 
         def give_back() -> None:
             cuda.enter()
-            cuda.host_free(memory)
+            cuda.host_free(address)
 
         self._dropped = on_finalize(self, give_back)
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return self._memory.size
-
-    @property
-    def address(self) -> int:
-        """For the processor and for copies."""
-        return self._memory.address
-
-    @property
-    def device_address(self) -> int | None:
-        """For the device, if the memory is mapped."""
-        return self._memory.device_address
 
     def view(self, shape: tuple[int, ...], dtype: str) -> NDArray[np.float32]:
         """The memory as an array; valid until `close`, and no longer than the object lives."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        memory = (ctypes.c_char * size).from_address(self._memory.address)
+        memory = (ctypes.c_char * size).from_address(self.address)
         array: NDArray[np.float32] = np.frombuffer(memoryview(memory), dtype).reshape(shape)
         return array
 
     def close(self) -> None:
         """Give the memory back."""
         if self._dropped.detach():
-            self._cuda.host_free(self._memory)
+            self._cuda.host_free(self.address)

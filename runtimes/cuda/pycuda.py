@@ -42,8 +42,6 @@ class PyCuda(CudaApi):
             name=device.name(),
             compute_capability=device.compute_capability(),
             sm_count=device.get_attribute(attribute.MULTIPROCESSOR_COUNT),
-            integrated=bool(device.get_attribute(attribute.INTEGRATED)),
-            can_map_host=bool(device.get_attribute(attribute.CAN_MAP_HOST_MEMORY)),
         )
         super().__init__(driver, context, described, pycuda.driver.get_driver_version())
 

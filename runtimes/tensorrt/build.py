@@ -17,7 +17,7 @@ from sam_edge.errors import BundleError, EngineError
 from sam_edge.host.memory import shortage
 
 from .builder_api import Builder, BuilderModule, IBuilderConfig, INetworkDefinition
-from .progress import Progress, make_monitor
+from .progress import ShowShare, make_monitor
 from .settings import BuilderSettings
 
 MIB = 1 << 20
@@ -41,7 +41,7 @@ def build_plan(
     settings: BuilderSettings,
     workspace_mb: int,
     timing: bytes | None = None,
-    progress: Progress = lambda done: None,
+    progress: ShowShare = lambda done: None,
     free_mb: Callable[[], int | None] = lambda: None,
 ) -> Built:
     """Build the plan of an ONNX file, strongly typed: every layer computes in the graph's own types.
@@ -76,7 +76,7 @@ def _build(
     settings: BuilderSettings,
     workspace_mb: int,
     timing: bytes | None,
-    progress: Progress,
+    progress: ShowShare,
     free_mb: Callable[[], int | None],
 ) -> Built:
     log = _make_log(trt)

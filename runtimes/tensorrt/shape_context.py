@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sam_edge.errors import EngineError
 from sam_edge.runtimes.cuda.api import CudaApi
 from sam_edge.runtimes.cuda.array import DeviceArray
-from sam_edge.runtimes.cuda.errors import MIB
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool, Staging
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
@@ -29,9 +28,6 @@ _log = logging.getLogger(__name__)
 
 MAX_GRAPHS = 16
 """Graphs of one shape, one for each set of addresses; the least recently used goes."""
-MAX_MAPPED = MIB
-"""Prompts and masks are read and written by the GPU in the processor's memory where both share it; larger
-tensors are worth a copy, because their elements are read more than once."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +52,24 @@ class _Run:
 
 
 class _HostSide:
-    """A tensor that crosses between host and device: pinned memory, and device memory if that is not mapped."""
+    """A tensor that crosses between host and device, with memory on both."""
 
     def __init__(self, cuda: CudaApi, shape: tuple[int, ...], dtype: str, pool: MemoryPool) -> None:
-        self._size = _size(shape, dtype)
-        device = cuda.device
-        mapped = device.integrated and device.can_map_host and self._size <= MAX_MAPPED
-        self._block = None if mapped else pool.take(self._size)
-        self._staging = Staging(cuda, self._size, mapped)
-        self.view: NDArray[Any] = self._staging.view(shape, dtype)
         self._cuda = cuda
-
-    @property
-    def address(self) -> int:
-        """On the device."""
-        address = self._staging.device_address if self._block is None else self._block.address
-        assert address is not None
-        return address
+        self._size = _size(shape, dtype)
+        self._block = pool.take(self._size)
+        self._staging = Staging(cuda, self._size)
+        self.view: NDArray[Any] = self._staging.view(shape, dtype)
+        self.address = self._block.address
 
     def upload(self, stream: int) -> None:
-        if self._block is not None:
-            self._cuda.copy(self._block.address, self._staging.address, self._size, stream)
+        self._cuda.copy(self.address, self._staging.address, self._size, stream)
 
     def download(self, stream: int) -> None:
-        if self._block is not None:
-            self._cuda.copy(self._staging.address, self._block.address, self._size, stream)
+        self._cuda.copy(self._staging.address, self.address, self._size, stream)
 
     def close(self) -> None:
-        del self.view
-        self._block = None
+        del self.view, self._block
         self._staging.close()
 
 

@@ -41,10 +41,6 @@ CUresult cuMemHostAlloc(void **address, size_t size, unsigned int flags) {
     *address = malloc(size);
     return 0;
 }
-CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *seen, void *address, unsigned int flags) {
-    *seen = (CUdeviceptr)(uintptr_t)address + flags;
-    return 0;
-}
 CUresult cuMemFreeHost(void *address) { free(address); return 0; }
 CUresult cuCtxGetStreamPriorityRange(int *lowest, int *highest) {
     if (!current) return 201;

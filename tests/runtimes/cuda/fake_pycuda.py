@@ -9,8 +9,6 @@ from typing import Any
 
 from sam_edge.runtimes.cuda import api
 
-ATTRIBUTES = {"sm": 16, "integrated": 1, "map": 1}
-
 
 class Contexts(threading.local):
     """pycuda's stack of contexts, one a thread."""
@@ -63,11 +61,9 @@ class Driver(ModuleType):
             return (8, 7)
 
         def get_attribute(self, key: str) -> int:
-            return ATTRIBUTES[key]
+            return {"sm": 16}[key]
 
-    device_attribute = SimpleNamespace(
-        MULTIPROCESSOR_COUNT="sm", INTEGRATED="integrated", CAN_MAP_HOST_MEMORY="map"
-    )
+    device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="sm")
 
     @staticmethod
     def init() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError
-from sam_edge.runtimes.cuda.api import Arguments, CudaApi, CudaDevice, HostMemory, Size3
+from sam_edge.runtimes.cuda.api import Arguments, CudaApi, CudaDevice, Size3
 from sam_edge.runtimes.cuda.errors import fail, fail_pinned, out_of_memory
 from tests.runtimes.cuda.host_kernels import compile_for_host
 
@@ -55,8 +55,8 @@ class Stream:
 class SimulatedCuda(CudaApi):
     """One GPU with `total` bytes of memory."""
 
-    def __init__(self, total: int = 1 << 30, integrated: bool = False) -> None:
-        self.device = CudaDevice(0, "Simulated", (8, 7), 8, integrated, can_map_host=True)
+    def __init__(self, total: int = 1 << 30) -> None:
+        self.device = CudaDevice(0, "Simulated", (8, 7), 8)
         self.cuda_version = "12.6"
         self.dlpack_device = (1, 0)
         self.total = total
@@ -78,7 +78,7 @@ class SimulatedCuda(CudaApi):
     @property
     def used(self) -> int:
         """Bytes of device memory in use."""
-        return sum(buffer.size for buffer in self._device.values() if id(buffer) not in self._mapped())
+        return sum(buffer.size for buffer in self._device.values())
 
     @property
     def handles(self) -> int:
@@ -159,20 +159,16 @@ class SimulatedCuda(CudaApi):
         self._device.pop(address)[:] = GARBAGE
 
     @on_device
-    def host_malloc(self, size: int, mapped: bool) -> HostMemory:
+    def host_malloc(self, size: int) -> int:
         self._refuse_recording()
         if size > self.total:
             fail_pinned(size)
-        address = self._allocate(self._host, size)
-        if mapped:
-            self._device[address] = self._host[address]
-        return HostMemory(address, address if mapped else None, size)
+        return self._allocate(self._host, size)
 
     @on_device
-    def host_free(self, memory: HostMemory) -> None:
+    def host_free(self, address: int) -> None:
         self._refuse_recording()
-        self._device.pop(memory.address, None)
-        del self._host[memory.address]
+        del self._host[address]
 
     @on_device
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
@@ -267,9 +263,6 @@ class SimulatedCuda(CudaApi):
         buffer = np.full(size, GARBAGE, np.uint8)
         memory[buffer.ctypes.data] = buffer
         return int(buffer.ctypes.data)
-
-    def _mapped(self) -> set[int]:
-        return {id(buffer) for buffer in self._host.values()}
 
     def _refuse_recording(self) -> None:
         assert all(stream.recording is None for stream in self._streams.values()), "memory while recording"

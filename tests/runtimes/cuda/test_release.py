@@ -46,7 +46,7 @@ def test_what_is_dropped_is_given_back_later() -> None:
 def test_memory_is_not_freed_while_a_graph_is_recorded() -> None:
     cuda = SimulatedCuda()
     stream = cuda.stream(high_priority=False)
-    block, staging = pool_of(cuda).take(64), Staging(cuda, 64, mapped=False)
+    block, staging = pool_of(cuda).take(64), Staging(cuda, 64)
     cuda.begin_capture(stream)
     # The simulated device refuses to free while it records.
     del block, staging

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -224,7 +224,3 @@ class Simulation:
 _engine: type[ICudaEngine] = SimulatedEngine
 _context: type[IExecutionContext] = SimulatedContext
 _runtime: type[Runtime] = SimulatedRuntime
-
-
-Simulate = Callable[..., Simulation]
-"""What the fixture `simulate` is."""

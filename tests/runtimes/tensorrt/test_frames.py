@@ -24,11 +24,6 @@ MANIFEST = find_bundle("nano").manifest
 
 
 @pytest.fixture
-def simulation(tmp_path: Path) -> Simulation:
-    return Simulation(tmp_path / "cache")
-
-
-@pytest.fixture
 def engine(tmp_path: Path, simulation: Simulation) -> TensorRtSession:
     return simulation.open(write_encoder(tmp_path), ENCODE)
 

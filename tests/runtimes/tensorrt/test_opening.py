@@ -13,18 +13,7 @@ from sam_edge.runtimes.tensorrt import device as device_module
 from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import device_problems, find_gpu
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
-from tests.runtimes.tensorrt.graphs import write_encoder
-from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedRuntime, Simulation
-
-
-@pytest.fixture
-def simulation(simulate: Simulate) -> Simulation:
-    return simulate()
-
-
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path)
+from tests.runtimes.tensorrt.simulated_tensorrt import Logger, SimulatedRuntime, Simulation
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sam_edge.runtimes.cuda.memory import pool_of
 from sam_edge.runtimes.cuda.release import give_back_dropped
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.runtimes.tensorrt import simulated_tensorrt
-from tests.runtimes.tensorrt.graphs import ENCODE, image, write_encoder
+from tests.runtimes.tensorrt.graphs import ENCODE, image
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
 MANIFEST = find_bundle("nano").manifest
@@ -28,16 +28,6 @@ def _without_collector() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-@pytest.fixture
-def simulation(tmp_path: Path) -> Simulation:
-    return Simulation(tmp_path / "cache")
-
-
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path)
 
 
 def test_a_session_that_is_dropped_leaves_nothing(simulation: Simulation, encoder: Path) -> None:

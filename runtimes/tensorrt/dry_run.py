@@ -13,6 +13,7 @@ from sam_edge.bundle.shapes import ShapeRange
 from sam_edge.errors import BundleError, EngineError, MissingExtraError
 from sam_edge.host.machine import Machine
 from sam_edge.lazy import import_object
+from sam_edge.tensors import TensorSpec
 
 from .cache import PlanCache
 from .device import PlanDevice, plan_folder
@@ -121,9 +122,14 @@ def _graph(bundle: Bundle, request: PlanRequest, device: PlanDevice | None) -> d
         "name": request.name,
         "file": request.graph.name,
         "inputs": {
-            spec.name: asdict(request.settings.shapes.get(spec.name) or ShapeRange(*[spec.shape] * 3))
+            spec.name: asdict(request.settings.shapes.get(spec.name) or _fixed(spec))
             for spec in bundle.manifest.graphs[request.name].inputs
         },
         "plan": plan,
         "state": state,
     }
+
+
+def _fixed(spec: TensorSpec) -> ShapeRange:
+    shape = tuple(int(side) for side in spec.shape)
+    return ShapeRange(shape, shape, shape)

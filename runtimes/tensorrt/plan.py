@@ -6,7 +6,6 @@ garbage collector could end them in the middle of a call of TensorRT, which then
 
 from __future__ import annotations
 
-import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -19,7 +18,7 @@ from sam_edge.runtimes.cuda.release import give_back_dropped
 from sam_edge.sessions.session import SessionOptions
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
-from .api import ErrorLog, ICudaEngine, Runtime, RuntimeModule, is_about_memory, make_logger
+from .api import ErrorLog, ICudaEngine, Runtime, RuntimeModule, clears_frames, is_about_memory, make_logger
 from .cache import Shapes
 from .device import Gpu
 from .shape_context import ShapeContext, Streams
@@ -64,9 +63,7 @@ class LoadedPlan:
         self._workspace: Block | None = None
         try:
             self._load(gpu.trt, plan, graph, free_shapes, options)
-        except BaseException as error:
-            # The frames that the error keeps hold TensorRT's objects too.
-            traceback.clear_frames(error.__traceback__)
+        except BaseException:
             with suppress(EngineError):
                 self.close()
             raise
@@ -90,12 +87,13 @@ class LoadedPlan:
     def _let_go(self) -> None:
         self._engine = self._runtime = self._logger = self._workspace = None
 
+    @clears_frames
     def _load(
         self, trt: RuntimeModule, plan: bytes, graph: Path, free_shapes: Shapes, options: SessionOptions
     ) -> None:
         self._cuda.enter()
         # TensorRT uses its logger and runtime as long as the engine lives.
-        self._logger = make_logger(trt, self._errors)
+        self._logger = make_logger(trt, ERROR=self._errors.add, INTERNAL_ERROR=self._errors.add)
         self._runtime = trt.Runtime(self._logger)
         self._engine = engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -124,14 +122,11 @@ class LoadedPlan:
         if shaped is None:
             while len(self._shapes) >= MAX_SHAPES:
                 self._shapes.popitem(last=False)[1].close()
-            try:
-                shaped = self._shapes[shapes] = self._new_shaped(shapes)
-            except BaseException as error:
-                traceback.clear_frames(error.__traceback__)
-                raise
+            shaped = self._shapes[shapes] = self._new_shaped(shapes)
         self._shapes.move_to_end(shapes)
         return shaped
 
+    @clears_frames
     def _new_shaped(self, shapes: tuple[tuple[int, ...], ...]) -> ShapeContext:
         engine, workspace = self._engine, self._workspace
         assert engine is not None

@@ -13,15 +13,6 @@ from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt
 from tests.runtimes.tensorrt.simulated_tensorrt import Logger, SimulatedContext, SimulatedEngine, Simulation
 
 
-def test_masks_outlive_the_next_prompt(simulation: Simulation, decoder: Path) -> None:
-    engine = simulation.open(decoder, DECODE)
-    given = np.ones((1, 3, 4, 4), np.float32)
-    masks = [engine.run(prompt(given, value))["logits"] for value in range(4)]
-    engine.close()
-    for value, logits in enumerate(masks):
-        np.testing.assert_array_equal(logits, value * given)
-
-
 def test_an_embedding_is_not_overwritten_while_it_lives(simulation: Simulation, encoder: Path) -> None:
     engine = simulation.open(encoder, ENCODE)
     embeddings: list[Any] = [engine.run(image(value))["embedding"] for value in range(20)]
@@ -49,18 +40,6 @@ def test_out_of_memory_says_how_much_was_asked_and_had(tmp_path: Path, encoder: 
         engine.run(image(1, side=512))
     # A smaller image still goes.
     np.testing.assert_array_equal(engine.run(image(2))["embedding"], 2 * image(2)["image"])
-
-
-def test_memory_that_lies_idle_is_given_up_before_giving_up(tmp_path: Path, encoder: Path) -> None:
-    simulation = Simulation(tmp_path, total=4 << 20)
-    engine = simulation.open(encoder, ENCODE)
-    engine.run(image(1, side=256))
-    used = simulation.cuda.used
-    assert used > 1 << 20
-    # Four frames of this size have room only where the blocks of the larger size were.
-    embeddings = [engine.run(image(value, side=250))["embedding"] for value in range(3)]
-    for value, embedding in enumerate(embeddings):
-        np.testing.assert_array_equal(embedding, 2 * image(value, side=250)["image"])
 
 
 def test_memory_that_lies_idle_in_another_engine_is_given_up_too(

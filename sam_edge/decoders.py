@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sam_edge.bundle.manifest import Manifest
+from sam_edge.bundle.shapes import MOST_PROMPTS
 from sam_edge.prompt import Prompt
 
-BATCHES = (8, 4, 2, 1)
+BATCHES = (MOST_PROMPTS, 4, 2, 1)
 """Prompts that are decoded in one run; other numbers are put together from these, so that engines meet few
-shapes. More than 8 gain nothing more on a processor: their tensors leave its caches."""
+shapes. More gain nothing more on a processor: their tensors leave its caches."""
 
 
 @dataclass(frozen=True)

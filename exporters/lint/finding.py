@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import onnx
 
 from .onnx_view import label
 
+Severity = Literal["error", "warning"]
+
 
 @dataclass(frozen=True)
 class Finding:
     """One thing about one node (or about the whole graph) and what to do about it."""
 
-    severity: Literal["error", "warning"]
+    severity: Severity
     """An error cannot be built for every device, or would compute something else; a warning may cost
     accuracy or speed."""
     node: str
@@ -29,19 +32,11 @@ class Finding:
         return f"{self.severity}: {where}: {self.what}; {self.hint}"
 
 
-def error(node: onnx.NodeProto | None, what: str, hint: str) -> Finding:
-    """A finding that must not be built."""
-    return _finding("error", node, what, hint)
-
-
-def warning(node: onnx.NodeProto | None, what: str, hint: str) -> Finding:
-    """A finding that can be built."""
-    return _finding("warning", node, what, hint)
-
-
-def _finding(
-    severity: Literal["error", "warning"], node: onnx.NodeProto | None, what: str, hint: str
-) -> Finding:
+def _finding(severity: Severity, node: onnx.NodeProto | None, what: str, hint: str) -> Finding:
     if node is None:
         return Finding(severity, "", "graph", what, hint)
     return Finding(severity, label(node), node.op_type, what, hint)
+
+
+error, warning = partial(_finding, "error"), partial(_finding, "warning")
+"""A finding about a node, or about the graph (None); see `Finding.severity`."""

@@ -1,49 +1,71 @@
 """What we ask of CUDA: memory, streams, events, graphs and one kind of kernel launch.
 
-Two bindings find the device and its compiler: NVIDIA's cuda-python or pycuda, whichever is installed. Both
-work in the device's primary context, which PyTorch, onnxruntime and TensorRT share. Addresses and handles are
-plain numbers, as in C; whoever makes one gives it back.
+A binding (NVIDIA's cuda-python or pycuda, whichever is installed) finds the device, its primary context, which
+PyTorch, onnxruntime and TensorRT share, and a compiler. The rest are calls of the driver library by ctypes,
+the same for both: pycuda has neither stream priorities nor graphs, its memory is bound to threads, and
+cuda-python before 12.9.2 keeps the interpreter locked while it waits. Declarations: cuda.h of CUDA 12, the same
+in 13. Addresses and handles are plain numbers, as in C; whoever makes one gives it back.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from dataclasses import dataclass
 from threading import Lock
-from typing import NoReturn, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.host.advice import cuda_install
 from sam_edge.host.machine import this_machine
-from sam_edge.host.nvidia_driver import REASONS, probe
+from sam_edge.host.nvidia_driver import probe
 from sam_edge.lazy import import_object
 from sam_edge.sessions.backends import is_installed as _is_installed
 
-MIB = 1 << 20
-DLPACK_CUDA = 2
-"""The number of CUDA devices in DLPack's list."""
+from .errors import OUT_OF_MEMORY, fail, fail_pinned, out_of_memory
 
+LIBRARY = "libcuda.so.1"
+_STREAM_NON_BLOCKING = 1
+_EVENT_BLOCKING_SYNC = 1
+_EVENT_DISABLE_TIMING = 2
+_CAPTURE_THREAD_LOCAL = 1
+_DLPACK_CUDA = 2
 Size3 = tuple[int, int, int]
 """Columns, rows and layers of a grid or of its blocks."""
 Arguments: TypeAlias = "Sequence[ctypes._SimpleCData[int] | ctypes._SimpleCData[float]]"
 """What a kernel is called with, as C values; pointers are ctypes.c_void_p."""
 
-OUT_OF_MEMORY = 2
-_HINTS = REASONS | {
-    OUT_OF_MEMORY: "out of device memory: close other programs that use the GPU",
-    35: "the NVIDIA driver is older than the CUDA binding: update the driver, or install the binding of its "
-    "version, such as pip install 'cuda-python==12.6.*' on JetPack 6",
-    46: "the device is busy or forbidden: another process holds it alone",
-    209: "the kernel was not compiled for this device",
-    222: "the NVIDIA driver is too old for the compiled kernel: update the driver",
-    700: "an illegal address was used on the device: restart the program, and report it",
-    719: "a kernel failed on the device: restart the program, and report it",
+_SIGNATURES: dict[str, list[Any]] = {
+    "cuGetErrorName": [c_int, POINTER(c_char_p)],
+    "cuCtxGetCurrent": [POINTER(c_void_p)],
+    "cuCtxSetCurrent": [c_void_p],
+    "cuMemGetInfo_v2": [POINTER(c_size_t), POINTER(c_size_t)],
+    "cuMemAlloc_v2": [POINTER(c_void_p), c_size_t],
+    "cuMemFree_v2": [c_uint64],
+    "cuMemHostAlloc": [POINTER(c_void_p), c_size_t, c_uint],
+    "cuMemFreeHost": [c_void_p],
+    "cuMemcpyAsync": [c_uint64, c_uint64, c_size_t, c_void_p],
+    "cuCtxGetStreamPriorityRange": [POINTER(c_int), POINTER(c_int)],
+    "cuStreamCreateWithPriority": [POINTER(c_void_p), c_uint, c_int],
+    "cuStreamDestroy_v2": [c_void_p],
+    "cuStreamSynchronize": [c_void_p],
+    "cuEventCreate": [POINTER(c_void_p), c_uint],
+    "cuEventDestroy_v2": [c_void_p],
+    "cuEventRecord": [c_void_p, c_void_p],
+    "cuEventSynchronize": [c_void_p],
+    "cuStreamBeginCapture_v2": [c_void_p, c_int],
+    "cuStreamEndCapture": [c_void_p, POINTER(c_void_p)],
+    "cuGraphInstantiateWithFlags": [POINTER(c_void_p), c_void_p, c_uint64],
+    "cuGraphDestroy": [c_void_p],
+    "cuGraphExecDestroy": [c_void_p],
+    "cuGraphLaunch": [c_void_p, c_void_p],
+    "cuModuleLoadData": [POINTER(c_void_p), c_char_p],
+    "cuModuleGetFunction": [POINTER(c_void_p), c_void_p, c_char_p],
+    "cuLaunchKernel": [c_void_p, *[c_uint] * 7, c_void_p, POINTER(c_void_p), POINTER(c_void_p)],
 }
-"""Error number (equal in the runtime and the driver API) -> what it means and what helps."""
-_UNFIT_KERNEL = {200, 209, 218, 222}
-"""Errors of loading a kernel that a compiler of another version or for another device made."""
+"""Function -> types of its arguments; every one returns an error number."""
 
 
 @dataclass(frozen=True)
@@ -56,120 +78,176 @@ class CudaDevice:
     """Such as (8, 7)."""
     sm_count: int
     """Streaming multiprocessors."""
-    integrated: bool
-    """Whether it shares the processor's memory, as on Jetson."""
-    can_map_host: bool
-    """Whether it can read and write pinned memory of the processor by itself."""
 
 
-@dataclass(frozen=True)
-class HostMemory:
-    """Pinned memory of the processor."""
+class LibCuda:
+    """The driver library; `call` raises EngineError where it reports an error."""
 
-    address: int
-    device_address: int | None
-    """Where the device sees it, if it is mapped."""
-    size: int
+    def __init__(self, library: str | None = None) -> None:
+        try:
+            self._library = ctypes.CDLL(library or LIBRARY)
+            for name, arguments in _SIGNATURES.items():
+                function = getattr(self._library, name)
+                function.argtypes = arguments
+                function.restype = c_int
+        except (OSError, AttributeError) as error:
+            raise EngineError(
+                f"the NVIDIA driver's library cannot be used ({error})", hint="install it"
+            ) from error
+
+    def call(self, doing: str, function: str, *arguments: Any) -> None:
+        """Call a function for what it does."""
+        code = getattr(self._library, function)(*arguments)
+        if code:
+            fail(code, self._name(code), doing)
+
+    def make(self, doing: str, function: str, *arguments: Any) -> int:
+        """The handle that a function writes to where its first argument points."""
+        handle = c_void_p()
+        self.call(doing, function, byref(handle), *arguments)
+        return handle.value or 0
+
+    def allocate(self, doing: str, function: str, *arguments: Any) -> int | None:
+        """The address that a function writes to where its first argument points; None if memory is out."""
+        address = c_void_p()
+        code = getattr(self._library, function)(byref(address), *arguments)
+        if code not in {0, OUT_OF_MEMORY}:
+            fail(code, self._name(code), doing)
+        return None if code else address.value
+
+    def _name(self, code: int) -> str:
+        name = c_char_p()
+        self._library.cuGetErrorName(code, byref(name))
+        return (name.value or b"unknown error").decode()
 
 
-class CompilerError(EngineError):
-    """CUDA's compiler is missing, refuses, or makes what this device or its driver does not run."""
-
-
-class CudaApi(Protocol):
-    """CUDA on one device. Any thread may call it after `enter`.
+class CudaApi(ABC):
+    """CUDA on one device. Any thread may call it after `enter`. A binding opens the device and writes `cubin`.
 
     Every call raises EngineError where CUDA reports an error, also one of earlier asynchronous work.
     """
 
-    @property
-    def device(self) -> CudaDevice: ...
+    def __init__(self, driver: LibCuda, context: int, device: CudaDevice, version: int) -> None:
+        """`context` is the handle of the primary context, which the binding retains; `version` is the driver's
+        CUDA, such as 12060."""
+        self._driver = driver
+        self._context = context
+        self._kernels: dict[tuple[str, str], int] = {}
+        self.device = device
+        self.cuda_version = f"{version // 1000}.{version % 1000 // 10}"
+        self.dlpack_device = (_DLPACK_CUDA, device.index)
+        self.enter()
+        lowest, highest = c_int(), c_int()
+        driver.call("asking for priorities", "cuCtxGetStreamPriorityRange", byref(lowest), byref(highest))
+        self._priorities = {False: lowest.value, True: highest.value}
 
-    @property
-    def cuda_version(self) -> str:
-        """Newest CUDA that the driver speaks, such as 12.6."""
-        ...
-
-    @property
-    def dlpack_device(self) -> tuple[int, int]:
-        """Type and number of the device in DLPack's terms."""
-        ...
+    @abstractmethod
+    def cubin(self, source: str) -> bytes:
+        """Machine code of CUDA C++ for this device; products and sums stay apart, as the processor rounds
+        them. Raises CompilerError."""
 
     def enter(self) -> None:
         """Make the device the calling thread's own. Cheap; to be called before the rest in any thread."""
-        ...
+        self._driver.call("choosing the device", "cuCtxSetCurrent", self._context)
 
     def memory(self) -> tuple[int, int]:
         """Free and total device memory, in bytes."""
-        ...
+        free, total = c_size_t(), c_size_t()
+        self._driver.call("asking for memory", "cuMemGetInfo_v2", byref(free), byref(total))
+        return free.value, total.value
 
     def malloc(self, size: int) -> int:
         """Address of `size` bytes of device memory."""
-        ...
+        address = self._driver.allocate("allocating memory", "cuMemAlloc_v2", size)
+        if address is None:
+            raise EngineError(out_of_memory(size, self.memory(), self.device.name))
+        return address
 
-    def free(self, address: int) -> None: ...
+    def free(self, address: int) -> None:
+        self._driver.call("freeing memory", "cuMemFree_v2", address)
 
-    def host_malloc(self, size: int, mapped: bool) -> HostMemory:
-        """Pinned memory; with `mapped` the device can use it without a copy."""
-        ...
+    def host_malloc(self, size: int) -> int:
+        """Address of pinned memory of the processor."""
+        address = self._driver.allocate("allocating pinned memory", "cuMemHostAlloc", size, 0)
+        if address is None:
+            fail_pinned(size)
+        return address
 
-    def host_free(self, memory: HostMemory) -> None: ...
+    def host_free(self, address: int) -> None:
+        self._driver.call("freeing pinned memory", "cuMemFreeHost", address)
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
         """Copy bytes between host and device when the stream comes to it. Host memory has to be pinned."""
-        ...
+        self._driver.call("copying", "cuMemcpyAsync", target, source, size, stream)
 
     def stream(self, high_priority: bool) -> int:
         """A new stream, which waits for no other. Kernels of high priority go first when a place is free."""
-        ...
+        priority = self._priorities[high_priority]
+        make = "cuStreamCreateWithPriority"
+        return self._driver.make("making a stream", make, _STREAM_NON_BLOCKING, priority)
 
-    def stream_free(self, stream: int) -> None: ...
+    def stream_free(self, stream: int) -> None:
+        self._driver.call("freeing a stream", "cuStreamDestroy_v2", stream)
 
     def synchronize(self, stream: int) -> None:
         """Wait until all work on the stream is done."""
-        ...
-
-    def synchronize_device(self) -> None:
-        """Wait until all work on all streams is done, also of other libraries; forbidden during a capture."""
-        ...
+        self._driver.call("waiting for the device", "cuStreamSynchronize", stream)
 
     def event(self, sleeping: bool) -> int:
         """A new event; `sleeping` lets threads that wait for it give up their core."""
-        ...
+        flags = _EVENT_DISABLE_TIMING | (_EVENT_BLOCKING_SYNC if sleeping else 0)
+        return self._driver.make("making an event", "cuEventCreate", flags)
 
-    def event_free(self, event: int) -> None: ...
+    def event_free(self, event: int) -> None:
+        self._driver.call("freeing an event", "cuEventDestroy_v2", event)
 
     def record(self, event: int, stream: int) -> None:
         """Let the event happen when the stream comes to it."""
-        ...
+        self._driver.call("recording an event", "cuEventRecord", event, stream)
 
     def wait_event(self, event: int) -> None:
         """Wait until the event has happened."""
-        ...
+        self._driver.call("waiting for the device", "cuEventSynchronize", event)
 
     def begin_capture(self, stream: int) -> None:
         """Record what follows on the stream instead of doing it."""
-        ...
+        self._driver.call("beginning a graph", "cuStreamBeginCapture_v2", stream, _CAPTURE_THREAD_LOCAL)
 
     def end_capture(self, stream: int) -> int:
         """A graph, ready to launch, of what was recorded."""
-        ...
+        recorded = c_void_p()
+        self._driver.call("ending a graph", "cuStreamEndCapture", stream, byref(recorded))
+        try:
+            return self._driver.make("making a graph", "cuGraphInstantiateWithFlags", recorded, 0)
+        finally:
+            self._driver.call("freeing a recording", "cuGraphDestroy", recorded)
 
-    def launch_graph(self, graph: int, stream: int) -> None: ...
+    def launch_graph(self, graph: int, stream: int) -> None:
+        self._driver.call("launching a graph", "cuGraphLaunch", graph, stream)
 
-    def graph_free(self, graph: int) -> None: ...
+    def graph_free(self, graph: int) -> None:
+        self._driver.call("freeing a graph", "cuGraphExecDestroy", graph)
 
     def compile(self, source: str, function: str) -> int:
-        """A kernel of CUDA C++ source, compiled for this device; the function is declared extern "C".
+        """A kernel of CUDA C++ source, compiled for this device; raises CompilerError.
 
-        Raises:
-            CompilerError: there is no compiler, or none that fits.
+        The function is declared extern "C".
         """
-        ...
+        # Kept for good, and so loaded once: who made it first may be gone before who uses it last.
+        key = (source, function)
+        if key not in self._kernels:
+            module = self._driver.make("loading a kernel", "cuModuleLoadData", self.cubin(source))
+            make = "cuModuleGetFunction"
+            self._kernels[key] = self._driver.make("finding a kernel", make, module, function.encode())
+        return self._kernels[key]
 
     def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
         """Run a kernel on the stream."""
-        ...
+        # They point to the arguments, which have to live until the call returns.
+        pointers = (c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
+        self._driver.call(
+            "running a kernel", "cuLaunchKernel", kernel, *grid, *block, 0, stream, pointers, None
+        )
 
 
 class OpenCuda(Protocol):
@@ -181,7 +259,6 @@ class OpenCuda(Protocol):
 # Python package -> where its backend lives, the better first
 BINDINGS = {
     "cuda.bindings": "sam_edge.runtimes.cuda.cuda_python:CudaPython",
-    "cuda.cudart": "sam_edge.runtimes.cuda.cuda_python:CudaPython",
     "pycuda": "sam_edge.runtimes.cuda.pycuda:PyCuda",
 }
 _opened: dict[int, CudaApi] = {}
@@ -211,42 +288,3 @@ def find_cuda(index: int = 0) -> CudaApi:
                     f"{library} is installed but cannot be loaded ({line}): is the NVIDIA driver there?"
                 ) from error
         return _opened[index]
-
-
-def check_index(index: int, count: int) -> None:
-    """Raise EngineError unless there is a device of that number."""
-    if count == 0:
-        fail(100, "cudaErrorNoDevice", "looking for a device")
-    if not 0 <= index < count:
-        raise EngineError(f"there is no CUDA device {index}", hint=f"choose one of 0 to {count - 1}")
-
-
-def fail(code: int, name: str, doing: str) -> NoReturn:
-    """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
-    hint = _HINTS.get(code, "see CUDA's list of errors")
-    kind = CompilerError if code in _UNFIT_KERNEL else EngineError
-    raise kind(f"CUDA failed while {doing} ({name}, {code}): {hint}")
-
-
-def out_of_memory(size: int | None, cuda: CudaApi) -> str:
-    """That the device has no memory left: how much was asked, if that is known, and how much there is."""
-    free, total = cuda.memory()
-    asked = "" if size is None else f"{size / MIB:.1f} MiB were asked, "
-    return (
-        f"out of device memory: {asked}{free / MIB:.0f} of {total / MIB:.0f} MiB are free on "
-        f"{cuda.device.name}; close other programs, or export a smaller input or --precision fp16"
-    )
-
-
-def fail_pinned(size: int) -> NoReturn:
-    """Raise the EngineError of memory that the system does not pin: how much was asked, and is unused."""
-    unused, total = (
-        os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") / MIB for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES")
-    )
-    raise EngineError(
-        (
-            f"out of pinned memory: {size / MIB:.1f} MiB were asked, {unused:.0f} of the system's "
-            f"{total:.0f} MiB are unused"
-        ),
-        hint="close other programs, or raise the limit of locked memory (ulimit -l)",
-    )

@@ -1,29 +1,25 @@
-"""A CUDA device through NVIDIA's cuda-python (https://nvidia.github.io/cuda-python), versions 12 and 13."""
+"""A CUDA device through NVIDIA's cuda-python (https://nvidia.github.io/cuda-python), versions 12.6.1 to 13."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from cuda.bindings import driver, nvrtc
+
 from sam_edge.errors import EngineError
 
-from .api import CompilerError, CudaApi, CudaDevice, OpenCuda, check_index, fail
-from .libcuda import DriverCuda, LibCuda
-
-try:
-    from cuda.bindings import driver, nvrtc
-except ModuleNotFoundError:  # as cuda-python lay before 12.6.1
-    from cuda import cuda as driver
-    from cuda import nvrtc
+from .api import CudaApi, CudaDevice, LibCuda, OpenCuda
+from .errors import CompilerError, check_index, fail
 
 
-class CudaPython(DriverCuda):
+class CudaPython(CudaApi):
     """Its driver API gives the primary context, and nvrtc compiles."""
 
     def __init__(self, index: int = 0) -> None:
         try:
             _call("starting the driver", driver.cuInit, 0)
-        except RuntimeError as error:  # cuda-python's before 12.6, when it finds no libcuda
+        except RuntimeError as error:  # cuda-python's, when it finds no libcuda
             raise EngineError(f"no NVIDIA driver is here ({error})", hint="install it") from error
         check_index(index, _call("looking for devices", driver.cuDeviceGetCount))
         number = _call("looking for devices", driver.cuDeviceGet, index)
@@ -37,8 +33,6 @@ class CudaPython(DriverCuda):
             name=_text(_call("asking the device", driver.cuDeviceGetName, 128, number)),
             compute_capability=(ask("COMPUTE_CAPABILITY_MAJOR"), ask("COMPUTE_CAPABILITY_MINOR")),
             sm_count=ask("MULTIPROCESSOR_COUNT"),
-            integrated=bool(ask("INTEGRATED")),
-            can_map_host=bool(ask("CAN_MAP_HOST_MEMORY")),
         )
         context = int(_call("opening the device", driver.cuDevicePrimaryCtxRetain, number))
         super().__init__(LibCuda(), context, device, _call("asking the driver", driver.cuDriverGetVersion))
@@ -88,4 +82,3 @@ def _text(value: bytes) -> str:
 
 
 _open: OpenCuda = CudaPython
-_: type[CudaApi] = CudaPython

@@ -18,7 +18,7 @@ from sam_edge.imaging.preprocess import Preprocess
 from .api import CudaApi
 from .array import DeviceArray
 from .letterbox_kernel import FUNCTION, KERNEL
-from .memory import Block, MemoryPool, Staging
+from .memory import Block, Staging, pool_of
 from .release import on_finalize
 from .resize_tables import Taps, resize_tables
 
@@ -46,7 +46,7 @@ class Letterbox:
         self._normalise = [*(1 / std), *(np.array(preprocess.mean, np.float32) / std)]
         self._kernel = cuda.compile(KERNEL, FUNCTION)
         self._stream = stream = cuda.stream(high_priority=False)
-        self._pool = pool = MemoryPool(cuda)
+        self._pool = pool_of(cuda)
         self._staging: Staging | None = None
         self._lock = Lock()
         self._tables: OrderedDict[tuple[int, ...], tuple[list[Block], tuple[int, int, int]]] = OrderedDict()
@@ -55,7 +55,6 @@ class Letterbox:
         def give_back() -> None:
             cuda.enter()
             cuda.stream_free(stream)
-            pool.close()
 
         self._dropped = on_finalize(self, give_back)
 
@@ -82,7 +81,7 @@ class Letterbox:
         tables, (mode, column_taps, row_taps) = self._table(view)
         if self._staging is None or self._staging.size != frame.nbytes:
             self._close_staging()
-            self._staging = Staging(self._cuda, frame.nbytes, mapped=False)
+            self._staging = Staging(self._cuda, frame.nbytes)
         source = self._upload(frame, self._staging)
         width, height = view.encoder_wh
         block = self._pool.take(3 * width * height * 4)
@@ -112,7 +111,7 @@ class Letterbox:
             self._close_staging()
             self._dropped.detach()
             self._cuda.stream_free(self._stream)
-            self._pool.close()
+            self._pool.trim()
 
     def _close_staging(self) -> None:
         if self._staging is not None:
@@ -152,7 +151,7 @@ class Letterbox:
     def _upload_taps(self, taps: Taps) -> list[Block]:
         blocks = []
         for table in (taps.positions, taps.weights):
-            staging = Staging(self._cuda, table.nbytes, mapped=False)
+            staging = Staging(self._cuda, table.nbytes)
             blocks.append(self._upload(table, staging))
             self._cuda.synchronize(self._stream)
             staging.close()

@@ -15,13 +15,13 @@ import pycuda.driver
 
 from sam_edge.errors import EngineError
 
-from .api import CompilerError, CudaApi, CudaDevice, OpenCuda, check_index
-from .libcuda import DriverCuda, LibCuda
+from .api import CudaApi, CudaDevice, LibCuda, OpenCuda
+from .errors import CompilerError, check_index
 
 _CUDA = Path("/usr/local/cuda")
 
 
-class PyCuda(DriverCuda):
+class PyCuda(CudaApi):
     """It gives the primary context, and nvcc compiles."""
 
     def __init__(self, index: int = 0) -> None:
@@ -42,8 +42,6 @@ class PyCuda(DriverCuda):
             name=device.name(),
             compute_capability=device.compute_capability(),
             sm_count=device.get_attribute(attribute.MULTIPROCESSOR_COUNT),
-            integrated=bool(device.get_attribute(attribute.INTEGRATED)),
-            can_map_host=bool(device.get_attribute(attribute.CAN_MAP_HOST_MEMORY)),
         )
         super().__init__(driver, context, described, pycuda.driver.get_driver_version())
 
@@ -77,4 +75,3 @@ def _handle(context: pycuda.driver.Context, driver: LibCuda) -> int:
 
 
 _open: OpenCuda = PyCuda
-_: type[CudaApi] = PyCuda

@@ -6,16 +6,21 @@ with the real packages, name by name and parameter by parameter.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.host.advice import tensorrt_install
 from sam_edge.host.machine import this_machine
 from sam_edge.host.memory import asked_bytes
-from sam_edge.runtimes.cuda.api import CudaApi, out_of_memory
+from sam_edge.runtimes.cuda.api import CudaApi
+from sam_edge.runtimes.cuda.errors import out_of_memory
 
+P = ParamSpec("P")
+T = TypeVar("T")
 FLOOR = (10, 3)
 """The oldest TensorRT, that of JetPack 6.1."""
 
@@ -31,10 +36,8 @@ class Dims(Protocol):
 class DataType(Protocol):
     """A type of elements."""
 
-    @property
-    def name(self) -> str:
-        """Such as FLOAT, HALF, INT32."""
-        ...
+    name: str
+    """Such as FLOAT, HALF, INT32."""
 
 
 class IExecutionContext(Protocol):
@@ -58,14 +61,9 @@ class IExecutionContext(Protocol):
 class ICudaEngine(Protocol):
     """A plan, loaded onto the device."""
 
-    @property
-    def num_io_tensors(self) -> int: ...
-
-    @property
-    def num_aux_streams(self) -> int: ...
-
-    @property
-    def device_memory_size_v2(self) -> int: ...
+    num_io_tensors: int
+    num_aux_streams: int
+    device_memory_size_v2: int
 
     def get_tensor_name(self, index: int) -> str: ...
 
@@ -137,7 +135,7 @@ class ErrorLog:
 
     def add(self, line: str) -> None:
         """Keep a line, and of many only the last."""
-        self._lines = [*self._lines[-7:], " ".join(line.split())]
+        self._lines = [*self._lines[-7:], line]
 
     def take(self) -> str:
         """What has come since the last call, as one line; if it is about memory, with what there is."""
@@ -145,7 +143,7 @@ class ErrorLog:
         reason = "; ".join(lines) or "it does not say why"
         if not is_about_memory(reason):
             return reason
-        return f"{reason}; {out_of_memory(asked_bytes(reason), self._cuda)}"
+        return f"{reason}; {out_of_memory(asked_bytes(reason), self._cuda.memory(), self._cuda.device.name)}"
 
 
 def is_about_memory(reason: str) -> bool:
@@ -154,17 +152,36 @@ def is_about_memory(reason: str) -> bool:
     return "memory" in words and "illegal" not in words
 
 
-def make_logger(trt: RuntimeModule, log: ErrorLog) -> Any:
-    """A logger for TensorRT that passes errors on and drops the rest."""
-    errors = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
+def make_logger(trt: Any, **add: Callable[[str], None]) -> Any:
+    """A logger for TensorRT, which gives each line to the function for its severity, such as ERROR, and drops
+    lines of other severities."""
+    named = {getattr(trt.ILogger, severity): function for severity, function in add.items()}
 
-    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]  # the base is a value, known only here
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the base is a value, known only here
         def __init__(self) -> None:
             # TensorRT crashes if its own part was not made.
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            if severity in errors:
-                log.add(msg)
+            if severity in named:
+                named[severity](" ".join(msg.split()))
 
     return Logger()
+
+
+def clears_frames(function: Callable[P, T]) -> Callable[P, T]:
+    """An error of the function keeps none of TensorRT's objects alive in the frames of its traceback.
+
+    TensorRT calls the logger with a lock that its objects need to end: were they left to the garbage collector,
+    it could run in a later call of the logger, and wait there for itself.
+    """
+
+    @wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*arguments, **named)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+    return call

@@ -7,17 +7,17 @@ Nothing here asks whether a device is there; do so first, because TensorRT's run
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from sam_edge.errors import BundleError, EngineError
 from sam_edge.host.memory import shortage
 
-from .builder_api import Builder, BuilderModule, IBuilderConfig, INetworkDefinition
-from .progress import Progress, make_monitor
+from .api import clears_frames, make_logger
+from .builder_api import Builder, BuilderModule, IBuilderConfig, INetworkDefinition, OnnxParser
+from .progress import ShowShare, make_monitor
 from .settings import BuilderSettings
 
 MIB = 1 << 20
@@ -35,13 +35,14 @@ class Built:
     """The timing cache with what this build has measured; None if it was built without one."""
 
 
+@clears_frames
 def build_plan(
     trt: BuilderModule,
     graph: Path,
     settings: BuilderSettings,
     workspace_mb: int,
     timing: bytes | None = None,
-    progress: Progress = lambda done: None,
+    progress: ShowShare = lambda done: None,
     free_mb: Callable[[], int | None] = lambda: None,
 ) -> Built:
     """Build the plan of an ONNX file, strongly typed: every layer computes in the graph's own types.
@@ -60,29 +61,19 @@ def build_plan(
         EngineError: out of memory, or TensorRT failed; says what it asked for and what helps.
         KeyboardInterrupt: the user gave up; the builder has stopped.
     """
-    try:
-        return _build(trt, graph, settings, workspace_mb, timing, progress, free_mb)
-    except BaseException as error:
-        # The frames that the error keeps hold builder and network. TensorRT calls the logger with a lock that
-        # they need to end: were they left to the garbage collector, it could run in the logger of a later
-        # build, and wait there for itself.
-        traceback.clear_frames(error.__traceback__)
-        raise
-
-
-def _build(
-    trt: BuilderModule,
-    graph: Path,
-    settings: BuilderSettings,
-    workspace_mb: int,
-    timing: bytes | None,
-    progress: Progress,
-    free_mb: Callable[[], int | None],
-) -> Built:
-    log = _make_log(trt)
+    errors: list[str] = []
+    warnings: list[str] = []
+    add = {"ERROR": errors.append, "INTERNAL_ERROR": errors.append, "WARNING": warnings.append}
+    log = make_logger(trt, **add)
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    _parse(trt, graph, network, log)
+    _parse(trt, graph, trt.OnnxParser(network, log), errors)
+    if any(_CLIPPED in text for text in warnings):
+        raise BundleError(
+            f"{graph} is quantized with uint8, of which TensorRT clips half the range",
+            path=graph,
+            hint="export the model again with signed symmetric int8",
+        )
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb * MIB)
     # The inspector then tells in which types a plan really computes.
@@ -100,50 +91,28 @@ def _build(
     if monitor.stopped_by is not None:
         raise monitor.stopped_by
     if plan is None:
-        _fail(trt, graph, log.messages, workspace_mb, free_mb)
+        _fail(trt, graph, errors, warnings, workspace_mb, free_mb)
     measured = config.get_timing_cache() if timing is not None else None
     return Built(bytes(memoryview(plan)), bytes(memoryview(measured.serialize())) if measured else None)
 
 
-def _make_log(trt: BuilderModule) -> Any:
-    """A logger that keeps errors and warnings, as (whether an error, text), instead of printing them."""
-    kept = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING)
-
-    class Log(trt.ILogger):  # type: ignore[misc,name-defined]  # the base is a value, known only here
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.messages: list[tuple[bool, str]] = []
-
-        def log(self, severity: Any, msg: str) -> None:
-            if severity in kept:
-                self.messages.append((severity != trt.ILogger.WARNING, " ".join(msg.split())))
-
-    return Log()
-
-
-def _parse(trt: BuilderModule, graph: Path, network: INetworkDefinition, log: Any) -> None:
+def _parse(trt: BuilderModule, graph: Path, parser: OnnxParser, errors: Sequence[str]) -> None:
     if not graph.is_file():
-        raise BundleError(f"{graph} is missing", hint="export the model again")
-    parser = trt.OnnxParser(network, log)
-    if not parser.parse_from_file(str(graph)):
-        if not parser.num_errors:
-            raise BundleError(f"TensorRT cannot read {graph}: {_last_error(log.messages)}")
-        problem = parser.get_error(0)
-        operator = problem.node_operator()
-        # Weights and inputs are refused without a node.
-        where = f"node {problem.node_name()} ({operator}) of {graph}" if operator else str(graph)
-        why = " ".join(problem.desc().split())
-        raise BundleError(
-            f"TensorRT {trt.__version__} does not read {where}: {why}",
-            path=graph,
-            hint="sam-edge build --dry-run lists such nodes, export the model again without them",
-        )
-    for _, text in log.messages:
-        if _CLIPPED in text:
-            raise BundleError(
-                f"{graph} is quantized with uint8, of which TensorRT clips half the range",
-                hint="export the model again with signed symmetric int8",
-            )
+        raise BundleError(f"{graph} is missing", path=graph, hint="export the model again")
+    if parser.parse_from_file(str(graph)):
+        return
+    if not parser.num_errors:
+        raise BundleError(f"TensorRT cannot read {graph}: {_last(errors)}", path=graph)
+    problem = parser.get_error(0)
+    operator = problem.node_operator()
+    # Weights and inputs are refused without a node.
+    where = f"node {problem.node_name()} ({operator}) of {graph}" if operator else str(graph)
+    why = " ".join(problem.desc().split())
+    raise BundleError(
+        f"TensorRT {trt.__version__} does not read {where}: {why}",
+        path=graph,
+        hint="sam-edge build --dry-run lists such nodes, export the model again without them",
+    )
 
 
 def _choose_shapes(
@@ -170,12 +139,13 @@ def _choose_shapes(
 def _fail(
     trt: BuilderModule,
     graph: Path,
-    messages: Sequence[tuple[bool, str]],
+    errors: Sequence[str],
+    warnings: Sequence[str],
     workspace_mb: int,
     free_mb: Callable[[], int | None],
 ) -> NoReturn:
     """Raise the error that says why there is no plan."""
-    texts = [text for _, text in messages]
+    texts = (*errors, *warnings)
     if any(_OUT_OF_MEMORY.search(text) for text in texts):
         found = shortage(f"out of device memory to build {graph}", " ".join(texts), free_mb())
         raise EngineError(
@@ -186,17 +156,17 @@ def _fail(
         )
     if any(_NO_ROOM.search(text) for text in texts):
         raise EngineError(
-            f"TensorRT cannot build {graph} in {workspace_mb} MiB of workspace: {_last_error(messages)}",
+            f"TensorRT cannot build {graph} in {workspace_mb} MiB of workspace: {_last(errors)}",
             path=graph,
             hint="give sam-edge build more with --workspace",
         )
     raise EngineError(
-        f"TensorRT {trt.__version__} cannot build {graph}: {_last_error(messages)}",
+        f"TensorRT {trt.__version__} cannot build {graph}: {_last(errors)}",
         path=graph,
         hint="sam-edge build --dry-run lists what it does not take",
     )
 
 
-def _last_error(messages: Sequence[tuple[bool, str]]) -> str:
+def _last(errors: Sequence[str]) -> str:
     """The error that came last is the one that ended it."""
-    return next((text for is_error, text in reversed(messages) if is_error), "it does not say why")
+    return errors[-1] if errors else "it does not say why"

@@ -14,9 +14,6 @@ from typing import Any, Protocol
 class IHostMemory(Protocol):
     """Bytes that TensorRT owns; `memoryview` reads them."""
 
-    @property
-    def nbytes(self) -> int: ...
-
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
@@ -30,8 +27,7 @@ class ITensor(Protocol):
 class INetworkDefinition(Protocol):
     """The network that the parser fills."""
 
-    @property
-    def num_inputs(self) -> int: ...
+    num_inputs: int
 
     def get_input(self, index: int) -> ITensor: ...
 
@@ -49,8 +45,7 @@ class ParserError(Protocol):
 class OnnxParser(Protocol):
     """Reads ONNX into a network."""
 
-    @property
-    def num_errors(self) -> int: ...
+    num_errors: int
 
     def parse_from_file(self, model: str) -> bool: ...
 

@@ -17,7 +17,6 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,6 +26,11 @@ from sam_edge.storage.files import locked, os_errors_as_output_error, sha256, wr
 State = Literal["verified", "unverified", "refused"]
 """Whether it computes what the model computes; `unverified`: nobody has compared it yet."""
 Shapes = Mapping[str, tuple[int | str, ...]]
+_WHY: Mapping[State | None, str] = {
+    None: "has no TensorRT plan for this device, driver and TensorRT yet",
+    "unverified": "has a TensorRT plan that has not been compared with PyTorch's answers yet",
+    "refused": "has a TensorRT plan that computed something else than PyTorch",
+}
 
 
 @dataclass(frozen=True)
@@ -84,23 +88,13 @@ class PlanCache:
             BundleError: the graph cannot be read.
         """
         found = self.find(graph, facts)
-        hint = f"run sam-edge build {graph.parent}"
-        if found is None:
+        if found is None or found[1].state != "verified":
             raise PlanError(
-                f"{graph} has no TensorRT plan for this device, driver and TensorRT yet", path=graph, hint=hint
-            )
-        entry, seal = found
-        if seal.state == "unverified":
-            raise PlanError(
-                f"the TensorRT plan of {graph} has not been compared with PyTorch's answers yet",
+                f"{graph} {_WHY[found[1].state if found else None]}",
                 path=graph,
-                hint=hint,
+                hint=f"run sam-edge build {graph.parent}",
             )
-        if seal.state == "refused":
-            raise PlanError(
-                f"the TensorRT plan of {graph} computed something else than PyTorch", path=graph, hint=hint
-            )
-        return entry
+        return found[0]
 
     def check(self, entry: Path) -> Seal:
         """The seal of an entry whose files are what was sealed; other files are removed.
@@ -203,11 +197,6 @@ class PlanCache:
             # It is not loaded either.
             return PlanError(f"{entry} is damaged", path=entry)
         return PlanError(f"{entry} was damaged and has been removed", path=entry)
-
-
-def exporter() -> Mapping[str, str]:
-    """The version of sam-edge, which is a fact of every plan that it builds: another one may build others."""
-    return {"sam_edge": version("sam-edge")}
 
 
 def graph_sha256(graph: Path) -> str:

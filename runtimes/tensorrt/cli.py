@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +15,7 @@ from sam_edge.host.machine import this_machine
 from sam_edge.sessions.backends import split_name
 from sam_edge.sessions.choice import choose_engine
 
-from .dry_run import check_requests, describe
+from .dry_run import check_requests, describe, text
 from .plans import Outcome, build_requests, find_build_environment, plan_requests
 from .prepare import compare
 from .settings import BuilderSettings
@@ -88,7 +87,7 @@ def build(
     requests = plan_requests(bundle, engine, settings, input_wh)
     if dry_run:
         document = describe(bundle, engine, requests, this_machine(), device)
-        click.echo(json.dumps(document, indent=2) if as_json else _planned(document))
+        click.echo(json.dumps(document, indent=2) if as_json else text(document))
         if not document["linted"]:
             return NOT_LINTED
         return LINT_ERRORS if document["errors"] else 0
@@ -107,50 +106,6 @@ def build(
         click.echo(found, err=True)
     click.echo(json.dumps([_outcome(item) for item in outcomes], indent=2) if as_json else _done(outcomes))
     return 0
-
-
-def _planned(document: dict[str, Any]) -> str:
-    settings, device = document["settings"], document["device"]
-    workspace = settings["workspace_mb"]
-    lines = [
-        f"{document['model']}: {document['engine']}",
-        "device: "
-        + (
-            f"{device['device_name']}, compute capability {device['compute_capability']}, "
-            f"TensorRT {device['tensorrt']}, driver {device['driver']}"
-            if device
-            else f"none ({document['no_device']})"
-        ),
-        "builder: strongly typed, TF32 off, "
-        f"workspace {f'{workspace} MB' if workspace else 'a quarter of the free memory'}",
-        f"cache: {document['cache']}",
-    ]
-    if document["timing_cache"]:
-        lines.append(f"timing cache: {Path(document['timing_cache']).name}")
-    for graph in document["graphs"]:
-        lines.append(f"{graph['name']}: {graph['file']}, {graph['size_bytes'] / 1e6:.1f} MB, {graph['state']}")
-        if graph["plan"]:
-            lines.append(f"  plan {Path(graph['plan']).name}")
-        lines += [f"  {name} {_shape(sides)}" for name, sides in graph["inputs"].items()]
-        lines += [f"  {_finding(finding)}" for finding in graph["findings"]]
-    if document["linted"]:
-        lines.append(f"lint: {document['errors']} errors, {document['warnings']} warnings")
-    else:
-        lines.append("lint: left out, onnx is not installed: pip install 'sam-edge[export]'")
-    return "\n".join(lines)
-
-
-def _shape(sides: dict[str, list[int]]) -> str:
-    best = "x".join(map(str, sides["best"]))
-    if sides["least"] == sides["most"]:
-        return best
-    ends = zip(sides["least"], sides["most"], strict=True)
-    return "x".join(str(a) if a == b else f"{a}..{b}" for a, b in ends) + f", best {best}"
-
-
-def _finding(finding: dict[str, str]) -> str:
-    where = f"node {finding['node']} ({finding['operator']})" if finding["node"] else finding["operator"]
-    return f"{finding['severity']}: {where}: {finding['what']}; {finding['hint']}"
 
 
 def _outcome(item: Outcome) -> dict[str, Any]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sam_edge.errors import SamEdgeError
 from sam_edge.host.machine import this_machine
-from sam_edge.runtimes.cuda.api import CompilerError, CudaApi, find_cuda
+from sam_edge.runtimes.cuda.api import CudaApi, find_cuda
+from sam_edge.runtimes.cuda.errors import CompilerError
 from sam_edge.runtimes.cuda.letterbox_kernel import FUNCTION, KERNEL
 from sam_edge.storage.cache import cache_folder
 
 from .api import RuntimeModule, load_tensorrt
-from .cache import exporter
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class PlanDevice:
 
     def facts(self) -> Mapping[str, Any]:
         """What a plan depends on beside its graph and settings, as JSON values."""
-        return {**asdict(self), **exporter()}
+        # Another sam-edge may build other plans.
+        return {**asdict(self), "sam_edge": version("sam-edge")}
 
 
 def plan_folder() -> Path:

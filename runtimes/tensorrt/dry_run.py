@@ -1,4 +1,4 @@
-"""What `sam-edge build` would do, on any machine: graphs, shapes, settings, cache paths, and the lint."""
+"""What `sam-edge build` would do, on any machine: graphs, shapes, cache paths, and the lint."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sam_edge.bundle.shapes import ShapeRange
 from sam_edge.errors import BundleError, EngineError, MissingExtraError
 from sam_edge.host.machine import Machine
 from sam_edge.lazy import import_object
-from sam_edge.storage.cache import BlobCache
+from sam_edge.tensors import TensorSpec
 
 from .cache import PlanCache
 from .device import PlanDevice, plan_folder
-from .plans import PlanRequest, find_device, timing_key
+from .plans import PlanRequest, find_device
 
 
 def describe(
@@ -32,29 +32,55 @@ def describe(
     `device` is null with `no_device` saying why, where plans cannot be built; `linted` is false and there are
     no `findings` where onnx, which the lint needs, is not installed.
     """
-    device, why = _device(machine, device_name)
-    folder = plan_folder()
+    device, why = None, None
+    try:
+        device = find_device(machine, device_name)
+    except (EngineError, MissingExtraError) as error:
+        why = str(error)
     lints = [lint_request(request) for request in requests]
-    graphs = [
-        _graph(bundle, request, device, folder) | {"findings": [asdict(finding) for finding in findings or ()]}
-        for request, findings in zip(requests, lints, strict=True)
-    ]
-    found = [finding for graph in graphs for finding in graph["findings"]]
-    settings = {key: value for key, value in requests[0].settings.document().items() if key != "shapes"}
+    found = [finding for findings in lints for finding in findings or ()]
     return {
         "model": str(bundle.path),
-        "name": bundle.manifest.name,
         "engine": str(engine),
         "device": None if device is None else asdict(device),
         "no_device": why,
-        "settings": {"strongly_typed": True, "tf32": False} | settings,
-        "cache": str(folder),
-        "timing_cache": None if device is None else str(BlobCache(folder).path(timing_key(device))),
-        "graphs": graphs,
+        "workspace_mb": requests[0].settings.workspace_mb,
+        "cache": str(plan_folder()),
+        "graphs": [
+            _graph(bundle, request, device) | {"findings": [asdict(finding) for finding in findings or ()]}
+            for request, findings in zip(requests, lints, strict=True)
+        ],
         "linted": None not in lints,
-        "errors": sum(finding["severity"] == "error" for finding in found),
-        "warnings": sum(finding["severity"] == "warning" for finding in found),
+        "errors": sum(finding.severity == "error" for finding in found),
+        "warnings": sum(finding.severity == "warning" for finding in found),
     }
+
+
+def text(document: dict[str, Any]) -> str:
+    """What `describe` gives, as lines for people."""
+    device, workspace = document["device"], document["workspace_mb"]
+    lines = [
+        f"{document['model']}: {document['engine']}",
+        f"device: none ({document['no_device']})"
+        if device is None
+        else "device: {device_name}, compute capability {compute_capability}, TensorRT {tensorrt}, "
+        "driver {driver}".format(**device),
+        f"workspace: {f'{workspace} MB' if workspace else 'a quarter of the free memory'}",
+        f"cache: {document['cache']}",
+    ]
+    for graph in document["graphs"]:
+        lines.append(f"{graph['name']}: {graph['file']}, {graph['state']}")
+        if graph["plan"]:
+            lines.append(f"  plan {Path(graph['plan']).name}")
+        lines += [f"  {name} {ShapeRange(**sides)}" for name, sides in graph["inputs"].items()]
+        for finding in graph["findings"]:
+            where = "node {node} ({operator})" if finding["node"] else "{operator}"
+            lines.append(f"  {{severity}}: {where}: {{what}}; {{hint}}".format(**finding))
+    if document["linted"]:
+        lines.append(f"lint: {document['errors']} errors, {document['warnings']} warnings")
+    else:
+        lines.append("lint: left out, onnx is not installed: pip install 'sam-edge[export]'")
+    return "\n".join(lines)
 
 
 def check_requests(requests: Sequence[PlanRequest]) -> list[str]:
@@ -86,27 +112,17 @@ def lint_request(request: PlanRequest) -> list[Any] | None:
     return found
 
 
-def _device(machine: Machine, name: str | None) -> tuple[PlanDevice | None, str | None]:
-    try:
-        return find_device(machine, name), None
-    except (EngineError, MissingExtraError) as error:
-        return None, str(error)
-
-
-def _graph(bundle: Bundle, request: PlanRequest, device: PlanDevice | None, folder: Path) -> dict[str, Any]:
-    if device is None:
-        plan, state = None, "to be built on the device"
-    else:
-        cache = PlanCache(folder)
+def _graph(bundle: Bundle, request: PlanRequest, device: PlanDevice | None) -> dict[str, Any]:
+    plan, state = None, "to be built on the device"
+    if device is not None:
+        cache = PlanCache(plan_folder())
         entry = cache.entry(request.graph, device.facts(), request.settings.document())
         plan, state = str(entry), "ready" if cache.is_sound(entry) else "to be built"
-    parts = [request.graph, *request.graph.parent.glob(f"{request.graph.name}.*")]
     return {
         "name": request.name,
         "file": request.graph.name,
-        "size_bytes": sum(part.stat().st_size for part in parts),
         "inputs": {
-            spec.name: _shape(request.settings.shapes.get(spec.name), spec.shape)
+            spec.name: asdict(request.settings.shapes.get(spec.name) or _fixed(spec))
             for spec in bundle.manifest.graphs[request.name].inputs
         },
         "plan": plan,
@@ -114,7 +130,6 @@ def _graph(bundle: Bundle, request: PlanRequest, device: PlanDevice | None, fold
     }
 
 
-def _shape(chosen: ShapeRange | None, shape: tuple[int | str, ...]) -> dict[str, Any]:
-    """Least, best and most, which are one where the shape is fixed."""
-    sides = chosen or ShapeRange(*(tuple(int(side) for side in shape),) * 3)
-    return {"least": list(sides.least), "best": list(sides.best), "most": list(sides.most)}
+def _fixed(spec: TensorSpec) -> ShapeRange:
+    shape = tuple(int(side) for side in spec.shape)
+    return ShapeRange(shape, shape, shape)

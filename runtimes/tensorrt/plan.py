@@ -6,7 +6,6 @@ garbage collector could end them in the middle of a call of TensorRT, which then
 
 from __future__ import annotations
 
-import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -14,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sam_edge.errors import EngineError, InputError, PlanError
-from sam_edge.runtimes.cuda.array import DeviceView
-from sam_edge.runtimes.cuda.memory import Block, MemoryPool
-from sam_edge.runtimes.cuda.release import defer_finalizers
+from sam_edge.runtimes.cuda.memory import Block, pool_of
+from sam_edge.runtimes.cuda.release import give_back_dropped
 from sam_edge.sessions.session import SessionOptions
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
-from .api import ErrorLog, ICudaEngine, Runtime, RuntimeModule, is_about_memory, make_logger
+from .api import ErrorLog, ICudaEngine, Runtime, RuntimeModule, clears_frames, is_about_memory, make_logger
 from .cache import Shapes
 from .device import Gpu
 from .shape_context import ShapeContext, Streams
@@ -56,7 +54,7 @@ class LoadedPlan:
         self._cuda = gpu.cuda
         self._errors = ErrorLog(gpu.cuda)
         self._user_managed = gpu.trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._pool = MemoryPool(gpu.cuda)
+        self._pool = pool_of(gpu.cuda)
         self._shapes: OrderedDict[tuple[tuple[int, ...], ...], ShapeContext] = OrderedDict()
         self._handles = ExitStack()
         self._logger: Any = None
@@ -64,11 +62,8 @@ class LoadedPlan:
         self._engine: ICudaEngine | None = None
         self._workspace: Block | None = None
         try:
-            with defer_finalizers():
-                self._load(gpu.trt, plan, graph, free_shapes, options)
-        except BaseException as error:
-            # The frames that the error keeps hold TensorRT's objects too.
-            traceback.clear_frames(error.__traceback__)
+            self._load(gpu.trt, plan, graph, free_shapes, options)
+        except BaseException:
             with suppress(EngineError):
                 self.close()
             raise
@@ -76,16 +71,14 @@ class LoadedPlan:
     def run(self, feeds: Mapping[str, Array]) -> Arrays:
         """As `BaseSession.compute`."""
         self._cuda.enter()
-        for feed in feeds.values():
-            if isinstance(feed, DeviceView):
-                feed.wait(self._cuda)
+        give_back_dropped()
         return self._shaped(tuple(tuple(feed.shape) for feed in feeds.values())).run(feeds)
 
     def close(self) -> None:
         """Give everything back, also what comes after something that fails. A second time does nothing."""
         self._cuda.enter()
-        with defer_finalizers(), ExitStack() as last_first:
-            last_first.callback(self._pool.close)
+        with ExitStack() as last_first:
+            last_first.callback(self._pool.trim)
             last_first.enter_context(self._handles)
             last_first.callback(self._let_go)
             while self._shapes:
@@ -94,12 +87,13 @@ class LoadedPlan:
     def _let_go(self) -> None:
         self._engine = self._runtime = self._logger = self._workspace = None
 
+    @clears_frames
     def _load(
         self, trt: RuntimeModule, plan: bytes, graph: Path, free_shapes: Shapes, options: SessionOptions
     ) -> None:
         self._cuda.enter()
         # TensorRT uses its logger and runtime as long as the engine lives.
-        self._logger = make_logger(trt, self._errors)
+        self._logger = make_logger(trt, ERROR=self._errors.add, INTERNAL_ERROR=self._errors.add)
         self._runtime = trt.Runtime(self._logger)
         self._engine = engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -126,18 +120,13 @@ class LoadedPlan:
     def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> ShapeContext:
         shaped = self._shapes.get(shapes)
         if shaped is None:
-            with defer_finalizers():
-                while len(self._shapes) >= MAX_SHAPES:
-                    self._shapes.popitem(last=False)[1].close()
-                try:
-                    shaped = self._new_shaped(shapes)
-                except BaseException as error:
-                    traceback.clear_frames(error.__traceback__)
-                    raise
-            self._shapes[shapes] = shaped
+            while len(self._shapes) >= MAX_SHAPES:
+                self._shapes.popitem(last=False)[1].close()
+            shaped = self._shapes[shapes] = self._new_shaped(shapes)
         self._shapes.move_to_end(shapes)
         return shaped
 
+    @clears_frames
     def _new_shaped(self, shapes: tuple[tuple[int, ...], ...]) -> ShapeContext:
         engine, workspace = self._engine, self._workspace
         assert engine is not None

@@ -6,9 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec, Manifest
@@ -118,14 +117,13 @@ def find_build_environment(machine: Machine, device: str | None = None) -> Build
         MissingExtraError: TensorRT or a binding of CUDA is not installed.
     """
     gpu = _find_gpu(machine, device)
-    trt: Any = import_module("tensorrt")
 
     def free_mb() -> int:
         free = gpu.cuda.memory()[0] // MIB
         # CUDA counts the system's file cache as used there, which gives way to whoever needs the room.
         return max(free, available_mb() or 0) if machine.is_jetson else free
 
-    return BuildEnvironment(trt, describe(gpu), free_mb, enter=gpu.cuda.enter)
+    return BuildEnvironment(cast(BuilderModule, gpu.trt), describe(gpu), free_mb, enter=gpu.cuda.enter)
 
 
 def build_requests(

@@ -3,55 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from .builder_api import BuilderModule
 
-Progress = Callable[[float], None]
+ShowShare = Callable[[float], None]
 """Called with the share of the work that is done, 0..1."""
 
 
-@dataclass
-class _Phase:
-    parent: str | None
-    steps: int
-    done: int = 0
-
-
 class Phases:
-    """How far a tree of phases is. A phase's step is as far as the phase inside it."""
+    """How far the builder is. A phase's step is as far as the phase inside it."""
 
     def __init__(self) -> None:
-        self._open: dict[str, _Phase] = {}
+        self._open: dict[str, tuple[int, int]] = {}
+        """Phase -> steps done and in all, the outermost first."""
         self._share = 0.0
 
-    def start(self, name: str, parent: str | None, steps: int) -> None:
-        self._open[name] = _Phase(parent, max(steps, 1))
+    def start(self, name: str, steps: int) -> None:
+        self._open[name] = (0, max(steps, 1))
 
     def step(self, name: str, index: int) -> None:
         """Step `index` (from 0) of the phase is done."""
         if name in self._open:
-            self._open[name].done = index + 1
+            self._open[name] = (index + 1, self._open[name][1])
 
     def finish(self, name: str) -> None:
         self._open.pop(name, None)
 
     def share(self) -> float:
         """The share that is done, 0..1; never less than it was."""
-        roots = [name for name, phase in self._open.items() if phase.parent not in self._open]
-        if roots:
-            self._share = max(self._share, min(sum(map(self._done, roots)) / len(roots), 1.0))
+        inside = 0.0
+        for done, steps in reversed(self._open.values()):
+            inside = min(done + inside, steps) / steps
+        self._share = max(self._share, inside)
         return self._share
 
-    def _done(self, name: str) -> float:
-        phase = self._open[name]
-        inside = [self._done(other) for other, item in self._open.items() if item.parent == name]
-        return min(phase.done + (sum(inside) / len(inside) if inside else 0.0), phase.steps) / phase.steps
 
-
-def make_monitor(trt: BuilderModule, progress: Progress) -> Any:
-    """An IProgressMonitor that reports to `progress`.
+def make_monitor(trt: BuilderModule, show: ShowShare) -> Any:
+    """An IProgressMonitor that reports to `show`.
 
     An exception, Ctrl-C above all, must not cross the builder's C++: it is kept as `stopped_by`, and the
     builder is asked to stop.
@@ -64,23 +53,17 @@ def make_monitor(trt: BuilderModule, progress: Progress) -> Any:
             self.stopped_by: BaseException | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._guard(self.phases.start, phase_name, parent_phase, num_steps)
+            self.phases.start(phase_name, num_steps)
 
         def phase_finish(self, phase_name: str) -> None:
-            self._guard(self.phases.finish, phase_name)
+            self.phases.finish(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._guard(self.phases.step, phase_name, step)
-            self._guard(self._report)
-            return self.stopped_by is None
-
-        def _report(self) -> None:
-            progress(self.phases.share())
-
-        def _guard(self, call: Callable[..., None], *arguments: Any) -> None:
             try:
-                call(*arguments)
+                self.phases.step(phase_name, step)
+                show(self.phases.share())
             except BaseException as error:
                 self.stopped_by = self.stopped_by or error
+            return self.stopped_by is None
 
     return Monitor()

@@ -20,8 +20,8 @@ from sam_edge.errors import OutputError, PlanError
 from sam_edge.geometry import View
 from sam_edge.imaging.image import Layout, check_image, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.runtimes.cuda.api import CompilerError
-from sam_edge.runtimes.cuda.array import DeviceArray, DeviceView
+from sam_edge.runtimes.cuda.array import DeviceArray
+from sam_edge.runtimes.cuda.errors import CompilerError
 from sam_edge.runtimes.cuda.letterbox import LAYOUTS, Letterbox
 from sam_edge.runtimes.cuda.release import on_finalize
 from sam_edge.sessions.base import BaseSession
@@ -79,11 +79,8 @@ class TensorRtSession(BaseSession):
         self._lock = Lock()
         super().__init__(self._plan.inputs, self._plan.outputs)
 
-    def run(self, feeds: Arrays) -> Arrays:
-        return super().run({name: _located(name, feed) for name, feed in feeds.items()})
-
     def takes(self, array: Array) -> bool:
-        return isinstance(array, (DeviceArray, DeviceView))
+        return isinstance(array, DeviceArray)
 
     def compute(self, feeds: Mapping[str, Array]) -> Arrays:
         with self._lock:
@@ -126,12 +123,6 @@ class TensorRtSession(BaseSession):
                     _log.warning("frames are prepared on the processor, which is slower: %s", error)
                     self._letterboxes[key] = None
             return self._letterboxes[key]
-
-
-def _located(name: str, feed: Any) -> Any:
-    """An array of another library on the device, such as PyTorch's, as one that can be read there."""
-    is_foreign = not isinstance(feed, DeviceArray) and hasattr(feed, "__cuda_array_interface__")
-    return DeviceView(name, feed) if is_foreign else feed
 
 
 _: SessionLoader = TensorRtSession

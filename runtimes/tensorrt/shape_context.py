@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError
-from sam_edge.runtimes.cuda.api import MIB, CudaApi
-from sam_edge.runtimes.cuda.array import DeviceArray, DeviceView
+from sam_edge.runtimes.cuda.api import CudaApi
+from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool, Staging
-from sam_edge.runtimes.cuda.release import defer_finalizers, recording
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
 from .api import ErrorLog, IExecutionContext
@@ -29,9 +28,6 @@ _log = logging.getLogger(__name__)
 
 MAX_GRAPHS = 16
 """Graphs of one shape, one for each set of addresses; the least recently used goes."""
-MAX_MAPPED = MIB
-"""Prompts and masks are read and written by the GPU in the processor's memory where both share it; larger
-tensors are worth a copy, because their elements are read more than once."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +52,24 @@ class _Run:
 
 
 class _HostSide:
-    """A tensor that crosses between host and device: pinned memory, and device memory if that is not mapped."""
+    """A tensor that crosses between host and device, with memory on both."""
 
     def __init__(self, cuda: CudaApi, shape: tuple[int, ...], dtype: str, pool: MemoryPool) -> None:
-        self._size = _size(shape, dtype)
-        device = cuda.device
-        mapped = device.integrated and device.can_map_host and self._size <= MAX_MAPPED
-        self._block = None if mapped else pool.take(self._size)
-        self._staging = Staging(cuda, self._size, mapped)
-        self.view: NDArray[Any] = self._staging.view(shape, dtype)
         self._cuda = cuda
-
-    @property
-    def address(self) -> int:
-        """On the device."""
-        address = self._staging.device_address if self._block is None else self._block.address
-        assert address is not None
-        return address
+        self._size = _size(shape, dtype)
+        self._block = pool.take(self._size)
+        self._staging = Staging(cuda, self._size)
+        self.view: NDArray[Any] = self._staging.view(shape, dtype)
+        self.address = self._block.address
 
     def upload(self, stream: int) -> None:
-        if self._block is not None:
-            self._cuda.copy(self._block.address, self._staging.address, self._size, stream)
+        self._cuda.copy(self.address, self._staging.address, self._size, stream)
 
     def download(self, stream: int) -> None:
-        if self._block is not None:
-            self._cuda.copy(self._staging.address, self._block.address, self._size, stream)
+        self._cuda.copy(self._staging.address, self.address, self._size, stream)
 
     def close(self) -> None:
-        del self.view
-        self._block = None
+        del self.view, self._block
         self._staging.close()
 
 
@@ -121,7 +106,7 @@ class ShapeContext:
         addresses: list[int] = []
         uploads: list[_HostSide] = []
         for name, feed in feeds.items():
-            if isinstance(feed, (DeviceArray, DeviceView)):
+            if isinstance(feed, DeviceArray):
                 addresses.append(feed.address)
                 continue
             array = np.asarray(feed)
@@ -139,8 +124,7 @@ class ShapeContext:
             else:
                 block = blocks[spec.name] = self._pool.take(_size(shape, spec.dtype))
                 addresses.append(block.address)
-        with defer_finalizers():
-            self._launch(_Run(tuple(addresses), tuple(uploads), tuple(downloads)))
+        self._launch(_Run(tuple(addresses), tuple(uploads), tuple(downloads)))
         self._cuda.record(self._streams.done, self._streams.main)
         self._cuda.wait_event(self._streams.done)
         answer: dict[str, Any] = {}
@@ -197,17 +181,16 @@ class ShapeContext:
     def _capture(self, run: _Run) -> int | None:
         """A graph of `_execute`. None where a layer cannot be recorded, which is not tried again."""
         graph, reason = None, ""
-        with recording():
-            self._cuda.begin_capture(self._streams.main)
-            try:
-                if not self._execute(run):
-                    reason = self._errors.take()
-            except EngineError as error:
-                reason = str(error)
-            try:
-                graph = self._cuda.end_capture(self._streams.main)
-            except EngineError as error:
-                reason = reason or str(error)
+        self._cuda.begin_capture(self._streams.main)
+        try:
+            if not self._execute(run):
+                reason = self._errors.take()
+        except EngineError as error:
+            reason = str(error)
+        try:
+            graph = self._cuda.end_capture(self._streams.main)
+        except EngineError as error:
+            reason = reason or str(error)
         if graph is not None and not reason:
             self._graphs[run] = graph
             if len(self._graphs) > MAX_GRAPHS:

@@ -13,8 +13,8 @@ from sam_edge.tensors import TensorSpec
 COMMON_ASPECT = (16, 9)
 """What cameras send: a plan for any size is tuned for this one."""
 
-MOST_PROMPTS = 16
-"""How many prompts a plan of a batched decoder takes in one run."""
+MOST_PROMPTS = 8
+"""How many prompts are answered in one run of a batched decoder."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def graph_shapes(manifest: Manifest, graph: str, input_wh: tuple[int, int] | Non
         BundleError: a free dimension does not follow from the size of the encoder's image.
     """
     # A decoder that is the only one for its slots mostly answers one prompt, such as the newest gaze.
-    counts = (1, MOST_PROMPTS if graph == "decoder_batch" else 1, MOST_PROMPTS)
+    only = all(decoder.is_batched for decoder in manifest.decoders.values())
+    counts = (1, 1 if only else MOST_PROMPTS, MOST_PROMPTS)
     sizes = [
         {**_free_sizes(manifest, size), "prompts": count}
         for size, count in zip(_input_sizes(manifest.input_size, input_wh), counts, strict=True)

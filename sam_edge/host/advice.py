@@ -6,7 +6,7 @@ from sam_edge.host.machine import Machine
 
 TENSORRT_FLOOR_L4T = (36, 4)
 """JetPack 6.1, the first with TensorRT 10."""
-CUDA_BINDINGS = ("cuda.bindings", "cuda.cudart", "pycuda")
+CUDA_BINDINGS = ("cuda.bindings", "pycuda")
 """Modules through which Python speaks to CUDA; one of them is enough."""
 JETSON_TENSORRT = (
     "sudo apt install python3-libnvinfer (JetPack's own), and make the environment with "

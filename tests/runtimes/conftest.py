@@ -5,28 +5,16 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
 
 
-@pytest.fixture
-def simulate(tmp_path: Path) -> Callable[..., Any]:
-    """Makes a simulated GPU with TensorRT on it, whose plans are kept while the test runs."""
-    # It computes with onnxruntime, which other runtimes' tests do without.
-    from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
-
-    return partial(Simulation, tmp_path / "cache")
-
-
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """CUDA's driver library of our own, which tells what it is asked."""
+    """CUDA's driver library of our own, which keeps a list of what it is asked."""
     if COMPILER is None:
         pytest.skip("no C compiler (gcc, cc or clang) is here")
     path = tmp_path_factory.mktemp("driver") / "libcuda.so.1"

@@ -134,19 +134,6 @@ def test_a_builder_that_fails_while_repairing_changes_nothing(
     assert not any((tmp_path / "temporary").iterdir())
 
 
-def test_a_builder_that_fails_at_once_is_one_line(
-    call: Verify, device: Device, toy: Bundle, tmp_path: Path
-) -> None:
-    before = contents(toy.path)
-    device.builds_at_most = 1
-    answer = call()
-    assert answer.code == 2
-    assert answer.err.splitlines()[-1].startswith("error: TensorRT 10.3.0 cannot build ")
-    assert contents(toy.path) == before
-    assert device.names() == [".blob", "encoder"]
-    assert not any((tmp_path / "temporary").iterdir())
-
-
 def test_a_wrong_kernel_is_named(call: Verify, device: Device, tmp_path: Path) -> None:
     def spoil(model: ModelProto) -> None:
         for node in model.graph.node:

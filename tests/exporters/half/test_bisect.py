@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sam_edge.exporters.engines import most_graphs
 from sam_edge.exporters.half.bisect import WHOLE, Islands, bisect_fp32_nodes
 
 ORDER = {"encoder": [f"e{index}" for index in range(40)], "decoder": [f"d{index}" for index in range(25)]}
@@ -70,3 +71,17 @@ def test_a_loss_that_is_everywhere_in_one_half_raises_that_half(whole: str) -> N
     assert found.passes
     assert found.nodes == [(whole, WHOLE)]
     assert found.islands == {**NONE, whole: frozenset(ORDER[whole])}
+
+
+@given(st.sets(st.sampled_from(NODES), max_size=8), st.integers(0, 30))
+def test_repairing_tries_no_more_graphs_than_is_said(culprits: set[tuple[str, str]], spread: int) -> None:
+    tried: set[tuple[str, frozenset[str]]] = set()
+
+    def passes(islands: Islands) -> bool:
+        tried.update(islands.items())
+        most = len(islands["decoder"]) >= min(spread, len(ORDER["decoder"]))
+        return most and all(node in islands[graph] for graph, node in culprits)
+
+    passes(NONE)
+    bisect_fp32_nodes(ORDER, NONE, passes)
+    assert len(tried) <= most_graphs({graph: len(nodes) for graph, nodes in ORDER.items()})

@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from sam_edge.runtimes.cuda import libcuda
+from sam_edge.runtimes.cuda import api
 from sam_edge.runtimes.cuda.api import OpenCuda
 from tests.runtimes.cuda import fake_cuda_python, fake_pycuda
 
@@ -30,7 +30,7 @@ def binding(name: str, library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) ->
     module, function, make_modules = BINDINGS[name]
     for key, value in make_modules().items():
         monkeypatch.setitem(sys.modules, key, value)
-    monkeypatch.setattr(libcuda, "LIBRARY", library._name)
+    monkeypatch.setattr(api, "LIBRARY", library._name)
     monkeypatch.delitem(sys.modules, module, raising=False)
     loader = cast(OpenCuda, getattr(import_module(module), function))
     library.fake_clear()

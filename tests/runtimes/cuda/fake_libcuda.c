@@ -28,7 +28,6 @@ CUresult cuCtxSetCurrent(Handle context) {
     return 0;
 }
 CUresult fake_primary(void) { return cuCtxSetCurrent((Handle)0x70000000c0); }
-CUresult cuCtxSynchronize(void) { NOTE("settle;"); return 0; }
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total) { *free_bytes = limit / 2; *total = limit; return 0; }
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) {
     if (size > limit) return 2;
@@ -40,10 +39,6 @@ CUresult cuMemHostAlloc(void **address, size_t size, unsigned int flags) {
     if (size > limit) return 2;
     NOTE("host %u;", flags);
     *address = malloc(size);
-    return 0;
-}
-CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *seen, void *address, unsigned int flags) {
-    *seen = (CUdeviceptr)(uintptr_t)address + flags;
     return 0;
 }
 CUresult cuMemFreeHost(void *address) { free(address); return 0; }

@@ -7,9 +7,7 @@ import threading
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from sam_edge.runtimes.cuda import libcuda
-
-ATTRIBUTES = {"sm": 16, "integrated": 1, "map": 1}
+from sam_edge.runtimes.cuda import api
 
 
 class Contexts(threading.local):
@@ -34,12 +32,12 @@ class Driver(ModuleType):
     class Context:
         def push(self) -> None:
             contexts.stack.append(self)
-            ctypes.CDLL(libcuda.LIBRARY).fake_primary()
+            ctypes.CDLL(api.LIBRARY).fake_primary()
 
         @staticmethod
         def pop() -> None:
             contexts.stack.pop()
-            ctypes.CDLL(libcuda.LIBRARY).cuCtxSetCurrent(None)
+            ctypes.CDLL(api.LIBRARY).cuCtxSetCurrent(None)
 
     class Device:
         number = 1
@@ -63,11 +61,9 @@ class Driver(ModuleType):
             return (8, 7)
 
         def get_attribute(self, key: str) -> int:
-            return ATTRIBUTES[key]
+            return {"sm": 16}[key]
 
-    device_attribute = SimpleNamespace(
-        MULTIPROCESSOR_COUNT="sm", INTEGRATED="integrated", CAN_MAP_HOST_MEMORY="map"
-    )
+    device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="sm")
 
     @staticmethod
     def init() -> None:

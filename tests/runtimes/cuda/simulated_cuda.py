@@ -11,22 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition, local
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import EngineError
-from sam_edge.runtimes.cuda.api import (
-    Arguments,
-    CudaApi,
-    CudaDevice,
-    HostMemory,
-    Size3,
-    fail,
-    fail_pinned,
-    out_of_memory,
-)
+from sam_edge.runtimes.cuda.api import Arguments, CudaApi, CudaDevice, Size3
+from sam_edge.runtimes.cuda.errors import fail, fail_pinned, out_of_memory
 from tests.runtimes.cuda.host_kernels import compile_for_host
 
 GARBAGE = 0xCD
@@ -35,18 +27,6 @@ ILLEGAL_ADDRESS = 700
 CAPTURE_BROKEN = 901
 Work = Callable[[], None]
 T = TypeVar("T")
-P = ParamSpec("P")
-
-
-def on_device(method: Callable[Concatenate[SimulatedCuda, P], T]) -> Callable[Concatenate[SimulatedCuda, P], T]:
-    """Refuse threads that have not made the device their own: a real one fails there, or another answers."""
-
-    def checked(self: SimulatedCuda, /, *arguments: P.args, **named: P.kwargs) -> T:
-        if not getattr(self._thread, "entered", False):
-            fail(INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", f"calling {method.__name__}")
-        return method(self, *arguments, **named)
-
-    return checked
 
 
 @dataclass
@@ -60,11 +40,11 @@ class Stream:
     held: bool = False
 
 
-class SimulatedCuda:
+class SimulatedCuda(CudaApi):
     """One GPU with `total` bytes of memory."""
 
-    def __init__(self, total: int = 1 << 30, integrated: bool = False) -> None:
-        self.device = CudaDevice(0, "Simulated", (8, 7), 8, integrated, can_map_host=True)
+    def __init__(self, total: int = 1 << 30) -> None:
+        self.device = CudaDevice(0, "Simulated", (8, 7), 8)
         self.cuda_version = "12.6"
         self.dlpack_device = (1, 0)
         self.total = total
@@ -76,7 +56,7 @@ class SimulatedCuda:
         self._streams: dict[int, Stream] = {}
         self._happened: dict[int, bool] = {}
         self._graphs: dict[int, list[Work]] = {}
-        self._kernels: dict[int, Callable[..., None]] = {}
+        self._host_kernels: dict[int, Callable[..., None]] = {}
         self._next = 1
         self._clock = Condition()
         self.enter()
@@ -86,7 +66,7 @@ class SimulatedCuda:
     @property
     def used(self) -> int:
         """Bytes of device memory in use."""
-        return sum(buffer.size for buffer in self._device.values() if id(buffer) not in self._mapped())
+        return sum(buffer.size for buffer in self._device.values())
 
     @property
     def handles(self) -> int:
@@ -96,7 +76,7 @@ class SimulatedCuda:
     @property
     def kernels(self) -> int:
         """How often a kernel was asked for; on a device it stays for good."""
-        return len(self._kernels)
+        return len(self._host_kernels)
 
     def streams(self, urgent: bool) -> list[int]:
         return [handle for handle, stream in self._streams.items() if stream.urgent == urgent]
@@ -109,6 +89,7 @@ class SimulatedCuda:
 
     def enqueue(self, handle: int, label: str, work: Work) -> None:
         """Put work on a stream, or into the graph that is being recorded of it."""
+        self._check()
 
         def logged() -> None:
             self.log.append(label)
@@ -144,42 +125,35 @@ class SimulatedCuda:
 
     # CudaApi
 
+    def cubin(self, source: str) -> bytes:
+        raise AssertionError("kernels run on the processor")
+
     def enter(self) -> None:
         self._thread.entered = True
 
-    @on_device
     def memory(self) -> tuple[int, int]:
         return self.total - self.used, self.total
 
-    @on_device
     def malloc(self, size: int) -> int:
         self._refuse_recording()
         if self.used + size > self.total:
-            raise EngineError(out_of_memory(size, self))
+            raise EngineError(out_of_memory(size, self.memory(), self.device.name))
         return self._allocate(self._device, size)
 
-    @on_device
     def free(self, address: int) -> None:
         self._refuse_recording()
         self._device.pop(address)[:] = GARBAGE
 
-    @on_device
-    def host_malloc(self, size: int, mapped: bool) -> HostMemory:
+    def host_malloc(self, size: int) -> int:
         self._refuse_recording()
         if size > self.total:
             fail_pinned(size)
-        address = self._allocate(self._host, size)
-        if mapped:
-            self._device[address] = self._host[address]
-        return HostMemory(address, address if mapped else None, size)
+        return self._allocate(self._host, size)
 
-    @on_device
-    def host_free(self, memory: HostMemory) -> None:
+    def host_free(self, address: int) -> None:
         self._refuse_recording()
-        self._device.pop(memory.address, None)
-        del self._host[memory.address]
+        del self._host[address]
 
-    @on_device
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
         label = "copy to_host" if target in self._host else "copy to_device"
 
@@ -188,36 +162,24 @@ class SimulatedCuda:
 
         self.enqueue(stream, label, work)
 
-    @on_device
     def stream(self, high_priority: bool) -> int:
         return self._handle(self._streams, Stream(high_priority))
 
-    @on_device
     def stream_free(self, stream: int) -> None:
         del self._streams[stream]
 
-    @on_device
     def synchronize(self, stream: int) -> None:
         with self._clock:
             self._work_until(lambda: not self._streams[stream].queue)
 
-    @on_device
-    def synchronize_device(self) -> None:
-        self._refuse_recording()
-        with self._clock:
-            self._work_until(lambda: not any(stream.queue for stream in self._streams.values()))
-
-    @on_device
     def event(self, sleeping: bool) -> int:
         handle = self._handle(self._happened, True)
         self.sleeping[handle] = sleeping
         return handle
 
-    @on_device
     def event_free(self, event: int) -> None:
         del self._happened[event]
 
-    @on_device
     def record(self, event: int, stream: int) -> None:
         self._happened[event] = False
 
@@ -226,18 +188,15 @@ class SimulatedCuda:
 
         self._streams[stream].queue.append(happen)
 
-    @on_device
     def wait_event(self, event: int) -> None:
         with self._clock:
             self._work_until(lambda: self._happened[event])
 
-    @on_device
     def begin_capture(self, stream: int) -> None:
         self._streams[stream].recording = []
         self._streams[stream].broken = False
         self.log.append("capture")
 
-    @on_device
     def end_capture(self, stream: int) -> int:
         recording, self._streams[stream].recording = self._streams[stream].recording, None
         assert recording is not None
@@ -245,27 +204,24 @@ class SimulatedCuda:
             fail(CAPTURE_BROKEN, "cudaErrorStreamCaptureInvalidated", "ending a graph")
         return self._handle(self._graphs, recording)
 
-    @on_device
     def launch_graph(self, graph: int, stream: int) -> None:
         self.log.append("graph")
         with self._clock:
             self._streams[stream].queue.extend(self._graphs[graph])
 
-    @on_device
     def graph_free(self, graph: int) -> None:
         del self._graphs[graph]
 
-    @on_device
     def compile(self, source: str, function: str) -> int:
-        return self._handle(self._kernels, compile_for_host(source, function))
+        return self._handle(self._host_kernels, compile_for_host(source, function))
 
-    @on_device
     def launch(self, kernel: int, grid: Size3, block: Size3, arguments: Arguments, stream: int) -> None:
-        run = self._kernels[kernel]
+        run = self._host_kernels[kernel]
         self.enqueue(stream, "kernel", lambda: run(*grid[:2], *block[:2], *arguments))
 
     def _work_until(self, done: Callable[[], bool]) -> None:
         """Do what is queued, the urgent first, until `done`. The lock is held."""
+        self._check()
         while not done():
             ready = [stream for stream in self._streams.values() if stream.queue and not stream.held]
             if ready:
@@ -274,21 +230,22 @@ class SimulatedCuda:
             elif not self._clock.wait(timeout=30):
                 raise AssertionError("nothing is queued that would bring the end")
 
+    def _check(self) -> None:
+        """Refuse threads that have not made the device their own: a real one fails there."""
+        if not getattr(self._thread, "entered", False):
+            fail(INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "calling CUDA")
+
     def _allocate(self, memory: dict[int, NDArray[np.uint8]], size: int) -> int:
         buffer = np.full(size, GARBAGE, np.uint8)
         memory[buffer.ctypes.data] = buffer
         return int(buffer.ctypes.data)
 
-    def _mapped(self) -> set[int]:
-        return {id(buffer) for buffer in self._host.values()}
-
     def _refuse_recording(self) -> None:
+        self._check()
         assert all(stream.recording is None for stream in self._streams.values()), "memory while recording"
 
     def _handle(self, table: dict[int, T], value: T) -> int:
+        self._check()
         self._next += 1
         table[self._next] = value
         return self._next
-
-
-_: type[CudaApi] = SimulatedCuda

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_edge.errors import EngineError, InputError
-from sam_edge.runtimes.cuda.array import DeviceArray, DeviceView
-from sam_edge.runtimes.cuda.memory import ALIGNMENT, MemoryPool
+from sam_edge.errors import EngineError
+from sam_edge.runtimes.cuda.array import DeviceArray
+from sam_edge.runtimes.cuda.memory import ALIGNMENT, pool_of
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
 VALUES = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
-def on_device(cuda: SimulatedCuda, values: np.ndarray, pool: MemoryPool | None = None) -> DeviceArray:
-    block = (pool or MemoryPool(cuda)).take(values.nbytes)
+def on_device(cuda: SimulatedCuda, values: np.ndarray) -> DeviceArray:
+    block = pool_of(cuda).take(values.nbytes)
     cuda.bytes_at(block.address, values.nbytes)[:] = np.ascontiguousarray(values).view(np.uint8).ravel()
     return DeviceArray(cuda, block, values.shape, values.dtype.name)
 
@@ -42,8 +41,8 @@ def test_numpy_gets_a_copy() -> None:
 
 def test_dlpack_shares_the_memory_and_keeps_it() -> None:
     cuda = SimulatedCuda()
-    pool = MemoryPool(cuda)
-    array = on_device(cuda, VALUES, pool)
+    pool = pool_of(cuda)
+    array = on_device(cuda, VALUES)
     shared = np.from_dlpack(array)
     assert shared.__array_interface__["data"][0] == array.address
     np.testing.assert_array_equal(shared, VALUES)
@@ -61,12 +60,12 @@ def test_dlpack_shares_the_memory_and_keeps_it() -> None:
 
 def test_a_capsule_that_nobody_takes_lets_go() -> None:
     cuda = SimulatedCuda()
-    pool = MemoryPool(cuda)
-    array = on_device(cuda, VALUES, pool)
+    pool = pool_of(cuda)
+    array = on_device(cuda, VALUES)
     capsule = array.__dlpack__()
     del array, capsule
     gc.collect()
-    pool.close()
+    pool.trim()
     assert cuda.used == 0
 
 
@@ -87,42 +86,10 @@ def test_torch_shares_it() -> None:
     np.testing.assert_array_equal(tensor.numpy(), VALUES)
 
 
-def test_the_cuda_array_interface_is_understood() -> None:
-    array = on_device(SimulatedCuda(), VALUES)
-    view = DeviceView("embedding", array)
-    assert (view.address, view.shape, view.dtype) == (array.address, (2, 3, 4), np.float32)
-
-
-def foreign(**changes: Any) -> Any:
-    described = {"shape": (2, 3, 4), "typestr": "<f4", "data": (4096, True), "version": 3} | changes
-    return SimpleNamespace(__cuda_array_interface__=described)
-
-
-@pytest.mark.parametrize(
-    ("described", "waits_for"),
-    [({}, ["theirs", "another's"]), ({"stream": None}, []), ({"stream": "theirs"}, ["theirs"])],
-    ids=["no stream named, as by PyTorch", "complete", "one stream"],
-)
-def test_what_still_writes_an_array_is_waited_for(described: dict[str, Any], waits_for: list[str]) -> None:
-    cuda = SimulatedCuda()
-    streams = {name: cuda.stream(high_priority=False) for name in ("theirs", "another's")}
-    for name, stream in streams.items():
-        cuda.enqueue(stream, name, lambda: None)
-    named = {key: streams.get(value, value) for key, value in described.items()}
-    DeviceView("embedding", foreign(strides=(48, 16, 4), **named)).wait(cuda)
-    assert cuda.log == waits_for
-
-
-@pytest.mark.parametrize("changes", [{"strides": (4, 8, 24)}, {"stream": 0}])
-def test_an_array_that_cannot_be_read_is_named(changes: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="embedding"):
-        DeviceView("embedding", foreign(**changes))
-
-
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 2000)), max_size=60))
 def test_a_pool_lends_no_memory_twice(steps: list[tuple[bool, int]]) -> None:
     cuda = SimulatedCuda()
-    pool = MemoryPool(cuda)
+    pool = pool_of(cuda)
     held: list[Any] = []
     for take, size in steps:
         if take or not held:
@@ -134,13 +101,13 @@ def test_a_pool_lends_no_memory_twice(steps: list[tuple[bool, int]]) -> None:
         spans = sorted((block.address, block.address + block.size) for block in held)
         assert all(before[1] <= after[0] for before, after in pairwise(spans))
     held.clear()
-    pool.close()
+    pool.trim()
     assert cuda.used == 0
 
 
 def test_a_pool_gives_up_what_lies_idle_before_it_fails() -> None:
     cuda = SimulatedCuda(total=4096)
-    pool = MemoryPool(cuda)
+    pool = pool_of(cuda)
     block = pool.take(3072)
     with pytest.raises(EngineError, match="out of device memory"):
         pool.take(2048)

@@ -8,13 +8,8 @@ import pytest
 
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.runtimes.cuda import api as cuda
-from sam_edge.runtimes.cuda.api import (
-    BINDINGS,
-    CompilerError,
-    check_index,
-    fail,
-    find_cuda,
-)
+from sam_edge.runtimes.cuda.api import BINDINGS, find_cuda
+from sam_edge.runtimes.cuda.errors import CompilerError, check_index, fail
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
 
@@ -28,7 +23,6 @@ def _nothing_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     ("installed", "library"),
     [
         ({"cuda.bindings", "pycuda"}, "cuda.cuda_python:CudaPython"),
-        ({"cuda.cudart", "pycuda"}, "cuda.cuda_python:CudaPython"),
         ({"pycuda"}, "cuda.pycuda:PyCuda"),
     ],
 )

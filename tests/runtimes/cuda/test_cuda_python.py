@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sam_edge.errors import EngineError
-from sam_edge.runtimes.cuda.api import CompilerError, OpenCuda
+from sam_edge.runtimes.cuda.api import OpenCuda
+from sam_edge.runtimes.cuda.errors import CompilerError
 from tests.runtimes.cuda.bindings import binding
 
 

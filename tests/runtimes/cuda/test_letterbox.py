@@ -121,8 +121,8 @@ def test_frames_follow_each_other_without_new_memory() -> None:
         np.testing.assert_array_equal(got, encoder_input(rgb, view, SAM))
         used.add(cuda.used)
     assert len(used) <= 2
-    letterbox.close()
     del got
+    letterbox.close()
     assert cuda.used == 0
     assert cuda.handles == 0
 

@@ -14,14 +14,8 @@ from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import encoder_input
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.runtimes.cuda.letterbox import Letterbox
-from sam_edge.runtimes.cuda.memory import MemoryPool, Staging
-from sam_edge.runtimes.cuda.release import (
-    defer_finalizers,
-    on_finalize,
-    recording,
-    run_or_defer,
-    wait_for_device,
-)
+from sam_edge.runtimes.cuda.memory import Staging, pool_of
+from sam_edge.runtimes.cuda.release import give_back_dropped, on_finalize
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
 PREPROCESS = Preprocess((127.5, 127.5, 127.5), (50.0, 60.0, 70.0), "antialias")
@@ -33,72 +27,32 @@ class Owner:
     """Something to drop."""
 
 
-def test_what_is_dropped_in_a_section_is_given_back_at_its_end() -> None:
+def test_what_is_dropped_is_given_back_later() -> None:
     done: list[str] = []
-    owner, other = Owner(), Owner()
-    on_finalize(owner, partial(done.append, "owner"))
-    on_finalize(other, partial(done.append, "other"))
-    with defer_finalizers():
-        with defer_finalizers():
-            del owner
-        assert done == []
-        with ThreadPoolExecutor(1) as pool:
-            # Another thread is not in the section.
-            pool.submit(run_or_defer, partial(done.append, "elsewhere")).result()
-        assert done == ["elsewhere"]
-    assert done == ["elsewhere", "owner"]
-    del other
-    assert done[2:] == ["other"]
+    owners = {name: Owner() for name in ("first", "broken", "last")}
 
-
-def test_what_falls_due_while_another_is_given_back_waits_for_it() -> None:
-    done: list[str] = []
-
-    def first() -> None:
-        run_or_defer(partial(done.append, "second"))
-        done.append("first")
-
-    run_or_defer(first)
-    assert done == ["first", "second"]
-
-
-def test_a_device_that_fails_does_not_disturb_who_drops() -> None:
     def fail() -> None:
         raise EngineError("the device is broken")
 
-    done: list[str] = []
-    run_or_defer(fail)
-    with defer_finalizers():
-        run_or_defer(fail)
-        run_or_defer(partial(done.append, "next"))
-    assert done == ["next"]
-
-
-def test_nobody_waits_for_the_device_while_a_graph_is_recorded() -> None:
-    cuda = SimulatedCuda()
-    stream = cuda.stream(high_priority=False)
-    with ThreadPoolExecutor(1, initializer=cuda.enter) as pool:
-        with recording():
-            cuda.begin_capture(stream)
-            waiting = pool.submit(wait_for_device, cuda)
-            cuda.enqueue(stream, "recorded", lambda: None)
-            cuda.end_capture(stream)
-        # The simulated device refuses to be waited for while it records.
-        waiting.result()
+    for name, owner in owners.items():
+        on_finalize(owner, fail if name == "broken" else partial(done.append, name))
+    del owner
+    owners.clear()
+    assert done == []
+    give_back_dropped()
+    assert done == ["first", "last"]
 
 
 def test_memory_is_not_freed_while_a_graph_is_recorded() -> None:
     cuda = SimulatedCuda()
     stream = cuda.stream(high_priority=False)
-    pool = MemoryPool(cuda)
-    block, staging = pool.take(64), Staging(cuda, 64, mapped=False)
-    pool.close()
-    with recording():
-        cuda.begin_capture(stream)
-        del block, staging
-        graph = cuda.end_capture(stream)
-    cuda.graph_free(graph)
+    block, staging = pool_of(cuda).take(64), Staging(cuda, 64)
+    cuda.begin_capture(stream)
+    # The simulated device refuses to free while it records.
+    del block, staging
+    cuda.graph_free(cuda.end_capture(stream))
     cuda.stream_free(stream)
+    pool_of(cuda).trim()
     assert cuda.used == cuda.handles == 0
 
 
@@ -107,9 +61,11 @@ def test_a_letterbox_that_is_dropped_gives_all_back() -> None:
     letterbox = Letterbox(cuda, PREPROCESS)
     made = letterbox(FRAME, VIEW)
     del letterbox
+    give_back_dropped()
     assert cuda.handles == 0
     np.testing.assert_array_equal(made, encoder_input(FRAME, VIEW, PREPROCESS))
     del made
+    pool_of(cuda).trim()
     assert cuda.used == 0
 
 
@@ -117,10 +73,10 @@ def test_a_letterbox_is_closed_after_the_frame_that_it_makes(monkeypatch: pytest
     cuda = SimulatedCuda()
     letterbox = Letterbox(cuda, PREPROCESS)
     launch = cuda.launch
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as threads:
 
         def launch_while_closing(*arguments: Any) -> None:
-            closing = pool.submit(letterbox.close)
+            closing = threads.submit(letterbox.close)
             launch(*arguments)
             assert not closing.done()
 
@@ -131,4 +87,5 @@ def test_a_letterbox_is_closed_after_the_frame_that_it_makes(monkeypatch: pytest
         letterbox(FRAME, VIEW)
     letterbox.close()
     del made
+    pool_of(cuda).trim()
     assert cuda.used == cuda.handles == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ from weakref import WeakSet
 import numpy as np
 import onnxruntime as ort
 
-from sam_edge.runtimes.tensorrt.api import ICudaEngine, IExecutionContext, Runtime, RuntimeModule
+from sam_edge.runtimes.tensorrt.api import RuntimeModule
 from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import Gpu, describe
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
@@ -93,11 +93,8 @@ class SimulatedEngine:
         self.nodes = self.inputs | self.outputs
         self.device_memory_size_v2 = WORKSPACE
         self.num_aux_streams = trt.side_streams
+        self.num_io_tensors = len(self.nodes)
         trt.alive.add(self)
-
-    @property
-    def num_io_tensors(self) -> int:
-        return len(self.nodes)
 
     def get_tensor_name(self, index: int) -> str:
         return str(list(self.nodes)[index])
@@ -219,12 +216,3 @@ class Simulation:
     def open(self, graph: Path, options: SessionOptions = SessionOptions()) -> TensorRtSession:
         """Build and load."""
         return TensorRtSession(graph, options, gpu=self.gpu, plan=self.build(graph))
-
-
-_engine: type[ICudaEngine] = SimulatedEngine
-_context: type[IExecutionContext] = SimulatedContext
-_runtime: type[Runtime] = SimulatedRuntime
-
-
-Simulate = Callable[..., Simulation]
-"""What the fixture `simulate` is."""

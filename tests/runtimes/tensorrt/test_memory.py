@@ -9,31 +9,11 @@ import numpy as np
 import pytest
 
 from sam_edge.errors import EngineError
-from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt, write_decoder, write_encoder
-from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedContext, SimulatedEngine
+from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt
+from tests.runtimes.tensorrt.simulated_tensorrt import Logger, SimulatedContext, SimulatedEngine, Simulation
 
 
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path)
-
-
-@pytest.fixture
-def decoder(tmp_path: Path) -> Path:
-    return write_decoder(tmp_path)
-
-
-def test_masks_outlive_the_next_prompt(simulate: Simulate, decoder: Path) -> None:
-    engine = simulate().open(decoder, DECODE)
-    given = np.ones((1, 3, 4, 4), np.float32)
-    masks = [engine.run(prompt(given, value))["logits"] for value in range(4)]
-    engine.close()
-    for value, logits in enumerate(masks):
-        np.testing.assert_array_equal(logits, value * given)
-
-
-def test_an_embedding_is_not_overwritten_while_it_lives(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate()
+def test_an_embedding_is_not_overwritten_while_it_lives(simulation: Simulation, encoder: Path) -> None:
     engine = simulation.open(encoder, ENCODE)
     embeddings: list[Any] = [engine.run(image(value))["embedding"] for value in range(20)]
     assert len({embedding.address for embedding in embeddings}) == 20
@@ -41,8 +21,7 @@ def test_an_embedding_is_not_overwritten_while_it_lives(simulate: Simulate, enco
         np.testing.assert_array_equal(embedding, 2 * image(value)["image"])
 
 
-def test_steady_work_allocates_nothing(simulate: Simulate, encoder: Path, decoder: Path) -> None:
-    simulation = simulate()
+def test_steady_work_allocates_nothing(simulation: Simulation, encoder: Path, decoder: Path) -> None:
     encode, decode = simulation.open(encoder, ENCODE), simulation.open(decoder, DECODE)
 
     def frame(value: float) -> int:
@@ -54,28 +33,8 @@ def test_steady_work_allocates_nothing(simulate: Simulate, encoder: Path, decode
     assert {frame(value) for value in range(30)} == {used}
 
 
-def test_shared_memory_is_not_copied(simulate: Simulate, decoder: Path) -> None:
-    simulation = simulate(integrated=True)
-    engine = simulation.open(decoder, DECODE)
-    for value in range(4):
-        given = prompt(np.full((1, 3, 4, 4), value, np.float32))
-        np.testing.assert_array_equal(engine.run(given)["logits"], 2 * given["embedding"])
-    assert not any("copy" in step for step in simulation.cuda.log)
-
-
-def test_large_inputs_are_copied_even_from_shared_memory(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate(integrated=True)
-    engine = simulation.open(encoder, ENCODE)
-    engine.run(image(1, side=8))
-    assert simulation.cuda.log == ["encode"]
-    given = image(1, side=512)
-    embedding = engine.run(given)["embedding"]
-    assert simulation.cuda.log == ["encode", "copy to_device", "encode"]
-    np.testing.assert_array_equal(embedding, 2 * given["image"])
-
-
-def test_out_of_memory_says_how_much_was_asked_and_had(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate(total=3 << 20)
+def test_out_of_memory_says_how_much_was_asked_and_had(tmp_path: Path, encoder: Path) -> None:
+    simulation = Simulation(tmp_path, total=3 << 20)
     engine = simulation.open(encoder, ENCODE)
     with pytest.raises(EngineError, match=r"3\.0 MiB .* of 3 MiB"):
         engine.run(image(1, side=512))
@@ -83,22 +42,10 @@ def test_out_of_memory_says_how_much_was_asked_and_had(simulate: Simulate, encod
     np.testing.assert_array_equal(engine.run(image(2))["embedding"], 2 * image(2)["image"])
 
 
-def test_memory_that_lies_idle_is_given_up_before_giving_up(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate(total=4 << 20)
-    engine = simulation.open(encoder, ENCODE)
-    engine.run(image(1, side=256))
-    used = simulation.cuda.used
-    assert used > 1 << 20
-    # Four frames of this size have room only where the blocks of the larger size were.
-    embeddings = [engine.run(image(value, side=250))["embedding"] for value in range(3)]
-    for value, embedding in enumerate(embeddings):
-        np.testing.assert_array_equal(embedding, 2 * image(value, side=250)["image"])
-
-
 def test_memory_that_lies_idle_in_another_engine_is_given_up_too(
-    simulate: Simulate, encoder: Path, decoder: Path
+    tmp_path: Path, encoder: Path, decoder: Path
 ) -> None:
-    simulation = simulate(total=4 << 20)
+    simulation = Simulation(tmp_path, total=4 << 20)
     encode, decode = simulation.open(encoder, ENCODE), simulation.open(decoder, DECODE)
     # Two embeddings of 768 KiB, used once, and the image.
     embeddings = [encode.run(image(value, side=256))["embedding"] for value in range(2)]
@@ -115,9 +62,9 @@ def test_memory_that_lies_idle_in_another_engine_is_given_up_too(
     [("CUDA: out of memory", ""), ("OutOfMemory (Requested size was 5242880 bytes.)", "5.0 MiB were asked")],
 )
 def test_memory_that_tensorrt_lacks_is_counted(
-    simulate: Simulate, encoder: Path, monkeypatch: pytest.MonkeyPatch, step: str, line: str, asked: str
+    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, step: str, line: str, asked: str
 ) -> None:
-    simulation = simulate(total=64 << 20)
+    simulation = Simulation(tmp_path, total=64 << 20)
     engine = simulation.open(encoder)
 
     def refuse(thing: SimulatedEngine | SimulatedContext, *_: Any, **__: Any) -> None:
@@ -135,8 +82,8 @@ def test_memory_that_tensorrt_lacks_is_counted(
     assert asked in str(caught.value)
 
 
-def test_an_older_error_is_not_about_this_run(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate(capturable=False)
+def test_an_older_error_is_not_about_this_run(tmp_path: Path, encoder: Path) -> None:
+    simulation = Simulation(tmp_path, capturable=False)
     engine = simulation.open(encoder)
     engine.run(image())
     (logger,) = (thing for thing in simulation.trt.alive if hasattr(thing, "log"))

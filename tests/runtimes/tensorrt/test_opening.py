@@ -6,51 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge.errors import EngineError, MissingExtraError, OutputError, PlanError
+from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.runtimes.cuda import api as cuda_module
+from sam_edge.runtimes.cuda.errors import check_index
 from sam_edge.runtimes.tensorrt import device as device_module
-from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import device_problems, find_gpu
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
-from tests.runtimes.tensorrt.graphs import write_encoder
-from tests.runtimes.tensorrt.simulated_tensorrt import Logger, Simulate, SimulatedRuntime, Simulation
-
-
-@pytest.fixture
-def simulation(simulate: Simulate) -> Simulation:
-    return simulate()
-
-
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path)
-
-
-@pytest.fixture
-def strange(simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A plan that fits by its name and its hash, and that TensorRT refuses all the same."""
-    with monkeypatch.context() as patch:
-        patch.setattr("tests.runtimes.tensorrt.simulated_tensorrt.MARK", b"strange:")
-        return simulation.build(encoder)
-
-
-def test_a_plan_that_tensorrt_refuses_is_removed(simulation: Simulation, encoder: Path, strange: Path) -> None:
-    with pytest.raises(PlanError, match="Magic tag does not match") as caught:
-        TensorRtSession(encoder, gpu=simulation.gpu, plan=strange)
-    assert caught.value.path == str(encoder)
-    # Kept, it would never be built again.
-    assert not strange.exists()
-
-
-def test_a_refused_plan_that_cannot_be_removed_keeps_its_reason(
-    simulation: Simulation, encoder: Path, strange: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(cache: PlanCache, entry: Path) -> None:
-        raise OutputError(f"cannot write {entry}")
-
-    monkeypatch.setattr(PlanCache, "discard", refuse)
-    with pytest.raises(PlanError, match="Magic tag does not match"):
-        TensorRtSession(encoder, gpu=simulation.gpu, plan=strange)
+from tests.runtimes.tensorrt.simulated_tensorrt import Logger, SimulatedRuntime, Simulation
 
 
 def test_a_plan_that_has_no_room_is_kept(
@@ -69,14 +31,6 @@ def test_a_plan_that_has_no_room_is_kept(
     assert plan.exists()
 
 
-def test_a_damaged_plan_is_removed_and_never_loaded(simulation: Simulation, encoder: Path) -> None:
-    plan = simulation.build(encoder)
-    plan.write_bytes(plan.read_bytes() + b"!")
-    with pytest.raises(PlanError, match="damaged"):
-        TensorRtSession(encoder, gpu=simulation.gpu, plan=plan)
-    assert not plan.exists()
-
-
 def test_without_a_cuda_binding_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_module, "_is_installed", lambda name: False)
     monkeypatch.setattr(cuda_module, "_opened", {})
@@ -87,7 +41,7 @@ def test_without_a_cuda_binding_the_extra_is_named(monkeypatch: pytest.MonkeyPat
 
 def test_tensorrt_is_not_touched_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_device(index: int) -> None:
-        cuda_module.check_index(index, 0)
+        check_index(index, 0)
 
     monkeypatch.setattr(device_module, "find_cuda", no_device)
     monkeypatch.setattr(device_module, "load_tensorrt", lambda: pytest.fail("TensorRT was touched"))

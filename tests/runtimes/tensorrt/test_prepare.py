@@ -7,15 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import BundleError, EngineError
-from sam_edge.exporters.engines import measure_engine, most_graphs
-from sam_edge.exporters.half.bisect import Islands, bisect_fp32_nodes
+from sam_edge.exporters.engines import measure_engine
 from sam_edge.fidelity.gate import ask
 from sam_edge.fidelity.images import textured_image
 from sam_edge.fidelity.result import LIMITS
@@ -104,14 +101,6 @@ def test_a_plan_with_other_settings_is_good(loader: GraphLoader, device: Device,
     assert len(device.built) == 1
 
 
-def test_a_damaged_plan_is_built_again(loader: GraphLoader, device: Device, toy: Bundle) -> None:
-    answer(loader, toy.graph("encoder"))
-    plan = device.plan("encoder")
-    plan.write_bytes(plan.read_bytes()[:-1])
-    assert answer(loader, toy.graph("encoder")) == pytest.approx(0.6)
-    assert len(device.built) == 2
-
-
 def test_what_is_tried_does_not_stay(
     loader: GraphLoader, device: Device, toy: Bundle, tmp_path: Path, said: list[str]
 ) -> None:
@@ -182,22 +171,3 @@ def test_other_runtimes_open_graphs_as_they_are(toy: Bundle) -> None:
     with loader.trial(3) as trial:
         assert answer(trial, toy.graph("encoder")) == answer(loader, toy.graph("encoder"))
         trial.keep([toy.graph("encoder")])
-
-
-ORDER = {"encoder": [f"e{index}" for index in range(33)], "decoder": [f"d{index}" for index in range(20)]}
-NODES = [(graph, node) for graph, nodes in ORDER.items() for node in nodes]
-
-
-@given(st.sets(st.sampled_from(NODES), max_size=8), st.integers(0, 30))
-def test_repairing_tries_no_more_graphs_than_is_said(culprits: set[tuple[str, str]], spread: int) -> None:
-    tried: set[tuple[str, frozenset[str]]] = set()
-
-    def passes(islands: Islands) -> bool:
-        tried.update(islands.items())
-        most = len(islands["decoder"]) >= min(spread, len(ORDER["decoder"]))
-        return most and all(node in islands[graph] for graph, node in culprits)
-
-    none: Islands = {graph: frozenset() for graph in ORDER}
-    passes(none)
-    bisect_fp32_nodes(ORDER, none, passes)
-    assert len(tried) <= most_graphs({graph: len(nodes) for graph, nodes in ORDER.items()})

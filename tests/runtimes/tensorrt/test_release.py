@@ -12,9 +12,11 @@ import pytest
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import EngineError, InputError, PlanError
+from sam_edge.runtimes.cuda.memory import pool_of
+from sam_edge.runtimes.cuda.release import give_back_dropped
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from tests.runtimes.tensorrt import simulated_tensorrt
-from tests.runtimes.tensorrt.graphs import ENCODE, image, write_encoder
+from tests.runtimes.tensorrt.graphs import ENCODE, image
 from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
 MANIFEST = find_bundle("nano").manifest
@@ -28,28 +30,20 @@ def _without_collector() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.fixture
-def simulation(tmp_path: Path) -> Simulation:
-    return Simulation(tmp_path / "cache")
-
-
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path)
-
-
-def test_an_engine_that_is_dropped_leaves_nothing(simulation: Simulation, encoder: Path) -> None:
-    engine = simulation.open(encoder, ENCODE)
+def test_a_session_that_is_dropped_leaves_nothing(simulation: Simulation, encoder: Path) -> None:
+    session = simulation.open(encoder, ENCODE)
     for value in range(3):
-        embedding = engine.run(image(value))["embedding"]
-    engine.run_frame(FRAME, MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)
+        embedding = session.run(image(value))["embedding"]
+    session.run_frame(FRAME, MANIFEST.input_size.view((64, 40)), MANIFEST.preprocess)
     assert simulation.trt.alive
-    del engine
+    del session
+    give_back_dropped()
     assert list(simulation.trt.alive) == []
     assert simulation.cuda.handles == 0
     # What somebody holds stays, as long as it is held.
     np.testing.assert_array_equal(embedding, 2 * image(2)["image"])
     del embedding
+    pool_of(simulation.cuda).trim()
     assert simulation.cuda.used == 0
 
 
@@ -86,30 +80,31 @@ def test_a_shape_that_is_refused_leaves_no_context(simulation: Simulation, encod
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_an_engine_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
+def test_a_session_in_a_cycle_is_not_ended_while_another_is_run_or_recorded(
     simulation: Simulation, encoder: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
-    recorder = simulation.open(encoder, ENCODE)
+    session = simulation.open(encoder, ENCODE)
     lost: list[Any] = [simulation.open(encoder, ENCODE)]
     lost[0].run(image())
     lost.append(lost)
     if recorded:
         # The first run goes call by call, the next is recorded.
-        recorder.run(image(1))
+        session.run(image(1))
     del lost
     execute = simulated_tensorrt.SimulatedContext.execute_async_v3
-    alive: list[int] = []
+    before, during = len(simulation.trt.alive), []
 
     def collecting(context: simulated_tensorrt.SimulatedContext, stream_handle: int) -> bool:
         gc.collect()
-        alive.append(len(simulation.trt.alive))
+        during.append(len(simulation.trt.alive))
         return execute(context, stream_handle)
 
     monkeypatch.setattr(simulated_tensorrt.SimulatedContext, "execute_async_v3", collecting)
-    embedding = recorder.run(image(2))["embedding"]
+    embedding = session.run(image(2))["embedding"]
     np.testing.assert_array_equal(embedding, 2 * image(2)["image"])
-    assert alive == [8]
+    assert during == [before] if recorded else during[0] >= before
     assert ("graph" in simulation.cuda.log) == recorded
+    give_back_dropped()
     # Logger, runtime, engine and context of the other alone.
     assert len(simulation.trt.alive) == 4
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,22 +14,11 @@ from sam_edge.errors import EngineError, InputError
 from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions.backends import find_runtime
-from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt, write_decoder, write_encoder
-from tests.runtimes.tensorrt.simulated_tensorrt import Simulate
+from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt
+from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
 
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path)
-
-
-@pytest.fixture
-def decoder(tmp_path: Path) -> Path:
-    return write_decoder(tmp_path)
-
-
-def test_the_embedding_stays_on_the_device(simulate: Simulate, encoder: Path, decoder: Path) -> None:
-    simulation = simulate()
+def test_the_embedding_stays_on_the_device(simulation: Simulation, encoder: Path, decoder: Path) -> None:
     embedding = simulation.open(encoder, ENCODE).run(image(3))["embedding"]
     assert isinstance(embedding, DeviceArray)
     assert simulation.cuda.log == ["copy to_device", "encode"]
@@ -43,8 +30,7 @@ def test_the_embedding_stays_on_the_device(simulate: Simulate, encoder: Path, de
     np.testing.assert_array_equal(logits, np.full((1, 3, 4, 4), 30, np.float32))
 
 
-def test_the_decoder_overtakes_the_encoder(simulate: Simulate, encoder: Path, decoder: Path) -> None:
-    simulation = simulate()
+def test_the_decoder_overtakes_the_encoder(simulation: Simulation, encoder: Path, decoder: Path) -> None:
     encode, decode = simulation.open(encoder, ENCODE), simulation.open(decoder, DECODE)
     embedding = encode.run(image(1))["embedding"]
     decode.run(prompt(embedding))
@@ -65,8 +51,7 @@ def test_the_decoder_overtakes_the_encoder(simulate: Simulate, encoder: Path, de
     assert order == ["execute", "encode"]
 
 
-def test_only_what_a_prompt_waits_for_is_urgent(simulate: Simulate, encoder: Path, decoder: Path) -> None:
-    simulation = simulate()
+def test_only_what_a_prompt_waits_for_is_urgent(simulation: Simulation, encoder: Path, decoder: Path) -> None:
     encode = simulation.open(encoder, ENCODE)
     assert len(simulation.cuda.streams(urgent=True)) == 0
     decode = simulation.open(decoder, DECODE)
@@ -77,8 +62,7 @@ def test_only_what_a_prompt_waits_for_is_urgent(simulate: Simulate, encoder: Pat
     decode.close()
 
 
-def test_a_failing_run_is_an_error_and_not_garbage(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate()
+def test_a_failing_run_is_an_error_and_not_garbage(simulation: Simulation, encoder: Path) -> None:
     engine = simulation.open(encoder, ENCODE)
     simulation.trt.fails = True
     with pytest.raises(EngineError, match="not ready"):
@@ -87,34 +71,12 @@ def test_a_failing_run_is_an_error_and_not_garbage(simulate: Simulate, encoder: 
     np.testing.assert_array_equal(engine.run(image(3))["embedding"], 2 * image(3)["image"])
 
 
-def test_a_size_beyond_the_plan_names_its_limits(simulate: Simulate, encoder: Path) -> None:
+def test_a_size_beyond_the_plan_names_its_limits(simulation: Simulation, encoder: Path) -> None:
     with pytest.raises(InputError, match=r"\(1, 3, 1, 1\) to \(1, 3, 4096, 4096\)"):
-        simulate().open(encoder, ENCODE).run({"image": np.zeros((1, 3, 5000, 1), np.float32)})
+        simulation.open(encoder, ENCODE).run({"image": np.zeros((1, 3, 5000, 1), np.float32)})
 
 
-def test_an_array_of_another_library_is_read_where_it_lies(
-    simulate: Simulate, encoder: Path, decoder: Path
-) -> None:
-    simulation = simulate()
-    embedding: Any = simulation.open(encoder, ENCODE).run(image(3))["embedding"]
-    session = simulation.open(decoder, DECODE)
-    # As PyTorch's tensors are: their dtype is not numpy's.
-    theirs = SimpleNamespace(
-        shape=embedding.shape,
-        dtype="torch.float32",
-        __cuda_array_interface__=embedding.__cuda_array_interface__,
-    )
-    simulation.cuda.log.clear()
-    logits = session.run({**prompt(embedding, 5), "embedding": theirs})["logits"]
-    np.testing.assert_array_equal(logits, np.full((1, 3, 4, 4), 30, np.float32))
-    assert simulation.cuda.log == ["copy to_device", "execute", "copy to_host"]
-    narrow = {**embedding.__cuda_array_interface__, "typestr": "<f2"}
-    with pytest.raises(InputError, match="embedding is float16"):
-        session.run({**prompt(embedding), "embedding": SimpleNamespace(__cuda_array_interface__=narrow)})
-
-
-def test_nano_segments_as_on_onnxruntime(simulate: Simulate) -> None:
-    simulation = simulate()
+def test_nano_segments_as_on_onnxruntime(simulation: Simulation) -> None:
     bundle = find_bundle("nano")
     frame = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     prompts = [Prompt.points([(40, 50)]), Prompt.points([(120, 20)])]

@@ -10,22 +10,11 @@ import pytest
 
 from sam_edge.runtimes.tensorrt.plan import MAX_SHAPES
 from sam_edge.runtimes.tensorrt.shape_context import MAX_GRAPHS
-from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt, write_decoder, write_encoder
-from tests.runtimes.tensorrt.simulated_tensorrt import Simulate
+from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt
+from tests.runtimes.tensorrt.simulated_tensorrt import Simulation
 
 
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path)
-
-
-@pytest.fixture
-def decoder(tmp_path: Path) -> Path:
-    return write_decoder(tmp_path)
-
-
-def test_a_shape_is_recorded_once(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate()
+def test_a_shape_is_recorded_once(simulation: Simulation, encoder: Path) -> None:
     engine = simulation.open(encoder, ENCODE)
     for value in range(10):
         np.testing.assert_array_equal(engine.run(image(value))["embedding"], 2 * image(value)["image"])
@@ -38,8 +27,9 @@ def test_a_shape_is_recorded_once(simulate: Simulate, encoder: Path) -> None:
     assert simulation.trt.contexts == 2
 
 
-def test_each_embedding_in_use_has_a_graph_of_its_own(simulate: Simulate, encoder: Path, decoder: Path) -> None:
-    simulation = simulate()
+def test_each_embedding_in_use_has_a_graph_of_its_own(
+    simulation: Simulation, encoder: Path, decoder: Path
+) -> None:
     encode, decode = simulation.open(encoder, ENCODE), simulation.open(decoder, DECODE)
     held: list[Any] = []
     for value in range(12):
@@ -51,8 +41,7 @@ def test_each_embedding_in_use_has_a_graph_of_its_own(simulate: Simulate, encode
     assert simulation.cuda.log.count("capture") <= 6
 
 
-def test_no_more_graphs_are_kept_than_the_limit(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate()
+def test_no_more_graphs_are_kept_than_the_limit(simulation: Simulation, encoder: Path) -> None:
     engine = simulation.open(encoder, ENCODE)
     embeddings = [engine.run(image(value))["embedding"] for value in range(MAX_GRAPHS + 9)]
     assert simulation.cuda.graphs == MAX_GRAPHS
@@ -60,8 +49,7 @@ def test_no_more_graphs_are_kept_than_the_limit(simulate: Simulate, encoder: Pat
         np.testing.assert_array_equal(embedding, 2 * image(value)["image"])
 
 
-def test_no_more_shapes_are_kept_than_the_limit(simulate: Simulate, encoder: Path) -> None:
-    simulation = simulate()
+def test_no_more_shapes_are_kept_than_the_limit(simulation: Simulation, encoder: Path) -> None:
     engine = simulation.open(encoder, ENCODE)
     for _ in range(3):
         for side in range(1, MAX_SHAPES + 4):
@@ -70,9 +58,9 @@ def test_no_more_shapes_are_kept_than_the_limit(simulate: Simulate, encoder: Pat
 
 
 def test_an_engine_that_cannot_be_recorded_runs_call_by_call(
-    simulate: Simulate, encoder: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, encoder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    simulation = simulate(capturable=False)
+    simulation = Simulation(tmp_path, capturable=False)
     engine = simulation.open(encoder, ENCODE)
     for value in range(20):
         np.testing.assert_array_equal(engine.run(image(value))["embedding"], 2 * image(value)["image"])

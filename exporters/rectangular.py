@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sam_edge.errors import InputError
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import encoder_input
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.modeling.exportable import Exportable
 from sam_edge.modeling.families import Family
@@ -120,7 +121,7 @@ def measure_cost(
     for seed, image in enumerate(scenes(fixed_wh) if images is None else images):
         asked = prompts((image.shape[1], image.shape[0]), seed)
         seen = [_look(model, family, image, asked) for family in (chosen, own)]
-        ious += [_iou(*pair) for pair in zip(seen[0].answers, seen[1].answers, strict=True)]
+        ious += [mask_iou(*pair) for pair in zip(seen[0].answers, seen[1].answers, strict=True)]
         work = [max(most, one.encoder_flops) for most, one in zip(work, seen, strict=True)]
     return {
         "square_mask_iou_mean": float(np.mean(ious)),
@@ -168,12 +169,6 @@ def _look(model: Exportable, family: Family, image: NDArray[np.uint8], asked: Se
             masks = Masks(logits[0, picked].numpy(), iou[0, picked].numpy(), view)
             answers.append(masks.best().binary[0])
     return Seen(answers, counter.get_total_flops())
-
-
-def _iou(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
-    """1 where both are empty."""
-    union = int((ours | theirs).sum())
-    return float((ours & theirs).sum() / union) if union else 1.0
 
 
 def _nearest(side: float, multiple: int, longest: int) -> int:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from sam_edge.geometry import InputSize, View
 from sam_edge.imaging.image import encoder_input
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.modeling.families import Family
 from sam_edge.modeling.sam import Sam
 from sam_edge.prompt import Prompt
@@ -137,7 +138,7 @@ def _measure_decoder(found: Found, session: ort.InferenceSession, seen: Seen, *,
             _note(found, "logits_rms", _relative_rms(low[0], logits))
             _note(found, "masks_rms", _relative_rms(masks[0], expected))
             _note(found, "iou_max", float(np.abs(their_iou[0] - iou).max()))
-            _note(found, "mask_disagreement", _disagreement(masks[0] > 0, expected > 0))
+            _note(found, "mask_disagreement", 1 - mask_iou(masks[0] > 0, expected > 0))
 
 
 def _resized(logits: NDArray[np.float32], side: int, image_hw: tuple[int, int]) -> NDArray[np.float32]:
@@ -152,10 +153,6 @@ def _resized(logits: NDArray[np.float32], side: int, image_hw: tuple[int, int]) 
 def _relative_rms(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
     scale = float(np.sqrt(np.mean(np.square(theirs))))
     return float(np.sqrt(np.mean(np.square(ours - theirs)))) / max(scale, 1e-12)
-
-
-def _disagreement(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
-    return float(1 - (ours & theirs).sum() / max((ours | theirs).sum(), 1))
 
 
 def _note(found: Found, name: str, value: float) -> None:

@@ -34,7 +34,7 @@ def _device_problems() -> Mapping[str, str | None]:
 
 def _score(machine: Machine) -> int:
     """Any processor will do; a GPU counts where the installed build can use one."""
-    return 60 if machine.has_cuda and _has_cuda_build() else 20
+    return 60 if machine.has_cuda and _has_cuda_build() else 40
 
 
 def _has_cuda_build() -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.run import frame_progress, summary
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.loading import load
 from sam_edge.streaming.gaze.source import open_gaze
 from sam_edge.streaming.offline import FrameResult
@@ -86,6 +87,5 @@ def _overlaps(frame_result: FrameResult, labels: NDArray[np.uint8], targets: dic
     for result in frame_result.results:
         target = targets[result.gaze.t_ns]
         if result.masks is not None and target and (labels == target).any():
-            mask, truth = result.masks.binary[0], labels == target
-            overlaps.append(float((mask & truth).sum() / (mask | truth).sum()))
+            overlaps.append(mask_iou(result.masks.binary[0], labels == target))
     return overlaps

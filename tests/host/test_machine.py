@@ -57,8 +57,8 @@ def test_npu_laptop_and_bare_arm(tmp_path: Path) -> None:
     [
         ("jetson", {"tensorrt": 100, "openvino": 10}),
         ("old_jetson", {"tensorrt": 0, "openvino": 10}),
-        ("nvidia_desktop", {"tensorrt": 80, "openvino": 40}),
-        ("npu_laptop", {"tensorrt": 0, "openvino": 40}),
+        ("nvidia_desktop", {"tensorrt": 80, "openvino": 30}),
+        ("npu_laptop", {"tensorrt": 0, "openvino": 50}),
         ("bare_arm", {"tensorrt": 0, "openvino": 10}),
         ("nothing", {"tensorrt": 0, "openvino": 0}),
     ],
@@ -73,7 +73,7 @@ def test_scores(tmp_path: Path, name: str, expected: dict[str, int]) -> None:
 
 @pytest.mark.parametrize(
     ("build_has_cuda", "on_desktop", "on_laptop"),
-    [(True, 60, 20), (False, 20, 20)],
+    [(True, 60, 40), (False, 40, 40)],
 )
 def test_onnxruntime_counts_a_gpu_only_if_its_build_can_use_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build_has_cuda: bool, on_desktop: int, on_laptop: int

@@ -76,7 +76,7 @@ def test_what_works_and_what_does_not(tmp_path: Path) -> None:
     assert found["broken"].problems == {"broken": "installed but broken: RuntimeError: the plugin is damaged"}
     assert "ModuleNotFoundError" in found["gone"].problems["gone"]
     assert found["openvino"].problems == {"openvino": "not installed: pip install 'sam-edge[openvino]'"}
-    assert (found["openvino"].score, found["openvino"].version) == (40, None)
+    assert (found["openvino"].score, found["openvino"].version) == (50, None)
     assert found["tensorrt"].problems == {"tensorrt": "no NVIDIA GPU here"}
 
 

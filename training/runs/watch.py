@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sam_edge.geometry import InputSize, View
 from sam_edge.imaging.image import encoder_input, read_image
+from sam_edge.imaging.overlap import mask_iou
 from sam_edge.imaging.preprocess import Preprocess
 from sam_edge.masks import Masks
 from sam_edge.modeling.nano.model import LONG_SIDE_PX, PIXEL_MEAN, PIXEL_STD, SIDE_MULTIPLE_PX, Nano
@@ -68,13 +69,13 @@ def quick_score(model: Nano, cases: Sequence[Case]) -> dict[str, float]:
             clicked = _decode(model, features, view, Prompt.points([centre_click(truth)]))
             x, y, width, height = cv2.boundingRect(truth.astype(np.uint8))
             boxed = _decode(model, features, view, Prompt.box((x, y, x + width, y + height)))
-            ious = [_iou(plane, truth) for plane in clicked.binary]
+            ious = [mask_iou(plane, truth) for plane in clicked.binary]
             rows.append(
                 {
                     "point": ious[1 + int(clicked.predicted_iou[1:].argmax())],
                     "oracle": max(ious[1:]),
                     "single": ious[0],
-                    "box": _iou(boxed[0].binary[0], truth),
+                    "box": mask_iou(boxed[0].binary[0], truth),
                 }
             )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -89,8 +90,3 @@ def _decode(model: Nano, features: dict[str, Tensor], view: View, prompt: Prompt
             features, torch.from_numpy(coords), torch.from_numpy(labels), previous, torch.zeros(1)
         )
     return Masks(logits[0].numpy(), iou[0].numpy(), view)
-
-
-def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0

@@ -14,7 +14,7 @@ EXTRA_OF = {
     "onnxruntime": "cpu",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
-    "pycuda": "tensorrt",
+    "pycuda": "pycuda",
     "cuda": "tensorrt",
     "torch": "export",
     "onnx": "export",

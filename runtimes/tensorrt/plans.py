@@ -18,11 +18,10 @@ from sam_edge.host.memory import available_mb
 from sam_edge.progress import Progress
 from sam_edge.storage.cache import BlobCache
 
-from .build import MIB, Built, build_plan
+from .build import MIB, BuilderSettings, Built, build_plan, workspace_limit_mb
 from .builder_api import BuilderModule
 from .cache import PlanCache, Shapes
 from .device import Gpu, PlanDevice, describe, find_gpu, plan_folder
-from .settings import BuilderSettings, workspace_limit_mb
 
 NO_GPU = "no NVIDIA GPU with its driver is here, and plans must be built on the device that runs them"
 

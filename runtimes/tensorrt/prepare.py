@@ -17,6 +17,7 @@ from sam_edge.progress import Progress
 from sam_edge.sessions.backends import split_name
 from sam_edge.sessions.session import Session, SessionOptions
 
+from .build import BuilderSettings
 from .cache import PlanCache, graph_sha256
 from .device import describe, find_gpu, plan_folder
 from .plans import (
@@ -28,7 +29,6 @@ from .plans import (
     plan_requests,
 )
 from .session import TensorRtSession
-from .settings import BuilderSettings
 
 
 def check_plans(graphs: Iterable[Path], device: str | None) -> None:

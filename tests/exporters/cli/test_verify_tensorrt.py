@@ -23,8 +23,8 @@ from sam_edge.imaging.image import write_image
 from sam_edge.loading import load
 from sam_edge.progress import silent
 from sam_edge.runtimes.tensorrt import prepare
+from sam_edge.runtimes.tensorrt.build import BuilderSettings
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.sessions import backends as runtime
 from tests.fixtures.commands import Answer
 from tests.host.machines import bare_arm, jetson

@@ -10,9 +10,8 @@ import pytest
 
 from sam_edge.bundle.shapes import ShapeRange
 from sam_edge.exporters.lint.tensorrt import lint
-from sam_edge.runtimes.tensorrt.build import Built, build_plan
+from sam_edge.runtimes.tensorrt.build import BuilderSettings, Built, build_plan
 from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 
 
 def find_rtx() -> Any:

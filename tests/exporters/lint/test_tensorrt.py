@@ -18,7 +18,7 @@ from sam_edge.errors import BundleError, SamEdgeError
 from sam_edge.exporters.lint.operators import ADDED_LATER, OPERATORS
 from sam_edge.exporters.lint.tensorrt import Finding, check_engine, lint, lint_model
 from tests.exporters.lint import graphs
-from tests.exporters.lint.graphs import FLOAT, HALF, INT64, graph, node
+from tests.exporters.lint.graphs import FLOAT, INT64, graph, node
 from tests.exporters.lint.rtx import build
 
 HERE = Path()
@@ -85,77 +85,77 @@ CASES = {
         "",
     ),
     "attention": Case(
-        graphs.attention(FLOAT),
+        graphs.attention("float"),
         "error: node the Attention (Attention): read from TensorRT 10.14 on...decompose",
         "Attention operation was not supported",
     ),
-    "half attention": Case(graphs.attention(HALF), "error: node the Attention (Attention): read", ""),
+    "half attention": Case(graphs.attention("float16"), "error: node the Attention (Attention): read", ""),
     "antialias": Case(
-        graphs.resize(mode="linear", antialias=1),
+        graphs.resize('mode="linear", antialias=1'),
         "error: node the Resize (Resize): it antialiases",
         "the Resize (Resize)",
     ),
-    "cubic": Case(graphs.resize(mode="cubic"), "warning: node the Resize (Resize): it is cubic...verify", ""),
+    "cubic": Case(graphs.resize('mode="cubic"'), "warning: node the Resize (Resize): it is cubic...verify", ""),
     "coordinates": Case(
-        graphs.resize(mode="linear", coordinate_transformation_mode="half_pixel_symmetric"),
+        graphs.resize('mode="linear", coordinate_transformation_mode="half_pixel_symmetric"'),
         "error: node the Resize...its coordinates is half_pixel_symmetric",
         "the Resize (Resize)",
     ),
-    "linear": Case(graphs.resize(mode="linear"), "", ""),
+    "linear": Case(graphs.resize('mode="linear"'), "", ""),
     "many largest": Case(
-        graphs.top_k(5000, 4000), "error: node the TopK (TopK): its k is 4000...limit is 3839", "maximum value"
+        graphs.top_k(4000), "error: node the TopK (TopK): its k is 4000...limit is 3839", "maximum value"
     ),
-    "as many largest as go": Case(graphs.top_k(5000, 3839), "", ""),
-    "unsorted": Case(graphs.top_k(5000, 10, sorted=0), "error: node the TopK (TopK): sorted is 0", ""),
+    "as many largest as go": Case(graphs.top_k(3839), "", ""),
+    "unsorted": Case(graphs.top_k(10, is_sorted=0), "error: node the TopK (TopK): sorted is 0", ""),
     "size from a float input": Case(
-        graphs.size_from_input(FLOAT),
+        graphs.size_from_input("float"),
         "error: node the Resize (Resize): the size...from the values of orig_im_size",
         "the Resize (Resize)",
     ),
     "size from an integer input": Case(
-        graphs.size_from_input(INT64), "error: node the Resize...orig_im_size", "no optimization profile"
+        graphs.size_from_input("int64"), "error: node the Resize...orig_im_size", "no optimization profile"
     ),
     "size from values": Case(
         graphs.reshape_by_values(), "error: node the Reshape...from the values of x", "the Reshape (Reshape)"
     ),
     "half layer norm": Case(
-        graphs.layer_norm(HALF), "warning: node the LayerNormalization...squares in float16", ""
+        graphs.layer_norm("float16"), "warning: node the LayerNormalization...squares in float16", ""
     ),
-    "layer norm in an island": Case(graphs.layer_norm(HALF, island=True), "", ""),
-    "layer norm": Case(graphs.layer_norm(FLOAT), "", ""),
+    "layer norm in an island": Case(graphs.layer_norm("float16", island=True), "", ""),
+    "layer norm": Case(graphs.layer_norm("float"), "", ""),
     "layer norm's mean": Case(
-        graphs.layer_norm(FLOAT, outputs="y mean"),
+        graphs.layer_norm("float", outputs="y, mean"),
         "error: node the LayerNormalization...only its first output is read, not mean",
         "the LayerNormalization (LayerNormalization)",
     ),
-    "half variance": Case(graphs.squares_mean(HALF), "warning: node the ReduceMean...squares in float16", ""),
-    "variance": Case(graphs.squares_mean(FLOAT), "", ""),
+    "half variance": Case(graphs.squares_mean("float16"), "warning: node the Reduce...squares in float16", ""),
+    "variance": Case(graphs.squares_mean("float"), "", ""),
     "non-zero": Case(
-        graphs.alone("NonZero", kind=INT64),
+        graphs.NON_ZERO,
         "error: node the NonZero (NonZero): its output is as large as",
         "NonZero",
     ),
     "unknown operator": Case(
-        graphs.alone("Det"), "error: node the Det (Det): TensorRT's parser does not know it", "the Det (Det)"
+        graphs.one("Det"), "error: node the Det (Det): TensorRT's parser does not know it", "the Det (Det)"
     ),
     "foreign operator": Case(
-        graphs.foreign(),
+        graphs.FOREIGN,
         "error: node the FastGelu (FastGelu): operator of the domain com.m",
         "Plugin not found",
     ),
-    "double": Case(graphs.product(TensorProto.DOUBLE), "warning: graph: the weights w are float64", ""),
+    "double": Case(graphs.product("double"), "warning: graph: the weights w are float64", ""),
     "product of integers": Case(
-        graphs.product(INT64), "error: node the MatMul (MatMul): its input x is int64...takes floats", "INT64"
+        graphs.product("int64"), "error: node the MatMul (MatMul): its input x is int64...takes floats", "INT64"
     ),
-    "bytes": Case(graphs.looked_up(TensorProto.UINT8), "error: node the Gather...its input w is uint8", "type"),
+    "bytes": Case(graphs.looked_up("uint8"), "error: node the Gather...its input w is uint8", "type"),
     "short integers": Case(
-        graphs.looked_up(TensorProto.INT16), "error: node the Gather...its input w is int16", "initializer: w"
+        graphs.looked_up("int16"), "error: node the Gather...its input w is int16", "initializer: w"
     ),
-    "largest, and where": Case(graphs.pooled(), "error: node the MaxPool...not where", "the MaxPool (MaxPool)"),
-    "added up": Case(graphs.added_up(), "error: node the ScatterND...its reduction is add", "the ScatterND"),
-    "integer exponent": Case(graphs.integer_power(), "error: node the Pow (Pow): its exponent e is an int", ""),
+    "largest, and where": Case(graphs.POOLED, "error: node the MaxPool...not where", "the MaxPool (MaxPool)"),
+    "added up": Case(graphs.ADDED_UP, "error: node the ScatterND...its reduction is add", "the ScatterND"),
+    "integer exponent": Case(graphs.INTEGER_POWER, "error: node the Pow (Pow): its exponent e is an int", ""),
     "free dimension": Case(
-        graphs.free(), "error: graph: input x has free dimensions (n)...--input WxH", "no optimization profile"
+        graphs.FREE, "error: graph: input x has free dimensions (n)...--input WxH", "no optimization profile"
     ),
 }
 
@@ -200,7 +200,7 @@ def test_every_operator_of_the_table_is_onnxs_own() -> None:
 
 
 def test_a_profile_makes_free_dimensions_good() -> None:
-    assert lint_model(graphs.free(), HERE, profiled=["x"]) == []
+    assert lint_model(graphs.FREE, HERE, profiled=["x"]) == []
 
 
 def test_the_sizes_that_a_model_leaves_free_are_no_finding() -> None:
@@ -208,14 +208,14 @@ def test_the_sizes_that_a_model_leaves_free_are_no_finding() -> None:
 
 
 def test_what_is_computed_from_shapes_is_no_finding() -> None:
-    nodes = [
-        node("Shape", "x", "shape"),
-        node("Gather", "shape zero", "rows", axis=0),
-        node("Concat", "rows minus", "target", axis=0),
-        node("Reshape", "x target", "y"),
-    ]
-    constants = {"zero": np.array([0]), "minus": np.array([-1])}
-    model = graph(nodes, {"x": (FLOAT, (4, 2, 8))}, {"y": (FLOAT, None)}, constants)
+    model = graphs.text(
+        "(float[4,2,8] x) => (float[] y)",
+        """shape = Shape(x)
+        rows = Gather<axis=0>(shape, zero)
+        target = Concat<axis=0>(rows, minus)
+        y = Reshape(x, target)""",
+        "int64[1] zero = {0}, int64[1] minus = {-1}",
+    )
     assert lint_model(model, HERE) == []
 
 

@@ -37,12 +37,6 @@ def test_a_context_that_is_not_to_be_had_is_one_line(loader: OpenCuda, monkeypat
         loader(1)
 
 
-def test_no_device_is_one_line(loader: OpenCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Driver.Device, "number", 0)
-    with pytest.raises(EngineError, match="sees no CUDA device"):
-        loader()
-
-
 def test_the_compiler_is_found_where_jetpack_puts_it(
     loader: OpenCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.bundle.shapes import ShapeRange, graph_shapes
 from sam_edge.errors import BundleError, EngineError, SamEdgeError
-from sam_edge.exporters.onnx_graph import write_graph
-from sam_edge.modeling.families import sam
-from sam_edge.modeling.sam_export import SamExport
-from sam_edge.runtimes.tensorrt.build import Built, build_plan
+from sam_edge.runtimes.tensorrt.build import BuilderSettings, Built, build_plan, workspace_limit_mb
 from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
 from sam_edge.runtimes.tensorrt.progress import Phases
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from tests.exporters.lint.rtx import build, really_built
 from tests.runtimes.tensorrt.fake_builder import MEASURED, PLAN, FakeTrt, ParserError, Severity
 
@@ -209,16 +204,19 @@ def test_every_graph_of_a_sam_is_built(rtx: Any, tiny_bundle: Path) -> None:
         really_built(rtx, bundle.graph(name), {})
 
 
-@pytest.mark.slow
-def test_the_cut_decoder_of_full_size_is_built(rtx: Any, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    # Decoders are the same whatever encodes the image.
-    model = sam(nn.Identity()).eval().requires_grad_(False)
-    source = next(source for source in SamExport(model).graphs() if source.name == "decoder")
-    really_built(rtx, write_graph(source, tmp_path), {})
-
-
 def test_a_dynamic_graph_without_a_profile_is_refused_in_one_line(rtx: Any) -> None:
     with pytest.raises(EngineError, match="no optimization profile") as error:
         build(rtx, find_bundle("nano").graph("encoder"))
     assert "\n" not in str(error.value)
+
+
+@given(st.integers(0, 200_000))
+def test_scratch_memory_is_a_quarter_within_bounds(free_mb: int) -> None:
+    limit = workspace_limit_mb(free_mb)
+    assert 128 <= limit <= 4096
+    assert limit in {free_mb // 4, 128, 4096}
+
+
+def test_shapes_are_json() -> None:
+    settings = BuilderSettings(shapes={"x": ShapeRange((1,), (2,), (3,))})
+    assert json.loads(json.dumps(settings.document()))["shapes"] == {"x": [[1], [2], [3]]}

@@ -18,6 +18,7 @@ from sam_edge.host.machine import Machine, read_machine
 from sam_edge.progress import silent
 from sam_edge.runtimes.tensorrt import device as device_module
 from sam_edge.runtimes.tensorrt import plans as module
+from sam_edge.runtimes.tensorrt.build import BuilderSettings
 from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
 from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import Gpu, PlanDevice
@@ -31,7 +32,6 @@ from sam_edge.runtimes.tensorrt.plans import (
     plan_requests,
     timing_key,
 )
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.storage.cache import BlobCache
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 from tests.runtimes.tensorrt.fake_builder import MEASURED, PLAN, FakeTrt
@@ -193,7 +193,7 @@ for library in ("onnx", "torch", "onnxruntime"):
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.runtimes.tensorrt import dry_run, plans, prepare
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
+from sam_edge.runtimes.tensorrt.build import BuilderSettings
 requests = plans.plan_requests(find_bundle("nano"), EngineSpec("tensorrt:cuda"), BuilderSettings())
 print(dry_run.check_requests(requests), len(requests))
 """

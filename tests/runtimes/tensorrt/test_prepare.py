@@ -18,9 +18,9 @@ from sam_edge.fidelity.images import textured_image
 from sam_edge.progress import silent
 from sam_edge.runtimes import tensorrt
 from sam_edge.runtimes.tensorrt import prepare
+from sam_edge.runtimes.tensorrt.build import BuilderSettings
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timing_key
 from sam_edge.runtimes.tensorrt.prepare import PlanLoader
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions import loaders
 from sam_edge.sessions.backends import Runtime, find_runtime, split_name

@@ -43,10 +43,8 @@ def check_index(index: int, count: int) -> None:
 def fail(code: int, name: str, doing: str) -> NoReturn:
     """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
     hint = _HINTS.get(code, "see CUDA's list of errors")
-    kind = (
-        OutOfMemoryError if code == OUT_OF_MEMORY else CompilerError if code in _UNFIT_KERNEL else EngineError
-    )
-    raise kind(f"CUDA failed while {doing} ({name}, {code}): {hint}")
+    kinds = {OUT_OF_MEMORY: OutOfMemoryError, **dict.fromkeys(_UNFIT_KERNEL, CompilerError)}
+    raise kinds.get(code, EngineError)(f"CUDA failed while {doing} ({name}, {code}): {hint}")
 
 
 def out_of_memory(size: int | None, memory: tuple[int, int], device: str) -> str:

@@ -16,8 +16,8 @@ from sam_edge.bundle.shapes import ShapeRange
 from sam_edge.errors import BundleError, EngineError
 from sam_edge.host.memory import shortage
 
-from .api import clears_frames, make_logger
-from .builder_api import Builder, BuilderModule, IBuilderConfig, INetworkDefinition, OnnxParser
+from .api import Builder, IBuilderConfig, INetworkDefinition, OnnxParser, TensorRtModule
+from .library import clears_frames, make_logger
 from .progress import ShowShare, make_monitor
 
 MIB = 1 << 20
@@ -66,7 +66,7 @@ class Built:
 
 @clears_frames
 def build_plan(
-    trt: BuilderModule,
+    trt: TensorRtModule,
     graph: Path,
     settings: BuilderSettings,
     workspace_mb: int,
@@ -125,7 +125,7 @@ def build_plan(
     return Built(bytes(memoryview(plan)), bytes(memoryview(measured.serialize())) if measured else None)
 
 
-def _parse(trt: BuilderModule, graph: Path, parser: OnnxParser, errors: Sequence[str]) -> None:
+def _parse(trt: TensorRtModule, graph: Path, parser: OnnxParser, errors: Sequence[str]) -> None:
     if not graph.is_file():
         raise BundleError(f"{graph} is missing", path=graph, hint="export the model again")
     if parser.parse_from_file(str(graph)):
@@ -166,7 +166,7 @@ def _choose_shapes(
 
 
 def _fail(
-    trt: BuilderModule,
+    trt: TensorRtModule,
     graph: Path,
     errors: Sequence[str],
     warnings: Sequence[str],

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec, Manifest
@@ -18,8 +17,8 @@ from sam_edge.host.memory import available_mb
 from sam_edge.progress import Progress
 from sam_edge.storage.cache import BlobCache
 
+from .api import TensorRtModule
 from .build import MIB, BuilderSettings, Built, build_plan, workspace_limit_mb
-from .builder_api import BuilderModule
 from .cache import PlanCache, Shapes
 from .device import Gpu, PlanDevice, describe, find_gpu, plan_folder
 
@@ -56,7 +55,7 @@ class Outcome:
 class BuildEnvironment:
     """Where plans are built: the library, the device, and the cache."""
 
-    trt: BuilderModule
+    trt: TensorRtModule
     device: PlanDevice
     free_mb: Callable[[], int]
     """Free device memory."""
@@ -122,7 +121,7 @@ def find_build_environment(machine: Machine, device: str | None = None) -> Build
         # CUDA counts the system's file cache as used there, which gives way to whoever needs the room.
         return max(free, available_mb() or 0) if machine.is_jetson else free
 
-    return BuildEnvironment(cast(BuilderModule, gpu.trt), describe(gpu), free_mb, enter=gpu.cuda.enter)
+    return BuildEnvironment(gpu.trt, describe(gpu), free_mb, enter=gpu.cuda.enter)
 
 
 def build_requests(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .builder_api import BuilderModule
+from .api import TensorRtModule
 
 ShowShare = Callable[[float], None]
 """Called with the share of the work that is done, 0..1."""
 
 
-def make_monitor(trt: BuilderModule, show: ShowShare) -> Any:
+def make_monitor(trt: TensorRtModule, show: ShowShare) -> Any:
     """An IProgressMonitor that reports the steps of the outermost phase to `show`; the share only grows.
 
     An exception, Ctrl-C above all, must not cross the builder's C++: it is kept as `stopped_by`, and the

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.bundle.shapes import ShapeRange, graph_shapes
 from sam_edge.errors import BundleError, EngineError, SamEdgeError
+from sam_edge.runtimes.tensorrt.api import TensorRtModule
 from sam_edge.runtimes.tensorrt.build import BuilderSettings, Built, build_plan, workspace_limit_mb
-from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
 from tests.exporters.lint.rtx import build, really_built
 from tests.runtimes.tensorrt.fake_builder import MEASURED, PLAN, FakeTrt, ParserError, Severity
 
@@ -31,8 +31,8 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
-def module(trt: FakeTrt) -> BuilderModule:
-    return cast(BuilderModule, trt)
+def module(trt: FakeTrt) -> TensorRtModule:
+    return cast(TensorRtModule, trt)
 
 
 def built(trt: FakeTrt, graph: Path, **settings: Any) -> Built:

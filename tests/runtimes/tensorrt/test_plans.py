@@ -18,8 +18,8 @@ from sam_edge.host.machine import Machine, read_machine
 from sam_edge.progress import silent
 from sam_edge.runtimes.tensorrt import device as device_module
 from sam_edge.runtimes.tensorrt import plans as module
+from sam_edge.runtimes.tensorrt.api import TensorRtModule
 from sam_edge.runtimes.tensorrt.build import BuilderSettings
-from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
 from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import Gpu, PlanDevice
 from sam_edge.runtimes.tensorrt.plans import (
@@ -41,7 +41,7 @@ NANO = find_bundle("nano")
 
 
 def environment(folder: Path, trt: FakeTrt | None = None, device: PlanDevice = ORIN) -> BuildEnvironment:
-    builder = cast(BuilderModule, trt or FakeTrt())
+    builder = cast(TensorRtModule, trt or FakeTrt())
     return BuildEnvironment(builder, device, lambda: 3000, PlanCache(folder), BlobCache(folder))
 
 

@@ -66,7 +66,7 @@ class OnnxView:
 
     @cached_property
     def inputs(self) -> dict[str, onnx.ValueInfoProto]:
-        """What a run must give, by name: initializers that may be replaced are not among them."""
+        """What a run must give, by name: without initializers, which may be replaced."""
         return {value.name: value for value in self.model.graph.input if value.name not in self.weights}
 
     @cached_property

@@ -24,7 +24,7 @@ from sam_edge.host.nvidia_driver import probe
 from sam_edge.lazy import import_object
 from sam_edge.sessions.backends import is_installed as _is_installed
 
-from .errors import OUT_OF_MEMORY, fail, fail_pinned, out_of_memory
+from .errors import OutOfMemoryError, fail, out_of_memory
 
 LIBRARY = "libcuda.so.1"
 _STREAM_NON_BLOCKING = 1
@@ -107,14 +107,6 @@ class LibCuda:
         self.call(doing, function, byref(handle), *arguments)
         return handle.value or 0
 
-    def allocate(self, doing: str, function: str, *arguments: Any) -> int | None:
-        """The address that a function writes to where its first argument points; None if memory is out."""
-        address = c_void_p()
-        code = getattr(self._library, function)(byref(address), *arguments)
-        if code not in {0, OUT_OF_MEMORY}:
-            fail(code, self._name(code), doing)
-        return None if code else address.value
-
     def _name(self, code: int) -> str:
         name = c_char_p()
         self._library.cuGetErrorName(code, byref(name))
@@ -158,20 +150,17 @@ class CudaApi(ABC):
 
     def malloc(self, size: int) -> int:
         """Address of `size` bytes of device memory."""
-        address = self._driver.allocate("allocating memory", "cuMemAlloc_v2", size)
-        if address is None:
-            raise EngineError(out_of_memory(size, self.memory(), self.device.name))
-        return address
+        try:
+            return self._driver.make("allocating memory", "cuMemAlloc_v2", size)
+        except OutOfMemoryError as error:
+            raise EngineError(out_of_memory(size, self.memory(), self.device.name)) from error
 
     def free(self, address: int) -> None:
         self._driver.call("freeing memory", "cuMemFree_v2", address)
 
     def host_malloc(self, size: int) -> int:
         """Address of pinned memory of the processor."""
-        address = self._driver.allocate("allocating pinned memory", "cuMemHostAlloc", size, 0)
-        if address is None:
-            fail_pinned(size)
-        return address
+        return self._driver.make("allocating pinned memory", "cuMemHostAlloc", size, 0)
 
     def host_free(self, address: int) -> None:
         self._driver.call("freeing pinned memory", "cuMemFreeHost", address)

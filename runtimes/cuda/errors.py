@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NoReturn
 
 from sam_edge.errors import EngineError
@@ -11,7 +10,7 @@ from sam_edge.host.nvidia_driver import REASONS
 MIB = 1 << 20
 OUT_OF_MEMORY = 2
 _HINTS = REASONS | {
-    OUT_OF_MEMORY: "out of device memory: close other programs that use the GPU",
+    OUT_OF_MEMORY: "out of memory: close other programs, or raise the limit of locked memory (ulimit -l)",
     35: "the NVIDIA driver is older than the CUDA binding: update the driver, or install the binding of its "
     "version, such as pip install 'cuda-python==12.6.*' on JetPack 6",
     46: "the device is busy or forbidden: another process holds it alone",
@@ -29,6 +28,10 @@ class CompilerError(EngineError):
     """CUDA's compiler is missing, refuses, or makes what this device or its driver does not run."""
 
 
+class OutOfMemoryError(EngineError):
+    """The device, or the processor's memory that can be pinned, is full."""
+
+
 def check_index(index: int, count: int) -> None:
     """Raise EngineError unless there is a device of that number."""
     if count == 0:
@@ -40,8 +43,8 @@ def check_index(index: int, count: int) -> None:
 def fail(code: int, name: str, doing: str) -> NoReturn:
     """Raise the EngineError of a CUDA error: what was done, CUDA's name for it, and what helps."""
     hint = _HINTS.get(code, "see CUDA's list of errors")
-    kind = CompilerError if code in _UNFIT_KERNEL else EngineError
-    raise kind(f"CUDA failed while {doing} ({name}, {code}): {hint}")
+    kinds = {OUT_OF_MEMORY: OutOfMemoryError, **dict.fromkeys(_UNFIT_KERNEL, CompilerError)}
+    raise kinds.get(code, EngineError)(f"CUDA failed while {doing} ({name}, {code}): {hint}")
 
 
 def out_of_memory(size: int | None, memory: tuple[int, int], device: str) -> str:
@@ -52,18 +55,4 @@ def out_of_memory(size: int | None, memory: tuple[int, int], device: str) -> str
     return (
         f"out of device memory: {asked}{free / MIB:.0f} of {total / MIB:.0f} MiB are free on "
         f"{device}; close other programs, or export a smaller input or --precision fp16"
-    )
-
-
-def fail_pinned(size: int) -> NoReturn:
-    """Raise the EngineError of memory that the system does not pin: how much was asked, and is unused."""
-    unused, total = (
-        os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") / MIB for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES")
-    )
-    raise EngineError(
-        (
-            f"out of pinned memory: {size / MIB:.1f} MiB were asked, {unused:.0f} of the system's "
-            f"{total:.0f} MiB are unused"
-        ),
-        hint="close other programs, or raise the limit of locked memory (ulimit -l)",
     )

@@ -1,28 +1,13 @@
-"""What we use of TensorRT to run plans, as types; its Python package comes without any.
+"""What we use of TensorRT, as types; its Python package comes without any.
 
-Everything here is in 10.3 (JetPack 6.1) and still in 11.4; `tests/typing/check_tensorrt_api.py` compares it
-with the real packages, name by name and parameter by parameter.
+Everything here is in 10.3 (JetPack 6.1) and still in 11.4, and what builds also in TensorRT for RTX. Classes
+and parameters have the package's own names, which `tests/typing/check_tensorrt_api.py` compares with ours.
 """
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
-from functools import wraps
-from importlib import import_module
-from typing import Any, ParamSpec, Protocol, TypeVar
-
-from sam_edge.errors import EngineError, MissingExtraError
-from sam_edge.host.advice import tensorrt_install
-from sam_edge.host.machine import this_machine
-from sam_edge.host.memory import asked_bytes
-from sam_edge.runtimes.cuda.api import CudaApi
-from sam_edge.runtimes.cuda.errors import out_of_memory
-
-P = ParamSpec("P")
-T = TypeVar("T")
-FLOOR = (10, 3)
-"""The oldest TensorRT, that of JetPack 6.1."""
+from typing import Any, Protocol
 
 
 class Dims(Protocol):
@@ -84,104 +69,117 @@ class Runtime(Protocol):
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None: ...
 
 
-class RuntimeModule(Protocol):
-    """`tensorrt`, as far as running goes. Enumerations are Any: the comparison looks for their members."""
+class IHostMemory(Protocol):
+    """Bytes that TensorRT owns; `memoryview` reads them."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+
+class ITensor(Protocol):
+    """A tensor of the network."""
+
+    name: str
+    shape: Sequence[int]
+
+
+class INetworkDefinition(Protocol):
+    """The network that the parser fills."""
+
+    num_inputs: int
+
+    def get_input(self, index: int) -> ITensor: ...
+
+
+class ParserError(Protocol):
+    """Why the parser refused a node."""
+
+    def desc(self) -> str: ...
+
+    def node_name(self) -> str: ...
+
+    def node_operator(self) -> str: ...
+
+
+class OnnxParser(Protocol):
+    """Reads ONNX into a network."""
+
+    num_errors: int
+
+    def parse_from_file(self, model: str) -> bool: ...
+
+    def get_error(self, index: int) -> ParserError: ...
+
+
+class IOptimizationProfile(Protocol):
+    """Which shapes the inputs may have."""
+
+    def set_shape(self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]) -> None: ...
+
+
+class ITimingCache(Protocol):
+    """How long each kernel took on this device."""
+
+    def serialize(self) -> IHostMemory: ...
+
+
+class IBuilderConfig(Protocol):
+    """The builder's settings."""
+
+    profiling_verbosity: Any
+    progress_monitor: Any
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
+
+    def clear_flag(self, flag: Any) -> None: ...
+
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> int: ...
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None: ...
+
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool: ...
+
+    def get_timing_cache(self) -> ITimingCache | None: ...
+
+
+class Builder(Protocol):
+    """Makes plans of networks."""
+
+    def create_network(self, flags: int) -> INetworkDefinition: ...
+
+    def create_builder_config(self) -> IBuilderConfig: ...
+
+    def create_optimization_profile(self) -> IOptimizationProfile: ...
+
+    def build_serialized_network(
+        self, network: INetworkDefinition, config: IBuilderConfig
+    ) -> IHostMemory | None: ...
+
+
+class TensorRtModule(Protocol):
+    """`tensorrt`, or as far as building goes `tensorrt_rtx`. Enumerations are Any: see `MEMBERS`."""
 
     __version__: str
-    ILogger: Any
-    TensorIOMode: Any
+    BuilderFlag: Any
     ExecutionContextAllocationStrategy: Any
+    ILogger: Any
+    IProgressMonitor: Any
+    MemoryPoolType: Any
+    NetworkDefinitionCreationFlag: Any
+    ProfilingVerbosity: Any
+    TensorIOMode: Any
+    Builder: Callable[[Any], Builder]
+    OnnxParser: Callable[[INetworkDefinition, Any], OnnxParser]
     Runtime: Callable[[Any], Runtime]
 
 
 MEMBERS = {
-    "TensorIOMode": ("INPUT", "OUTPUT"),
+    "BuilderFlag": ("TF32",),
     "ExecutionContextAllocationStrategy": ("USER_MANAGED",),
-    "ILogger": ("ERROR", "INTERNAL_ERROR"),
+    "ILogger": ("INTERNAL_ERROR", "ERROR", "WARNING"),
+    "IProgressMonitor": ("phase_start", "step_complete", "phase_finish"),
+    "MemoryPoolType": ("WORKSPACE",),
+    "NetworkDefinitionCreationFlag": ("STRONGLY_TYPED",),
+    "ProfilingVerbosity": ("DETAILED",),
+    "TensorIOMode": ("INPUT", "OUTPUT"),
 }
-"""Enumeration -> members that we name."""
-
-
-def load_tensorrt() -> RuntimeModule:
-    """The installed TensorRT. Only to be called once a CUDA device is known: without one it may crash.
-
-    Raises:
-        MissingExtraError: it is not installed.
-        EngineError: it is older than 10.3, or damaged.
-    """
-    try:
-        trt: RuntimeModule = import_module("tensorrt")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("tensorrt", "tensorrt", hint=tensorrt_install(this_machine())) from error
-    except (ImportError, OSError) as error:
-        line = " ".join(str(error).split())
-        raise EngineError(
-            f"tensorrt is installed but cannot be loaded ({line})", hint="install it again"
-        ) from error
-    found = tuple(int(part) for part in trt.__version__.split(".")[:2])
-    if found < FLOOR:
-        raise EngineError(
-            f"TensorRT {trt.__version__} is too old", hint="install 10.3 or newer (JetPack 6.1 or newer)"
-        )
-    return trt
-
-
-class ErrorLog:
-    """What TensorRT logged as errors. It returns nothing but None or False when a call fails."""
-
-    def __init__(self, cuda: CudaApi) -> None:
-        self._cuda = cuda
-        self._lines: list[str] = []
-
-    def add(self, line: str) -> None:
-        """Keep a line, and of many only the last."""
-        self._lines = [*self._lines[-7:], line]
-
-    def take(self) -> str:
-        """What has come since the last call, as one line; if it is about memory, with what there is."""
-        lines, self._lines = self._lines, []
-        reason = "; ".join(lines) or "it does not say why"
-        if not is_about_memory(reason):
-            return reason
-        return f"{reason}; {out_of_memory(asked_bytes(reason), self._cuda.memory(), self._cuda.device.name)}"
-
-
-def is_about_memory(reason: str) -> bool:
-    """Whether there was too little memory; an illegal access to it is another matter."""
-    words = reason.lower()
-    return "memory" in words and "illegal" not in words
-
-
-def make_logger(trt: Any, **add: Callable[[str], None]) -> Any:
-    """A logger for TensorRT, which gives each line to the function for its severity, such as ERROR, and drops
-    lines of other severities."""
-    named = {getattr(trt.ILogger, severity): function for severity, function in add.items()}
-
-    class Logger(trt.ILogger):  # type: ignore[misc]  # the base is a value, known only here
-        def __init__(self) -> None:
-            # TensorRT crashes if its own part was not made.
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, msg: str) -> None:
-            if severity in named:
-                named[severity](" ".join(msg.split()))
-
-    return Logger()
-
-
-def clears_frames(function: Callable[P, T]) -> Callable[P, T]:
-    """An error of the function keeps none of TensorRT's objects alive in the frames of its traceback.
-
-    TensorRT calls the logger with a lock that its objects need to end: were they left to the garbage collector,
-    it could run in a later call of the logger, and wait there for itself.
-    """
-
-    @wraps(function)
-    def call(*arguments: P.args, **named: P.kwargs) -> T:
-        try:
-            return function(*arguments, **named)
-        except BaseException as error:
-            traceback.clear_frames(error.__traceback__)
-            raise
-
-    return call
+"""Enumeration or interface -> members that we name."""

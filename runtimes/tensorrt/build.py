@@ -7,23 +7,52 @@ Nothing here asks whether a device is there; do so first, because TensorRT's run
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from sam_edge.bundle.shapes import ShapeRange
 from sam_edge.errors import BundleError, EngineError
 from sam_edge.host.memory import shortage
 
-from .api import clears_frames, make_logger
-from .builder_api import Builder, BuilderModule, IBuilderConfig, INetworkDefinition, OnnxParser
+from .api import Builder, IBuilderConfig, INetworkDefinition, OnnxParser, TensorRtModule
+from .library import clears_frames, make_logger
 from .progress import ShowShare, make_monitor
-from .settings import BuilderSettings
 
 MIB = 1 << 20
 _CLIPPED = "Defaulting to INT8"
 _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|cudaErrorMemoryAllocation|could not be allocated", re.IGNORECASE)
 _NO_ROOM = re.compile(r"insufficient (?:memory on )?workspace|tactics? .*workspace", re.IGNORECASE)
+
+
+WORKSPACE_SHARE = 4
+"""Scratch memory may take a quarter of what is free: on a 4 GB device the system, the builder's own copy of the
+weights and the plans that are loaded already live in the same memory."""
+WORKSPACE_RANGE_MB = (128, 4096)
+
+
+@dataclass(frozen=True)
+class BuilderSettings:
+    """How the builder is asked to build one graph."""
+
+    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
+    """Inputs with free dimensions -> the shapes they may have. One shape only: the plan is static."""
+    workspace_mb: int | None = None
+    """Scratch memory of a layer at most; None: a share of what is free when it is built."""
+
+    def document(self) -> dict[str, Any]:
+        """The settings as JSON values, for the plan's key.
+
+        The free memory of the moment is left out: a plan that was built with less is as good as another.
+        """
+        return {
+            "shapes": {
+                name: [list(shape.least), list(shape.best), list(shape.most)]
+                for name, shape in sorted(self.shapes.items())
+            },
+            "workspace_mb": self.workspace_mb,
+        }
 
 
 @dataclass(frozen=True)
@@ -37,7 +66,7 @@ class Built:
 
 @clears_frames
 def build_plan(
-    trt: BuilderModule,
+    trt: TensorRtModule,
     graph: Path,
     settings: BuilderSettings,
     workspace_mb: int,
@@ -96,7 +125,7 @@ def build_plan(
     return Built(bytes(memoryview(plan)), bytes(memoryview(measured.serialize())) if measured else None)
 
 
-def _parse(trt: BuilderModule, graph: Path, parser: OnnxParser, errors: Sequence[str]) -> None:
+def _parse(trt: TensorRtModule, graph: Path, parser: OnnxParser, errors: Sequence[str]) -> None:
     if not graph.is_file():
         raise BundleError(f"{graph} is missing", path=graph, hint="export the model again")
     if parser.parse_from_file(str(graph)):
@@ -137,7 +166,7 @@ def _choose_shapes(
 
 
 def _fail(
-    trt: BuilderModule,
+    trt: TensorRtModule,
     graph: Path,
     errors: Sequence[str],
     warnings: Sequence[str],
@@ -170,3 +199,9 @@ def _fail(
 def _last(errors: Sequence[str]) -> str:
     """The error that came last is the one that ended it."""
     return errors[-1] if errors else "it does not say why"
+
+
+def workspace_limit_mb(free_mb: int) -> int:
+    """How much scratch memory a layer may take when so much of the device's memory is free."""
+    least, most = WORKSPACE_RANGE_MB
+    return min(max(free_mb // WORKSPACE_SHARE, least), most)

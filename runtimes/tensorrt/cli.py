@@ -15,10 +15,10 @@ from sam_edge.host.machine import this_machine
 from sam_edge.sessions.backends import split_name
 from sam_edge.sessions.choice import choose_engine
 
+from .build import BuilderSettings
 from .dry_run import check_requests, describe, text
 from .plans import Outcome, build_requests, find_build_environment, plan_requests
 from .prepare import compare
-from .settings import BuilderSettings
 
 LINT_ERRORS = 1
 """Exit code of a dry run that found what TensorRT would refuse."""

@@ -15,7 +15,8 @@ from sam_edge.runtimes.cuda.errors import CompilerError
 from sam_edge.runtimes.cuda.letterbox_kernel import FUNCTION, KERNEL
 from sam_edge.storage.cache import cache_folder
 
-from .api import RuntimeModule, load_tensorrt
+from .api import TensorRtModule
+from .library import load_tensorrt
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Gpu:
     """A device and the TensorRT that works on it."""
 
     cuda: CudaApi
-    trt: RuntimeModule
+    trt: TensorRtModule
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from sam_edge.runtimes.cuda.release import give_back_dropped
 from sam_edge.sessions.session import SessionOptions
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
-from .api import ErrorLog, ICudaEngine, Runtime, RuntimeModule, clears_frames, is_about_memory, make_logger
+from .api import ICudaEngine, Runtime, TensorRtModule
 from .cache import Shapes
 from .device import Gpu
+from .library import ErrorLog, clears_frames, is_about_memory, make_logger
 from .shape_context import ShapeContext, Streams
 
 MAX_SHAPES = 4
@@ -89,7 +90,7 @@ class LoadedPlan:
 
     @clears_frames
     def _load(
-        self, trt: RuntimeModule, plan: bytes, graph: Path, free_shapes: Shapes, options: SessionOptions
+        self, trt: TensorRtModule, plan: bytes, graph: Path, free_shapes: Shapes, options: SessionOptions
     ) -> None:
         self._cuda.enter()
         # TensorRT uses its logger and runtime as long as the engine lives.
@@ -159,7 +160,7 @@ class LoadedPlan:
 
 
 def _specs(
-    engine: ICudaEngine, trt: RuntimeModule, shapes: Shapes
+    engine: ICudaEngine, trt: TensorRtModule, shapes: Shapes
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs, with the names that the free dimensions had in the graph."""
     inputs: list[TensorSpec] = []

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec, Manifest
@@ -18,11 +17,10 @@ from sam_edge.host.memory import available_mb
 from sam_edge.progress import Progress
 from sam_edge.storage.cache import BlobCache
 
-from .build import MIB, Built, build_plan
-from .builder_api import BuilderModule
+from .api import TensorRtModule
+from .build import MIB, BuilderSettings, Built, build_plan, workspace_limit_mb
 from .cache import PlanCache, Shapes
 from .device import Gpu, PlanDevice, describe, find_gpu, plan_folder
-from .settings import BuilderSettings, workspace_limit_mb
 
 NO_GPU = "no NVIDIA GPU with its driver is here, and plans must be built on the device that runs them"
 
@@ -57,7 +55,7 @@ class Outcome:
 class BuildEnvironment:
     """Where plans are built: the library, the device, and the cache."""
 
-    trt: BuilderModule
+    trt: TensorRtModule
     device: PlanDevice
     free_mb: Callable[[], int]
     """Free device memory."""
@@ -120,10 +118,10 @@ def find_build_environment(machine: Machine, device: str | None = None) -> Build
 
     def free_mb() -> int:
         free = gpu.cuda.memory()[0] // MIB
-        # CUDA counts the system's file cache as used there, which gives way to whoever needs the room.
+        # CUDA counts the system's file cache as used there, which shrinks when memory is needed.
         return max(free, available_mb() or 0) if machine.is_jetson else free
 
-    return BuildEnvironment(cast(BuilderModule, gpu.trt), describe(gpu), free_mb, enter=gpu.cuda.enter)
+    return BuildEnvironment(gpu.trt, describe(gpu), free_mb, enter=gpu.cuda.enter)
 
 
 def build_requests(

@@ -17,10 +17,10 @@ from sam_edge.progress import Progress
 from sam_edge.sessions.backends import split_name
 from sam_edge.sessions.session import Session, SessionOptions
 
+from .build import BuilderSettings
 from .cache import PlanCache, graph_sha256
 from .device import describe, find_gpu, plan_folder
 from .plans import (
-    PlanRequest,
     build_request,
     build_requests,
     find_build_environment,
@@ -28,7 +28,6 @@ from .plans import (
     plan_requests,
 )
 from .session import TensorRtSession
-from .settings import BuilderSettings
 
 
 def check_plans(graphs: Iterable[Path], device: str | None) -> None:
@@ -82,7 +81,7 @@ def prepare(bundle: Bundle, engine: EngineSpec, progress: Progress) -> None:
 def compare(
     bundle: Bundle, engine: EngineSpec, plans: Mapping[Path, Path], input_wh: tuple[int, int] | None = None
 ) -> str | None:
-    """Compare an engine that has unverified plans with PyTorch's answers, which its folder brings along.
+    """Compare an engine that has unverified plans with PyTorch's answers, which are in its folder.
 
     Args:
         plans: graph -> its plan, of all graphs of the engine. Verified ones stay, whatever is found.
@@ -156,10 +155,8 @@ class PlanLoader:
         plan = self.environment.ready(graph)
         if plan is None:
             names = list(self._manifest.graphs)
-            request = self.request(graph)
-            plan = self.build(
-                request, f"plan {names.index(request.name) + 1} of {len(names)}", self.environment.cache
-            )
+            number = names.index(self._name(graph)) + 1
+            plan = self.build(graph, f"plan {number} of {len(names)}", self.environment.cache)
         return self.open(graph, options, plan)
 
     @contextmanager
@@ -171,21 +168,22 @@ class PlanLoader:
         """Open a graph with a plan of it."""
         return TensorRtSession(graph, replace(options, device=self._device), plan=plan)
 
-    def build(self, request: PlanRequest, which: str, cache: PlanCache) -> Path:
-        """Build a plan into a cache, saying which of how many it is."""
+    def build(self, graph: Path, which: str, cache: PlanCache) -> Path:
+        """Build the plan of a file into a cache, saying which of how many it is."""
 
         def show(step: str, done: float | None = None) -> None:
             self._progress(f"{step} ({which})", done)
 
+        request = graph_request(self._manifest, self._name(graph), graph, BuilderSettings())
         return build_request(replace(self.environment, cache=cache), request, show).plan
 
-    def request(self, graph: Path) -> PlanRequest:
-        """What to build for a file: made from a graph of the model, it has that graph's name in its own."""
+    def _name(self, graph: Path) -> str:
+        """The graph of the model that a file is made from: it has that graph's name in its own."""
         parts = graph.name.split(".")
-        name = next((name for name in self._manifest.graphs if name in parts), None)
-        if name is None:
-            raise BundleError(f"{graph} is made from no graph of {self._manifest.name}", path=graph)
-        return graph_request(self._manifest, name, graph, BuilderSettings())
+        for name in self._manifest.graphs:
+            if name in parts:
+                return name
+        raise BundleError(f"{graph} is made from no graph of {self._manifest.name}", path=graph)
 
 
 class PlanTrial:
@@ -199,11 +197,11 @@ class PlanTrial:
         """Hash of a graph -> its plan."""
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        plan = self._loader.environment.ready(graph) or self._plans.get(graph_sha256(graph))
+        key = graph_sha256(graph)
+        plan = self._loader.environment.ready(graph) or self._plans.get(key)
         if plan is None:
             which = f"plan {len(self._plans) + 1}{self._of_most}"
-            plan = self._loader.build(self._loader.request(graph), which, self._cache)
-            self._plans[graph_sha256(graph)] = plan
+            plan = self._plans[key] = self._loader.build(graph, which, self._cache)
         return self._loader.open(graph, options, plan)
 
     def keep(self, graphs: Iterable[Path]) -> None:

@@ -22,7 +22,8 @@ from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.runtimes.cuda.memory import Block, MemoryPool, Staging
 from sam_edge.tensors import Array, Arrays, TensorSpec
 
-from .api import ErrorLog, IExecutionContext
+from .api import IExecutionContext
+from .library import ErrorLog
 
 _log = logging.getLogger(__name__)
 

@@ -62,7 +62,7 @@ def probe(open_library: OpenLibrary = ctypes.CDLL) -> Driver:
 
 
 def free_memory_mb(open_library: OpenLibrary = ctypes.CDLL) -> int | None:
-    """Megabytes free on the first device, or None where nobody can say."""
+    """Megabytes free on the first device, or None where it is not known."""
     try:
         library = _open(open_library)
         context = ctypes.c_void_p()

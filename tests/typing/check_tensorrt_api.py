@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("10.3.0", "11.4.0.106")
-OURS = ("runtimes/tensorrt/api.py", "runtimes/tensorrt/builder_api.py")
+OURS = ("runtimes/tensorrt/api.py",)
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 SYMBOLS = (
     "createInferBuilder_INTERNAL",
@@ -35,7 +35,7 @@ SYMBOLS = (
     "getPluginRegistry",
     "initLibNvInferPlugins",
 )
-MODULES = ("RuntimeModule", "BuilderModule")
+MODULES = ("TensorRtModule",)
 """Protocols of the package itself."""
 NOT_SEEN = ("__buffer__",)
 """What C code gives without a Python method."""

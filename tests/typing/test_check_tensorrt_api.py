@@ -17,7 +17,7 @@ class Engine(Protocol):
     def name(self, index: int) -> str: ...
     def __getitem__(self, place: int) -> int: ...
 
-class RuntimeModule(Protocol):
+class TensorRtModule(Protocol):
     __version__: str
     Mode: Any
 """

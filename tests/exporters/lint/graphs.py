@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 FLOAT, HALF, INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 Shape = Sequence[int | str]
-PLAIN: dict[int, type[np.floating[Any]]] = {FLOAT: np.float32, HALF: np.float16}
 
 
 def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
@@ -38,14 +37,20 @@ def graph(
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
-def one(operator: str, opset: int = 20, **attributes: Any) -> onnx.ModelProto:
-    """x (1, 4, 8, 8) through one operator that takes nothing else."""
-    return graph(
-        [node(operator, "x", "y", **attributes)],
-        {"x": (FLOAT, (1, 4, 8, 8))},
-        {"y": (FLOAT, None)},
-        opset=opset,
+def text(signature: str, body: str, weights: str = "", opset: int = 20) -> onnx.ModelProto:
+    """A model in ONNX's own syntax (https://onnx.ai/onnx/repo-docs/Syntax.html)."""
+    domains = f'"" : {opset}, "com.microsoft" : 1' if "com.microsoft" in body else f'"" : {opset}'
+    model = onnx.parser.parse_model(
+        f"<ir_version: 9, opset_import: [{domains}]> small {signature} <{weights}> {{ {body} }}"
     )
+    for made in model.graph.node:
+        made.name = f"the {made.op_type}"
+    return model
+
+
+def one(operator: str, opset: int = 20) -> onnx.ModelProto:
+    """x (1, 4, 8, 8) through one operator that takes nothing else."""
+    return text("(float[1,4,8,8] x) => (float[] y)", f"y = {operator}(x)", opset=opset)
 
 
 def random(*shape: int, dtype: type[np.generic] = np.float32) -> NDArray[Any]:
@@ -98,92 +103,67 @@ def quantized_linear(
     return graph(nodes, {"x": (FLOAT, (4, 16))}, {"y": (FLOAT, (4, 8))}, constants)
 
 
-def attention(kind: int) -> onnx.ModelProto:
+def attention(kind: str) -> onnx.ModelProto:
     """The operator of opset 23, with elements of that type."""
-    shape = (1, 4, 32, 16)
-    return graph(
-        [node("Attention", "q k v", "y")],
-        dict.fromkeys("qkv", (kind, shape)),
-        {"y": (kind, shape)},
-        opset=23,
-    )
+    shape = f"{kind}[1,4,32,16]"
+    return text(f"({shape} q, {shape} k, {shape} v) => ({shape} y)", "y = Attention(q, k, v)", opset=23)
 
 
-def resize(**attributes: Any) -> onnx.ModelProto:
+def resize(attributes: str) -> onnx.ModelProto:
     """x (1, 4, 8, 8) at twice the size."""
-    return graph(
-        [node("Resize", "x - scales", "y", **attributes)],
-        {"x": (FLOAT, (1, 4, 8, 8))},
-        {"y": (FLOAT, None)},
-        {"scales": np.array([1, 1, 2, 2], np.float32)},
-    )
+    signature = "(float[1,4,8,8] x) => (float[] y)"
+    return text(signature, f"y = Resize<{attributes}>(x, , scales)", "float[4] scales = {1, 1, 2, 2}")
 
 
-def top_k(size: int, k: int, **attributes: Any) -> onnx.ModelProto:
-    """The k largest of `size` numbers."""
-    return graph(
-        [node("TopK", "x k", "y where", **attributes)],
-        {"x": (FLOAT, (1, size))},
-        {"y": (FLOAT, (1, k)), "where": (INT64, (1, k))},
-        {"k": np.array([k], np.int64)},
-    )
+def top_k(k: int, is_sorted: int = 1) -> onnx.ModelProto:
+    """The k largest of 5000 numbers."""
+    signature = f"(float[1,5000] x) => (float[1,{k}] y, int64[1,{k}] where)"
+    return text(signature, f"y, where = TopK<sorted={is_sorted}>(x, k)", f"int64[1] k = {{{k}}}")
 
 
-def size_from_input(kind: int) -> onnx.ModelProto:
+def size_from_input(kind: str) -> onnx.ModelProto:
     """An answer as large as an input says, as the official decoder's orig_im_size does."""
-    nodes = [
-        node("Cast", "orig_im_size", "size", to=INT64),
-        node("Concat", "ones size", "sizes", axis=0),
-        node("Resize", "x - - sizes", "y", mode="linear"),
-    ]
-    return graph(
-        nodes,
-        {"x": (FLOAT, (1, 4, 8, 8)), "orig_im_size": (kind, (2,))},
-        {"y": (FLOAT, (1, 4, "h", "w"))},
-        {"ones": np.array([1, 4], np.int64)},
+    return text(
+        f"(float[1,4,8,8] x, {kind}[2] orig_im_size) => (float[1,4,h,w] y)",
+        """size = Cast<to=7>(orig_im_size)
+        sizes = Concat<axis=0>(ones, size)
+        y = Resize<mode="linear">(x, , , sizes)""",
+        "int64[2] ones = {1, 4}",
     )
 
 
 def reshape_by_values() -> onnx.ModelProto:
     """A reshape whose target follows from what the numbers are."""
-    nodes = [
-        node("ReduceMax", "x", "largest", keepdims=0),
-        node("Cast", "largest", "count", to=INT64),
-        node("Unsqueeze", "count zero", "row"),
-        node("Concat", "row minus", "target", axis=0),
-        node("Reshape", "x target", "y"),
-    ]
-    return graph(
-        nodes,
-        {"x": (FLOAT, (4, 8))},
-        {"y": (FLOAT, ("a", "b"))},
-        {"zero": np.array([0], np.int64), "minus": np.array([-1], np.int64)},
+    return text(
+        "(float[4,8] x) => (float[a,b] y)",
+        """largest = ReduceMax<keepdims=0>(x)
+        count = Cast<to=7>(largest)
+        row = Unsqueeze(count, zero)
+        target = Concat<axis=0>(row, minus)
+        y = Reshape(x, target)""",
+        "int64[1] zero = {0}, int64[1] minus = {-1}",
     )
 
 
-def layer_norm(kind: int, island: bool = False, outputs: str = "y") -> onnx.ModelProto:
-    """LayerNormalization over 64 channels of that type, between casts to float32 if `island`."""
-    inner: type[np.floating[Any]] = np.float32 if island else PLAIN[kind]
-    constants: dict[str, NDArray[Any]] = {"gain": np.ones(64, inner), "shift": np.zeros(64, inner)}
+def layer_norm(kind: str, island: bool = False, outputs: str = "y") -> onnx.ModelProto:
+    """LayerNormalization over 4 channels of that type, between casts to float32 if `island`."""
+    inner, body = kind, f"{outputs} = LayerNormalization(x, gain, shift)"
     if island:
-        nodes = [
-            helper.make_node("Cast", ["x"], ["wide"], "widen", to=FLOAT),
-            node("LayerNormalization", "wide gain shift", "normal"),
-            helper.make_node("Cast", ["normal"], ["y"], "narrow", to=kind),
-        ]
-    else:
-        nodes = [node("LayerNormalization", "x gain shift", outputs)]
-    return graph(nodes, {"x": (kind, (1, 16, 64))}, {"y": (kind, (1, 16, 64))}, constants)
+        inner = "float"
+        body = f"""wide = Cast<to={FLOAT}>(x)
+        normal = LayerNormalization(wide, gain, shift)
+        y = Cast<to={HALF}>(normal)"""
+    weights = f"{inner}[4] gain = {{1, 1, 1, 1}}, {inner}[4] shift = {{0, 0, 0, 0}}"
+    return text(f"({kind}[1,16,4] x) => ({kind}[1,16,4] y)", body, weights)
 
 
-def squares_mean(kind: int) -> onnx.ModelProto:
+def squares_mean(kind: str) -> onnx.ModelProto:
     """The variance of a normalisation that was taken apart."""
-    nodes = [node("Pow", "x two", "squares"), node("ReduceMean", "squares axes", "y")]
-    return graph(
-        nodes,
-        {"x": (kind, (1, 16, 64))},
-        {"y": (kind, (1, 16, 1))},
-        {"two": np.array(2, PLAIN[kind]), "axes": np.array([-1], np.int64)},
+    return text(
+        f"({kind}[1,16,64] x) => ({kind}[1,16,1] y)",
+        "squares = Pow(x, two) y = ReduceMean(squares, axes)",
+        # The text holds a float16's bits.
+        f"{kind} two = {{{2 if kind == 'float' else 0x4000}}}, int64[1] axes = {{-1}}",
     )
 
 
@@ -196,52 +176,24 @@ def computed_scale() -> onnx.ModelProto:
     return model
 
 
-def foreign() -> onnx.ModelProto:
-    """An operator of onnxruntime's own domain."""
-    nodes = [helper.make_node("FastGelu", ["x"], ["y"], "the FastGelu", domain="com.microsoft")]
-    model = graph(nodes, {"x": (FLOAT, (4,))}, {"y": (FLOAT, (4,))})
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    return model
-
-
-def free(name: str = "n") -> onnx.ModelProto:
-    """x (1, n) whose length a call may choose."""
-    return graph([node("Relu", "x", "y")], {"x": (FLOAT, (1, name))}, {"y": (FLOAT, (1, name))})
-
-
-def looked_up(kind: int) -> onnx.ModelProto:
+def looked_up(kind: str) -> onnx.ModelProto:
     """A look into a table of that type."""
-    table = np.arange(9, dtype=helper.tensor_dtype_to_np_dtype(kind))
-    return graph([node("Gather", "w i", "y")], {"i": (INT64, (2,))}, {"y": (kind, (2,))}, {"w": table})
+    return text(f"(int64[2] i) => ({kind}[2] y)", "y = Gather(w, i)", f"{kind}[3] w = {{0, 1, 2}}")
 
 
-def product(kind: int) -> onnx.ModelProto:
+def product(kind: str) -> onnx.ModelProto:
     """x times a matrix, both of that type."""
-    weights = np.ones((4, 4), helper.tensor_dtype_to_np_dtype(kind))
-    ends = {"x": (kind, (4, 4))}, {"y": (kind, (4, 4))}
-    return graph([node("MatMul", "x w", "y")], *ends, {"w": weights})
+    return text(f"({kind}[2,2] x) => ({kind}[2,2] y)", "y = MatMul(x, w)", f"{kind}[2,2] w = {{1, 1, 1, 1}}")
 
 
-def pooled() -> onnx.ModelProto:
-    """The largest of each window, and where it is."""
-    nodes = [node("MaxPool", "x", "y where", kernel_shape=[2, 2])]
-    shape = (1, 1, 3, 3)
-    return graph(nodes, {"x": (FLOAT, (1, 1, 4, 4))}, {"y": (FLOAT, shape), "where": (INT64, shape)})
-
-
-def added_up() -> onnx.ModelProto:
-    """Numbers added up at places."""
-    nodes = [node("ScatterND", "x i u", "y", reduction="add")]
-    inputs = {"x": (FLOAT, (4,)), "i": (INT64, (1, 1)), "u": (FLOAT, (1,))}
-    return graph(nodes, inputs, {"y": (FLOAT, (4,))})
-
-
-def integer_power() -> onnx.ModelProto:
-    """x squared by an integer."""
-    ends = {"x": (FLOAT, (2,))}, {"y": (FLOAT, (2,))}
-    return graph([node("Pow", "x e", "y")], *ends, {"e": np.array(2)})
-
-
-def alone(operator: str, shape: Shape = (2, 4, 4), kind: int = FLOAT) -> onnx.ModelProto:
-    """x through one operator that takes nothing else."""
-    return graph([node(operator, "x", "y")], {"x": (FLOAT, shape)}, {"y": (kind, None)})
+FOREIGN = text("(float[4] x) => (float[4] y)", "y = com.microsoft.FastGelu(x)")
+FREE = text("(float[1,n] x) => (float[1,n] y)", "y = Relu(x)")
+POOLED = text(
+    "(float[1,1,4,4] x) => (float[1,1,3,3] y, int64[1,1,3,3] where)",
+    "y, where = MaxPool<kernel_shape=[2, 2]>(x)",
+)
+ADDED_UP = text(
+    "(float[4] x, int64[1,1] i, float[1] u) => (float[4] y)", 'y = ScatterND<reduction="add">(x, i, u)'
+)
+INTEGER_POWER = text("(float[2] x) => (float[2] y)", "y = Pow(x, e)", "int64 e = {2}")
+NON_ZERO = text("(float[2,4,4] x) => (int64[] y)", "y = NonZero(x)")

@@ -10,9 +10,8 @@ import pytest
 
 from sam_edge.bundle.shapes import ShapeRange
 from sam_edge.exporters.lint.tensorrt import lint
-from sam_edge.runtimes.tensorrt.build import Built, build_plan
-from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
+from sam_edge.runtimes.tensorrt.api import TensorRtModule
+from sam_edge.runtimes.tensorrt.build import BuilderSettings, Built, build_plan
 
 
 def find_rtx() -> Any:
@@ -55,7 +54,7 @@ class Rtx30:
 def build(rtx: Any, path: Path, shapes: Mapping[str, ShapeRange] | None = None, **options: Any) -> Built:
     """A plan for an RTX 30."""
     settings = BuilderSettings(shapes=shapes or {})
-    return build_plan(cast(BuilderModule, Rtx30(rtx)), path, settings, 512, **options)
+    return build_plan(cast(TensorRtModule, Rtx30(rtx)), path, settings, 512, **options)
 
 
 def really_built(rtx: Any, path: Path, shapes: Mapping[str, ShapeRange]) -> Built:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from sam_edge.errors import EngineError
 from sam_edge.runtimes.cuda.api import CudaApi, CudaDevice, LibCuda, OpenCuda
 from sam_edge.runtimes.cuda.errors import CompilerError
 from tests.runtimes.cuda.bindings import BINDINGS, PRIMARY, asked, binding
+from tests.runtimes.cuda.fake_pycuda import Driver, compilers, contexts
 
 
 @pytest.fixture(params=BINDINGS)
@@ -91,7 +95,7 @@ def test_a_kernel_is_loaded_once(cuda: CudaApi, library: ctypes.CDLL) -> None:
 def test_memory_that_is_out_is_counted(cuda: CudaApi) -> None:
     with pytest.raises(EngineError, match=r"4\.0 MiB .* 0 of 1 MiB .* Orin"):
         cuda.malloc(1 << 22)
-    with pytest.raises(EngineError, match=r"pinned memory: 4\.0 MiB"):
+    with pytest.raises(EngineError, match=r"pinned memory .*OUT_OF_MEMORY"):
         cuda.host_malloc(1 << 22)
 
 
@@ -106,3 +110,82 @@ def test_a_missing_library_is_one_line() -> None:
     with pytest.raises(EngineError, match=r"libnothing\.so") as caught:
         LibCuda("libnothing.so")
     assert caught.value.hint == "install it"
+
+
+@pytest.fixture
+def cuda_python(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenCuda]:
+    with binding("cuda-python", library, monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+def pycuda(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenCuda]:
+    with binding("pycuda", library, monkeypatch) as found:
+        yield found
+
+
+def test_cuda_python_without_a_driver_is_one_line(
+    cuda_python: OpenCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_library(flags: int) -> None:
+        raise RuntimeError("Failed to dlopen libcuda.so")
+
+    monkeypatch.setattr(sys.modules["cuda.bindings.driver"], "cuInit", no_library)
+    with pytest.raises(EngineError, match=r"Failed to dlopen libcuda\.so"):
+        cuda_python()
+
+
+def test_cuda_python_without_a_compiler_says_what_brings_it(
+    cuda_python: OpenCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["cuda.bindings.nvrtc"], "is_installed", False)
+    with pytest.raises(CompilerError, match="pip install nvidia-cuda-nvrtc"):
+        cuda_python().compile("source", "letterbox")
+
+
+def test_the_real_cuda_python_without_a_gpu_is_one_line() -> None:
+    real = pytest.importorskip("cuda.bindings.driver", reason="cuda-python is not installed")
+    from sam_edge.runtimes.cuda.cuda_python import CudaPython
+
+    try:
+        if int(real.cuInit(0)[0]) == 0:
+            pytest.skip("a GPU is here")
+    except RuntimeError:
+        pass  # it finds no libcuda
+    with pytest.raises(EngineError):
+        CudaPython()
+
+
+def test_pycuda_a_thread_that_opens_it_ends_with_an_empty_stack(pycuda: OpenCuda) -> None:
+    def work() -> int:
+        pycuda()
+        return len(contexts.stack)
+
+    with ThreadPoolExecutor(1) as pool:
+        # pycuda aborts the process when a thread ends with a context on its stack.
+        assert pool.submit(work).result() == 0
+
+
+def test_pycuda_a_context_that_is_not_to_be_had_is_one_line(
+    pycuda: OpenCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Driver.Device, "number", 2)
+    with pytest.raises(EngineError, match="cuDevicePrimaryCtxRetain failed"):
+        pycuda(1)
+
+
+def test_pycudas_compiler_is_found_where_jetpack_puts_it(
+    pycuda: OpenCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cuda" / "bin").mkdir(parents=True)
+    nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+    nvcc.touch(0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sam_edge.runtimes.cuda.pycuda._CUDA", tmp_path / "cuda")
+    pycuda().compile("one", "kernel")
+    nvcc.parent.rename(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    pycuda().compile("another", "kernel")
+    monkeypatch.setenv("PATH", "")
+    pycuda().compile("a third", "kernel")
+    assert compilers[-3:] == [str(nvcc), str(tmp_path / "bin" / "nvcc"), "nvcc"]

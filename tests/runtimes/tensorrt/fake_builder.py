@@ -73,14 +73,8 @@ class Config(SimpleNamespace):
         return SimpleNamespace(serialize=lambda: MEASURED)
 
 
-@dataclass(eq=False)
-class _Builder:
-    """What the module's calls are reached through."""
-
-    create_network: Callable[[int], Any]
-    create_builder_config: Callable[[], Config]
-    create_optimization_profile: Callable[[], Profile]
-    build_serialized_network: Callable[[Any, Any], Any]
+class _Builder(SimpleNamespace):
+    """What the module's calls are reached through; unlike its base it can be referred to weakly."""
 
 
 class Profile(dict[str, Any]):

@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from sam_edge.runtimes.tensorrt import cli, prepare, session
-from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
+from sam_edge.runtimes.tensorrt.api import TensorRtModule
 from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import describe
 from sam_edge.runtimes.tensorrt.plans import BuildEnvironment
@@ -38,7 +38,7 @@ class Device:
         """Stands for `find_build_environment`."""
         device, folder = describe(self.simulation.gpu), self.folder
         return BuildEnvironment(
-            cast(BuilderModule, self.builder), device, lambda: 3000, PlanCache(folder), BlobCache(folder)
+            cast(TensorRtModule, self.builder), device, lambda: 3000, PlanCache(folder), BlobCache(folder)
         )
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:

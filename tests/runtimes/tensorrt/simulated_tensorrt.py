@@ -11,7 +11,7 @@ from weakref import WeakSet
 import numpy as np
 import onnxruntime as ort
 
-from sam_edge.runtimes.tensorrt.api import RuntimeModule
+from sam_edge.runtimes.tensorrt.api import TensorRtModule
 from sam_edge.runtimes.tensorrt.cache import PlanCache
 from sam_edge.runtimes.tensorrt.device import Gpu, describe
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
@@ -197,7 +197,7 @@ class Simulation:
         self.trt = SimulatedTensorRt(self.cuda, capturable)
         self.cache = PlanCache(folder)
         # A Protocol of a module has attributes that can be set, a class has methods.
-        self.gpu = Gpu(self.cuda, cast(RuntimeModule, self.trt))
+        self.gpu = Gpu(self.cuda, cast(TensorRtModule, self.trt))
 
     def build(self, graph: Path) -> Path:
         """Put a plan of a graph into the cache; what is not a graph has none."""

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from itertools import pairwise
+import json
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.bundle.shapes import ShapeRange, graph_shapes
 from sam_edge.errors import BundleError, EngineError, SamEdgeError
-from sam_edge.exporters.onnx_graph import write_graph
-from sam_edge.modeling.families import sam
-from sam_edge.modeling.sam_export import SamExport
-from sam_edge.runtimes.tensorrt.build import Built, build_plan
-from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
-from sam_edge.runtimes.tensorrt.progress import Phases
-from sam_edge.runtimes.tensorrt.settings import BuilderSettings
+from sam_edge.runtimes.tensorrt.api import TensorRtModule
+from sam_edge.runtimes.tensorrt.build import BuilderSettings, Built, build_plan, workspace_limit_mb
 from tests.exporters.lint.rtx import build, really_built
 from tests.runtimes.tensorrt.fake_builder import MEASURED, PLAN, FakeTrt, ParserError, Severity
 
@@ -39,8 +31,8 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
-def module(trt: FakeTrt) -> BuilderModule:
-    return cast(BuilderModule, trt)
+def module(trt: FakeTrt) -> TensorRtModule:
+    return cast(TensorRtModule, trt)
 
 
 def built(trt: FakeTrt, graph: Path, **settings: Any) -> Built:
@@ -165,27 +157,11 @@ def test_interrupting_stops_the_builder_and_comes_through(graph: Path) -> None:
     assert shares == [0.2, 0.4]
 
 
-TREES: st.SearchStrategy[list[Any]] = st.recursive(
-    st.just([]), lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=12
-)
-
-
-def _walk(phases: Phases, tree: list[Any], name: str) -> Iterator[float]:
-    phases.start(name, len(tree))
-    for index, inside in enumerate(tree):
-        yield from _walk(phases, inside, f"{name}/{index}")
-        phases.step(name, index)
-        yield phases.share()
-    phases.finish(name)
-    yield phases.share()
-
-
-@given(TREES)
-def test_progress_only_grows_and_ends_at_one(tree: list[Any]) -> None:
-    shares = list(_walk(Phases(), tree, "root"))
-    assert all(earlier <= later for earlier, later in pairwise(shares))
-    assert all(0 <= share <= 1 for share in shares)
-    assert not tree or shares[-1] == 1.0
+def test_progress_only_grows_and_follows_the_outermost_phase(graph: Path) -> None:
+    trt = FakeTrt(steps=[("outer", None, 4), ("inner", "outer", 2), ("another", None, 2)])
+    shares: list[float] = []
+    build_plan(module(trt), graph, BuilderSettings(), 300, progress=shares.append)
+    assert shares == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("input_wh", [None, (512, 288)])
@@ -209,16 +185,19 @@ def test_every_graph_of_a_sam_is_built(rtx: Any, tiny_bundle: Path) -> None:
         really_built(rtx, bundle.graph(name), {})
 
 
-@pytest.mark.slow
-def test_the_cut_decoder_of_full_size_is_built(rtx: Any, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    # Decoders are the same whatever encodes the image.
-    model = sam(nn.Identity()).eval().requires_grad_(False)
-    source = next(source for source in SamExport(model).graphs() if source.name == "decoder")
-    really_built(rtx, write_graph(source, tmp_path), {})
-
-
 def test_a_dynamic_graph_without_a_profile_is_refused_in_one_line(rtx: Any) -> None:
     with pytest.raises(EngineError, match="no optimization profile") as error:
         build(rtx, find_bundle("nano").graph("encoder"))
     assert "\n" not in str(error.value)
+
+
+@given(st.integers(0, 200_000))
+def test_scratch_memory_is_a_quarter_within_bounds(free_mb: int) -> None:
+    limit = workspace_limit_mb(free_mb)
+    assert 128 <= limit <= 4096
+    assert limit in {free_mb // 4, 128, 4096}
+
+
+def test_shapes_are_json() -> None:
+    settings = BuilderSettings(shapes={"x": ShapeRange((1,), (2,), (3,))})
+    assert json.loads(json.dumps(settings.document()))["shapes"] == {"x": [[1], [2], [3]]}

@@ -19,7 +19,7 @@ from sam_edge.cli import main
 from sam_edge.host.machine import Machine, read_machine
 from sam_edge.runtimes.tensorrt import cli as command
 from sam_edge.runtimes.tensorrt import dry_run
-from sam_edge.runtimes.tensorrt.builder_api import BuilderModule
+from sam_edge.runtimes.tensorrt.api import TensorRtModule
 from sam_edge.runtimes.tensorrt.device import PlanDevice
 from sam_edge.runtimes.tensorrt.plans import BuildEnvironment
 from tests.exporters.lint.graphs import quantized_linear
@@ -53,7 +53,7 @@ def on_orin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTrt:
     trt = FakeTrt(inputs=("image", "embedding"))
 
     def environment(machine: Machine, device: str | None) -> BuildEnvironment:
-        return BuildEnvironment(cast(BuilderModule, trt), ORIN, lambda: 3000)
+        return BuildEnvironment(cast(TensorRtModule, trt), ORIN, lambda: 3000)
 
     monkeypatch.setattr(command, "find_build_environment", environment)
     monkeypatch.setattr(dry_run, "find_device", lambda machine, device: ORIN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,10 +18,10 @@ from sam_edge.sessions.backends import split_name
 from sam_edge.sessions.session import Session, SessionOptions
 
 from .build import BuilderSettings
-from .cache import PlanCache, graph_sha256
+from .cache import PlanCache
 from .device import describe, find_gpu, plan_folder
 from .plans import (
-    PlanRequest,
+    BuildEnvironment,
     build_request,
     build_requests,
     find_build_environment,
@@ -133,85 +133,59 @@ def _compare(
     return f"{engine}: mask IoU {found['mask_iou_mean']:.4f} against PyTorch"
 
 
+@dataclass(frozen=True)
 class PlanLoader:
-    """Opens graphs of a model with plans of the cache, or builds those plans into it.
+    """Opens graphs of a model with plans of the cache, or builds those that are missing.
 
     Any plan that would be run is good, whatever settings it was built with. What is built stays unverified
     until the model is loaded.
     """
 
-    def __init__(self, manifest: Manifest, device: str | None, progress: Progress) -> None:
-        """For `cuda` or `cuda.N`.
-
-        Raises:
-            EngineError: no device here, or no driver that is new enough.
-            MissingExtraError: TensorRT or a binding of CUDA is not installed.
-        """
-        self.environment = find_build_environment(this_machine(), device)
-        self._manifest = manifest
-        self._device = device
-        self._progress = progress
+    manifest: Manifest
+    device: str | None
+    progress: Progress
+    environment: BuildEnvironment
+    tried: BuildEnvironment | None = None
+    """Where the plans of a trial are built; None outside of one."""
+    most: int | None = None
+    """How many a trial builds at most, if that is known."""
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        plan = self.environment.ready(graph)
-        if plan is None:
-            names = list(self._manifest.graphs)
-            request = self.request(graph)
-            plan = self.build(
-                request, f"plan {names.index(request.name) + 1} of {len(names)}", self.environment.cache
-            )
-        return self.open(graph, options, plan)
+        plan = self.environment.ready(graph) or (self.tried and self.tried.ready(graph)) or self._build(graph)
+        return TensorRtSession(graph, replace(options, device=self.device), plan=plan)
 
     @contextmanager
-    def trial(self, most: int | None = None) -> Iterator[PlanTrial]:
+    def trial(self, most: int | None = None) -> Iterator[PlanLoader]:
         with TemporaryDirectory(prefix="sam-edge-plans-") as folder:
-            yield PlanTrial(self, PlanCache(Path(folder)), most)
-
-    def open(self, graph: Path, options: SessionOptions, plan: Path) -> Session:
-        """Open a graph with a plan of it."""
-        return TensorRtSession(graph, replace(options, device=self._device), plan=plan)
-
-    def build(self, request: PlanRequest, which: str, cache: PlanCache) -> Path:
-        """Build a plan into a cache, saying which of how many it is."""
-
-        def show(step: str, done: float | None = None) -> None:
-            self._progress(f"{step} ({which})", done)
-
-        return build_request(replace(self.environment, cache=cache), request, show).plan
-
-    def request(self, graph: Path) -> PlanRequest:
-        """What to build for a file: made from a graph of the model, it has that graph's name in its own."""
-        parts = graph.name.split(".")
-        name = next((name for name in self._manifest.graphs if name in parts), None)
-        if name is None:
-            raise BundleError(f"{graph} is made from no graph of {self._manifest.name}", path=graph)
-        return graph_request(self._manifest, name, graph, BuilderSettings())
-
-
-class PlanTrial:
-    """Opens graphs that are tried, with plans in a folder that lasts as long as the trial."""
-
-    def __init__(self, loader: PlanLoader, cache: PlanCache, most: int | None) -> None:
-        self._loader = loader
-        self._cache = cache
-        self._of_most = f" of at most {most}" if most else ""
-        self._plans: dict[str, Path] = {}
-        """Hash of a graph -> its plan."""
-
-    def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        plan = self._loader.environment.ready(graph) or self._plans.get(graph_sha256(graph))
-        if plan is None:
-            which = f"plan {len(self._plans) + 1}{self._of_most}"
-            plan = self._loader.build(self._loader.request(graph), which, self._cache)
-            self._plans[graph_sha256(graph)] = plan
-        return self._loader.open(graph, options, plan)
+            yield replace(self, tried=replace(self.environment, cache=PlanCache(Path(folder))), most=most)
 
     def keep(self, graphs: Iterable[Path]) -> None:
-        """Put the plans of these graphs into the cache."""
-        kept = self._loader.environment.cache
+        """Put the plans that were tried for these graphs into the cache."""
+        kept = self.environment.cache
         for graph in graphs:
-            plan = self._plans.get(graph_sha256(graph))
+            plan = self.tried.ready(graph) if self.tried else None
             if plan is not None:
-                seal = self._cache.check(plan)
                 with kept.lock(lambda: None):
-                    kept.write(kept.folder / plan.name, plan.read_bytes(), seal.state, seal.shapes)
+                    kept.write(kept.folder / plan.name, plan.read_bytes(), PlanCache(plan.parent).check(plan))
+
+    def _build(self, graph: Path) -> Path:
+        """Build a plan; a file made from a graph of the model has that graph's name in its own."""
+        names = list(self.manifest.graphs)
+        name = next((name for name in names if name in graph.name.split(".")), None)
+        if name is None:
+            raise BundleError(f"{graph} is made from no graph of {self.manifest.name}", path=graph)
+        which = f"plan {names.index(name) + 1} of {len(names)}"
+        if self.tried is not None:
+            built = len(list(self.tried.cache.folder.glob("*.plan")))
+            which = f"plan {built + 1}" + (f" of at most {self.most}" if self.most else "")
+
+        def show(step: str, done: float | None = None) -> None:
+            self.progress(f"{step} ({which})", done)
+
+        request = graph_request(self.manifest, name, graph, BuilderSettings())
+        return build_request(self.tried or self.environment, request, show).plan
+
+
+def find_plan_loader(manifest: Manifest, device: str | None, progress: Progress) -> PlanLoader:
+    """As `PlanBuilder.loader`; raises as `find_build_environment`."""
+    return PlanLoader(manifest, device, progress, find_build_environment(this_machine(), device))

@@ -66,7 +66,7 @@ class OnnxView:
 
     @cached_property
     def inputs(self) -> dict[str, onnx.ValueInfoProto]:
-        """What a run must give, by name: initializers that may be replaced are not among them."""
+        """What a run must give, by name: without initializers, which may be replaced."""
         return {value.name: value for value in self.model.graph.input if value.name not in self.weights}
 
     @cached_property
@@ -110,7 +110,7 @@ class OnnxView:
         return len(kind.shape.dim) if kind is not None and kind.HasField("shape") else None
 
     def value(self, name: str) -> NDArray[Any] | None:
-        """A constant as an array; None for what is no constant, or lies in a file that cannot be read."""
+        """A constant as an array; None for what is not a constant, or lies in a file that cannot be read."""
         tensor = self.constants.get(name)
         if tensor is None:
             return None

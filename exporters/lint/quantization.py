@@ -61,7 +61,7 @@ def _zero_point(view: OnnxView, node: onnx.NodeProto) -> Iterator[Finding]:
         return
     values = view.value(name)
     if values is None:
-        yield error(node, f"its zero point {name} is no constant", SYMMETRIC)
+        yield error(node, f"its zero point {name} is not a constant", SYMMETRIC)
     elif values.any():
         yield error(node, f"its zero point {name} is {values.flat[np.flatnonzero(values)[0]]}", SYMMETRIC)
 
@@ -70,7 +70,7 @@ def _scale(view: OnnxView, node: onnx.NodeProto) -> Iterator[Finding]:
     name = argument(node, 1)
     values = view.value(name)
     if values is None:
-        yield error(node, f"its scale {name} is no constant", "calibrate, and store the scale in the graph")
+        yield error(node, f"its scale {name} is not a constant", "calibrate, and store the scale in the graph")
         return
     if not (np.isfinite(values) & (values > 0)).all():
         yield error(node, f"its scale {name} has values that are not positive and finite", "calibrate again")

@@ -58,7 +58,7 @@ def lint(path: Path, profiled: Collection[str] = ()) -> list[Finding]:
         profiled: inputs whose free dimensions the build fixes or gives a range.
 
     Raises:
-        BundleError: it cannot be read, or is no ONNX.
+        BundleError: it cannot be read, or is not ONNX.
     """
     try:
         model = onnx.load(path, load_external_data=False)
@@ -66,7 +66,7 @@ def lint(path: Path, profiled: Collection[str] = ()) -> list[Finding]:
         raise BundleError(f"cannot read {path}: {problem.strerror}; {_EXPORT}", path=path) from problem
     # protobuf's own DecodeError has moved between its versions.
     except Exception as problem:
-        raise BundleError(f"{path} is no ONNX graph or damaged; {_EXPORT}", path=path) from problem
+        raise BundleError(f"{path} is not an ONNX graph, or is damaged; {_EXPORT}", path=path) from problem
     return lint_model(model, path.parent, profiled)
 
 

@@ -136,7 +136,7 @@ def _start(
 def _check_tf32(found: driver.Driver) -> None:
     """Refuse TensorRT where it would round the factors of float32 products to 10 bits.
 
-    Its builder does so unless told otherwise, and onnxruntime has no option to tell it. The environment has,
+    Its builder does so by default, and onnxruntime has no option against it. The environment has,
     but that is the whole process's, read once by all of NVIDIA's libraries: who starts the program decides.
     """
     has_tf32 = any(

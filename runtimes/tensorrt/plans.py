@@ -118,7 +118,7 @@ def find_build_environment(machine: Machine, device: str | None = None) -> Build
 
     def free_mb() -> int:
         free = gpu.cuda.memory()[0] // MIB
-        # CUDA counts the system's file cache as used there, which gives way to whoever needs the room.
+        # CUDA counts the system's file cache as used there, which shrinks when memory is needed.
         return max(free, available_mb() or 0) if machine.is_jetson else free
 
     return BuildEnvironment(gpu.trt, describe(gpu), free_mb, enter=gpu.cuda.enter)

@@ -82,7 +82,7 @@ def prepare(bundle: Bundle, engine: EngineSpec, progress: Progress) -> None:
 def compare(
     bundle: Bundle, engine: EngineSpec, plans: Mapping[Path, Path], input_wh: tuple[int, int] | None = None
 ) -> str | None:
-    """Compare an engine that has unverified plans with PyTorch's answers, which its folder brings along.
+    """Compare an engine that has unverified plans with PyTorch's answers, which are in its folder.
 
     Args:
         plans: graph -> its plan, of all graphs of the engine. Verified ones stay, whatever is found.

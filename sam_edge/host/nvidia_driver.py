@@ -20,7 +20,7 @@ REASONS = {
     804: "the driver is too old for the installed CUDA compatibility package: install a newer driver",
     999: "unknown error: restart, or load the driver's module with nvidia-modprobe -u",
 }
-"""CUresult -> what it means here, and the cure."""
+"""CUresult -> what it means here, and what helps."""
 OLDEST_DRIVER = {12: "525.60", 13: "580.65"}
 """CUDA major version -> the first Linux driver that runs it."""
 
@@ -62,7 +62,7 @@ def probe(open_library: OpenLibrary = ctypes.CDLL) -> Driver:
 
 
 def free_memory_mb(open_library: OpenLibrary = ctypes.CDLL) -> int | None:
-    """Megabytes free on the first device, or None where nobody can say."""
+    """Megabytes free on the first device, or None where it is not known."""
     try:
         library = _open(open_library)
         context = ctypes.c_void_p()

@@ -57,7 +57,7 @@ CASES = {
     "unsigned unsaid": Case(quantized(None), "error", "QuantizeLinear", "uint8"),
     "int32 bias": Case(quantized(bias=True), "error", "DequantizeLinear", "int32 bias", "the bias"),
     "activation per channel": Case(PER_CHANNEL, "error", "QuantizeLinear", "activation with 16 scales"),
-    "computed scale": Case(graphs.computed_scale(), "error", "QuantizeLinear", "scale scale is no constant"),
+    "computed scale": Case(graphs.computed_scale(), "error", "QuantizeLinear", "scale scale is not a constant"),
     "negative scale": Case(NEGATIVE, "error", "QuantizeLinear", "not positive", "must all be positive"),
     "infinite scale": Case(INFINITE, "error", "QuantizeLinear", "not positive and finite"),
     "weights along the wrong axis": Case(
@@ -213,7 +213,7 @@ def test_a_file_that_is_no_onnx(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot read"):
         lint(path)
     path.write_bytes(b"no graph at all" * 9)
-    with pytest.raises(BundleError, match="no ONNX graph"):
+    with pytest.raises(BundleError, match="not an ONNX graph"):
         lint(path)
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_edge.errors import EngineError
 from sam_edge.runtimes.cuda.array import DeviceArray
 from sam_edge.runtimes.cuda.memory import ALIGNMENT, pool_of
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
@@ -103,13 +102,3 @@ def test_a_pool_lends_no_memory_twice(steps: list[tuple[bool, int]]) -> None:
     held.clear()
     pool.trim()
     assert cuda.used == 0
-
-
-def test_a_pool_gives_up_what_lies_idle_before_it_fails() -> None:
-    cuda = SimulatedCuda(total=4096)
-    pool = pool_of(cuda)
-    block = pool.take(3072)
-    with pytest.raises(EngineError, match="out of device memory"):
-        pool.take(2048)
-    del block
-    assert pool.take(2048).size == 2048

@@ -8,7 +8,7 @@ import pytest
 
 from sam_edge.errors import EngineError, MissingExtraError
 from sam_edge.runtimes.cuda import api as cuda
-from sam_edge.runtimes.cuda.api import BINDINGS, find_cuda
+from sam_edge.runtimes.cuda.api import find_cuda
 from sam_edge.runtimes.cuda.errors import CompilerError, check_index, fail
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 
@@ -77,13 +77,6 @@ def test_a_binding_that_cannot_be_loaded_is_one_line(error: Exception, monkeypat
     monkeypatch.setattr(cuda, "import_object", load)
     with pytest.raises(EngineError, match=r"pycuda .*(shared object|bad ELF)"):
         find_cuda()
-
-
-def test_both_bindings_are_known() -> None:
-    assert set(BINDINGS.values()) == {
-        "sam_edge.runtimes.cuda.cuda_python:CudaPython",
-        "sam_edge.runtimes.cuda.pycuda:PyCuda",
-    }
 
 
 @pytest.mark.parametrize(

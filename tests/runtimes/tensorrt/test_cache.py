@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sam_edge.errors import BundleError, OutputError, PlanError
 from sam_edge.runtimes.tensorrt import cache as module
 from sam_edge.runtimes.tensorrt.cache import PlanCache, Seal, State, graph_sha256
-from sam_edge.runtimes.tensorrt.device import plan_folder
 
 FACTS: dict[str, Any] = {"tensorrt": "10.3.0", "driver": "540.4.0", "device_name": "Orin", "l4t": "36.4.3"}
 PLAN = b"machine code"
@@ -191,14 +190,3 @@ def test_a_verdict_is_of_the_bytes_that_were_compared(graph: Path, cache: PlanCa
     cache.discard(entry)
     cache.judge(entry, Seal({}, "unverified"), "verified")
     assert cache.find(graph, FACTS) is None
-
-
-def test_a_folder_that_cannot_be_made_is_named(graph: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="file"):
-        write(PlanCache(tmp_path / "file" / "cache"), graph)
-
-
-def test_the_plan_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
-    assert plan_folder() == tmp_path / "tensorrt"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ import pytest
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import EngineError
-from sam_edge.host.machine import Machine, read_machine
+from sam_edge.host.machine import Machine
 from sam_edge.progress import silent
 from sam_edge.runtimes.tensorrt import device as device_module
 from sam_edge.runtimes.tensorrt import plans as module
@@ -33,6 +34,7 @@ from sam_edge.runtimes.tensorrt.plans import (
     timing_key,
 )
 from sam_edge.storage.cache import BlobCache
+from tests.host.machines import bare_arm, jetson, nvidia_desktop
 from tests.runtimes.cuda.simulated_cuda import SimulatedCuda
 from tests.runtimes.tensorrt.fake_builder import MEASURED, PLAN, FakeTrt
 
@@ -141,21 +143,10 @@ def test_who_comes_second_waits_and_takes_what_the_first_has_built(tmp_path: Pat
     assert trt.built == 0
 
 
-def machine(root: Path, *, cuda: bool = True, jetson: bool = False) -> Machine:
-    if cuda:
-        for file in ("dev/nvidia0", "usr/lib/x86_64-linux-gnu/libcuda.so.1"):
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).touch()
-    if jetson:
-        (root / "etc").mkdir(exist_ok=True)
-        (root / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3, GCID: 1")
-    return read_machine(root, architecture="x86_64")
-
-
 def test_without_a_gpu_tensorrt_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_gpu", lambda device: pytest.fail("touched"))
     with pytest.raises(EngineError, match="no NVIDIA GPU") as caught:
-        find_build_environment(machine(tmp_path, cuda=False))
+        find_build_environment(bare_arm(tmp_path))
     assert caught.value.hint is not None
     assert "--dry-run" in caught.value.hint
 
@@ -172,18 +163,18 @@ def test_plans_are_built_on_the_gpu_that_is_named(
 
     monkeypatch.setattr(device_module, "find_cuda", find_cuda)
     monkeypatch.setattr(device_module, "load_tensorrt", FakeTrt)
-    assert find_build_environment(machine(tmp_path), name).device.device_name == "Simulated"
+    assert find_build_environment(nvidia_desktop(tmp_path), name).device.device_name == "Simulated"
     assert asked == [index]
 
 
-@pytest.mark.parametrize("jetson", [False, True])
+@pytest.mark.parametrize(("here", "free_mb"), [(jetson, 5000), (nvidia_desktop, 100)])
 def test_on_jetson_the_file_cache_counts_as_free(
-    jetson: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Callable[[Path], Machine], free_mb: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpu = Gpu(SimulatedCuda(total=100 << 20), cast(Any, FakeTrt()))
     monkeypatch.setattr(module, "find_gpu", lambda device: gpu)
     monkeypatch.setattr(module, "available_mb", lambda: 5000)
-    assert find_build_environment(machine(tmp_path, jetson=jetson)).free_mb() == (5000 if jetson else 100)
+    assert find_build_environment(here(tmp_path)).free_mb() == free_mb
 
 
 WITHOUT_EXTRAS = """

@@ -17,13 +17,12 @@ from sam_edge.fidelity.gate import ask, find_violations
 from sam_edge.fidelity.images import textured_image
 from sam_edge.progress import silent
 from sam_edge.runtimes import tensorrt
-from sam_edge.runtimes.tensorrt import prepare
 from sam_edge.runtimes.tensorrt.build import BuilderSettings
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timing_key
 from sam_edge.runtimes.tensorrt.prepare import find_plan_loader
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions import loaders
-from sam_edge.sessions.backends import Runtime, find_runtime, split_name
+from sam_edge.sessions.backends import Runtime, find_runtime
 from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.sessions.session import SessionLoader
 from sam_edge.storage.cache import BlobCache
@@ -152,17 +151,6 @@ def test_engines_are_measured_where_there_was_no_plan(
         expected = ask(segmenter, [textured_image((160, 120))])
     assert find_violations(measure_engine(toy, EngineSpec("tensorrt"), expected), "fp32") == []
     assert device.names() == [".blob", "decoder", "encoder"]
-
-
-def test_plans_are_built_for_the_gpu_that_is_named(
-    device: Device, toy: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(loaders, "find_runtime", lambda name: Runtime(tensorrt.BACKEND, split_name(name)[1]))
-    monkeypatch.setattr(prepare, "find_build_environment", lambda machine, name: asked.append(name))
-    for runtime in ("tensorrt", "tensorrt:cuda", "tensorrt:cuda.1"):
-        find_graph_loader(runtime, toy.manifest)
-    assert asked == [None, "cuda", "cuda.1"]
 
 
 def test_other_runtimes_open_graphs_as_they_are(toy: Bundle) -> None:

@@ -80,7 +80,6 @@ class Letterbox:
     def _run(self, frame: NDArray[np.uint8], view: View) -> DeviceArray:
         tables, (mode, column_taps, row_taps) = self._table(view)
         if self._staging is None or self._staging.size != frame.nbytes:
-            self._close_staging()
             self._staging = Staging(self._cuda, frame.nbytes)
         source = self._upload(frame, self._staging)
         width, height = view.encoder_wh
@@ -108,15 +107,10 @@ class Letterbox:
             self._closed = True
             self._cuda.enter()
             self._tables.clear()
-            self._close_staging()
+            self._staging = None
             self._dropped.detach()
             self._cuda.stream_free(self._stream)
             self._pool.trim()
-
-    def _close_staging(self) -> None:
-        if self._staging is not None:
-            self._staging.close()
-            self._staging = None
 
     def _upload(self, data: NDArray[Any], staging: Staging) -> Block:
         """Device memory, with the data on its way there through pinned memory."""

@@ -52,9 +52,9 @@ class _Plans:
         prepare(bundle, engine, progress)
 
     def loader(self, manifest: Manifest, device: str | None, progress: Progress) -> GraphLoader:
-        from .prepare import find_plan_loader
+        from .prepare import PlanLoader
 
-        return find_plan_loader(manifest, device, progress)
+        return PlanLoader(manifest, device, progress)
 
 
 BACKEND = Backend(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,10 +18,9 @@ from sam_edge.sessions.backends import split_name
 from sam_edge.sessions.session import Session, SessionOptions
 
 from .build import BuilderSettings
-from .cache import PlanCache
+from .cache import PlanCache, graph_sha256
 from .device import describe, find_gpu, plan_folder
 from .plans import (
-    BuildEnvironment,
     build_request,
     build_requests,
     find_build_environment,
@@ -133,59 +132,84 @@ def _compare(
     return f"{engine}: mask IoU {found['mask_iou_mean']:.4f} against PyTorch"
 
 
-@dataclass(frozen=True)
 class PlanLoader:
-    """Opens graphs of a model with plans of the cache, or builds those that are missing.
+    """Opens graphs of a model with plans of the cache, or builds those plans into it.
 
     Any plan that would be run is good, whatever settings it was built with. What is built stays unverified
     until the model is loaded.
     """
 
-    manifest: Manifest
-    device: str | None
-    progress: Progress
-    environment: BuildEnvironment
-    tried: BuildEnvironment | None = None
-    """Where the plans of a trial are built; None outside of one."""
-    most: int | None = None
-    """How many a trial builds at most, if that is known."""
+    def __init__(self, manifest: Manifest, device: str | None, progress: Progress) -> None:
+        """For `cuda` or `cuda.N`.
+
+        Raises:
+            EngineError: no device here, or no driver that is new enough.
+            MissingExtraError: TensorRT or a binding of CUDA is not installed.
+        """
+        self.environment = find_build_environment(this_machine(), device)
+        self._manifest = manifest
+        self._device = device
+        self._progress = progress
 
     def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
-        plan = self.environment.ready(graph) or (self.tried and self.tried.ready(graph)) or self._build(graph)
-        return TensorRtSession(graph, replace(options, device=self.device), plan=plan)
+        plan = self.environment.ready(graph)
+        if plan is None:
+            names = list(self._manifest.graphs)
+            number = names.index(self._name(graph)) + 1
+            plan = self.build(graph, f"plan {number} of {len(names)}", self.environment.cache)
+        return self.open(graph, options, plan)
 
     @contextmanager
-    def trial(self, most: int | None = None) -> Iterator[PlanLoader]:
+    def trial(self, most: int | None = None) -> Iterator[PlanTrial]:
         with TemporaryDirectory(prefix="sam-edge-plans-") as folder:
-            yield replace(self, tried=replace(self.environment, cache=PlanCache(Path(folder))), most=most)
+            yield PlanTrial(self, PlanCache(Path(folder)), most)
 
-    def keep(self, graphs: Iterable[Path]) -> None:
-        """Put the plans that were tried for these graphs into the cache."""
-        kept = self.environment.cache
-        for graph in graphs:
-            plan = self.tried.ready(graph) if self.tried else None
-            if plan is not None:
-                with kept.lock(lambda: None):
-                    kept.write(kept.folder / plan.name, plan.read_bytes(), PlanCache(plan.parent).check(plan))
+    def open(self, graph: Path, options: SessionOptions, plan: Path) -> Session:
+        """Open a graph with a plan of it."""
+        return TensorRtSession(graph, replace(options, device=self._device), plan=plan)
 
-    def _build(self, graph: Path) -> Path:
-        """Build a plan; a file made from a graph of the model has that graph's name in its own."""
-        names = list(self.manifest.graphs)
-        name = next((name for name in names if name in graph.name.split(".")), None)
-        if name is None:
-            raise BundleError(f"{graph} is made from no graph of {self.manifest.name}", path=graph)
-        which = f"plan {names.index(name) + 1} of {len(names)}"
-        if self.tried is not None:
-            built = len(list(self.tried.cache.folder.glob("*.plan")))
-            which = f"plan {built + 1}" + (f" of at most {self.most}" if self.most else "")
+    def build(self, graph: Path, which: str, cache: PlanCache) -> Path:
+        """Build the plan of a file into a cache, saying which of how many it is."""
 
         def show(step: str, done: float | None = None) -> None:
-            self.progress(f"{step} ({which})", done)
+            self._progress(f"{step} ({which})", done)
 
-        request = graph_request(self.manifest, name, graph, BuilderSettings())
-        return build_request(self.tried or self.environment, request, show).plan
+        request = graph_request(self._manifest, self._name(graph), graph, BuilderSettings())
+        return build_request(replace(self.environment, cache=cache), request, show).plan
+
+    def _name(self, graph: Path) -> str:
+        """The graph of the model that a file is made from: it has that graph's name in its own."""
+        parts = graph.name.split(".")
+        for name in self._manifest.graphs:
+            if name in parts:
+                return name
+        raise BundleError(f"{graph} is made from no graph of {self._manifest.name}", path=graph)
 
 
-def find_plan_loader(manifest: Manifest, device: str | None, progress: Progress) -> PlanLoader:
-    """As `PlanBuilder.loader`; raises as `find_build_environment`."""
-    return PlanLoader(manifest, device, progress, find_build_environment(this_machine(), device))
+class PlanTrial:
+    """Opens graphs that are tried, with plans in a folder that lasts as long as the trial."""
+
+    def __init__(self, loader: PlanLoader, cache: PlanCache, most: int | None) -> None:
+        self._loader = loader
+        self._cache = cache
+        self._of_most = f" of at most {most}" if most else ""
+        self._plans: dict[str, Path] = {}
+        """Hash of a graph -> its plan."""
+
+    def __call__(self, graph: Path, options: SessionOptions = SessionOptions()) -> Session:
+        key = graph_sha256(graph)
+        plan = self._loader.environment.ready(graph) or self._plans.get(key)
+        if plan is None:
+            which = f"plan {len(self._plans) + 1}{self._of_most}"
+            plan = self._plans[key] = self._loader.build(graph, which, self._cache)
+        return self._loader.open(graph, options, plan)
+
+    def keep(self, graphs: Iterable[Path]) -> None:
+        """Put the plans of these graphs into the cache."""
+        kept = self._loader.environment.cache
+        for graph in graphs:
+            plan = self._plans.get(graph_sha256(graph))
+            if plan is not None:
+                seal = self._cache.check(plan)
+                with kept.lock(lambda: None):
+                    kept.write(kept.folder / plan.name, plan.read_bytes(), seal)

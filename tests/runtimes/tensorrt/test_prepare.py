@@ -19,7 +19,7 @@ from sam_edge.progress import silent
 from sam_edge.runtimes import tensorrt
 from sam_edge.runtimes.tensorrt.build import BuilderSettings
 from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timing_key
-from sam_edge.runtimes.tensorrt.prepare import find_plan_loader
+from sam_edge.runtimes.tensorrt.prepare import PlanLoader
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions import loaders
 from sam_edge.sessions.backends import Runtime, find_runtime
@@ -55,7 +55,7 @@ def loader(device: Device, toy: Bundle, said: list[str]) -> GraphLoader:
     def progress(step: str, done: float | None = None) -> None:
         said.append(step)
 
-    return find_plan_loader(toy.manifest, None, progress)
+    return PlanLoader(toy.manifest, None, progress)
 
 
 def variant(graph: Path, folder: Path, weight: float) -> Path:

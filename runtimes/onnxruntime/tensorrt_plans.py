@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,6 +50,7 @@ def plan_entry(graph: Path) -> Path:
     """
     found, machine = driver.probe(), this_machine()
     facts = {
+        "sam_edge": version("sam-edge"),
         "onnxruntime": ort.__version__,
         "tf32": not tf32_is_off(),
         "cuda": found.cuda,

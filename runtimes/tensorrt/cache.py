@@ -26,8 +26,7 @@ from sam_edge.storage.files import locked, os_errors_as_output_error, sha256, wr
 State = Literal["verified", "unverified", "refused"]
 """Whether it computes what the model computes; `unverified`: nobody has compared it yet."""
 Shapes = Mapping[str, tuple[int | str, ...]]
-_WHY: Mapping[State | None, str] = {
-    None: "has no TensorRT plan for this device, driver and TensorRT yet",
+_WHY: Mapping[State, str] = {
     "unverified": "has a TensorRT plan that has not been compared with PyTorch's answers yet",
     "refused": "has a TensorRT plan that computed something else than PyTorch",
 }
@@ -42,6 +41,8 @@ class Seal:
     state: State
     shapes: Shapes = field(default_factory=dict)
     """Tensor -> shape with the names of its free dimensions, which a plan forgets."""
+    built_for: Mapping[str, Any] = field(default_factory=dict)
+    """The versions and the device that the entry depends on, as JSON values."""
 
 
 class PlanCache:
@@ -71,14 +72,12 @@ class PlanCache:
         self, graph: Path, facts: Mapping[str, Any], states: Sequence[State] = get_args(State)
     ) -> tuple[Path, Seal] | None:
         """The newest plan of a graph, whatever its settings; of several states the one named first."""
-        found = []
-        for path in self.folder.glob(f"{glob.escape(_prefix(graph, facts))}*.plan.json"):
-            with suppress(PlanError, OSError):
-                entry = path.with_suffix("")
-                seal = self.seal(entry)
-                if seal.state in states:
-                    found.append((states.index(seal.state), -path.stat().st_mtime_ns, entry, seal))
-        return min(found, key=lambda item: item[:2])[2:] if found else None
+        found = self._newest_first(_prefix(graph, facts))
+        return min(
+            (item for item in found if item[1].state in states),
+            key=lambda item: states.index(item[1].state),
+            default=None,
+        )
 
     def verified(self, graph: Path, facts: Mapping[str, Any]) -> Path:
         """The plan of a graph that may be run.
@@ -90,7 +89,7 @@ class PlanCache:
         found = self.find(graph, facts)
         if found is None or found[1].state != "verified":
             raise PlanError(
-                f"{graph} {_WHY[found[1].state if found else None]}",
+                f"{graph} {_WHY[found[1].state] if found else self._mismatch(graph, facts)}",
                 path=graph,
                 hint=f"run sam-edge build {graph.parent}",
             )
@@ -129,9 +128,10 @@ class PlanCache:
         path = _seal_path(entry)
         try:
             document = json.loads(path.read_bytes())
+            built_for = dict(document["built_for"])
             files = {str(name): str(digest) for name, digest in document["files"].items()}
             shapes = {str(name): tuple(shape) for name, shape in document["shapes"].items()}
-            seal = Seal(files, document["state"], shapes)
+            seal = Seal(files, document["state"], shapes, built_for)
             if seal.state not in get_args(State):
                 raise ValueError(f"state {seal.state!r}")
         except OSError as error:
@@ -140,8 +140,11 @@ class PlanCache:
             raise self._damaged(entry) from error
         return seal
 
-    def write(self, entry: Path, data: bytes, state: State, shapes: Shapes) -> None:
+    def write(self, entry: Path, data: bytes, seal: Seal) -> None:
         """Keep a plan, instead of an older one of that name. The caller holds the lock.
+
+        Args:
+            seal: what is known about it but its `files`, which are hashed here.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -149,7 +152,7 @@ class PlanCache:
         self.make_folder(self.folder)
         self.discard(entry)
         write_bytes(entry, data)
-        self.put_seal(entry, Seal(_hashes(entry), state, shapes))
+        self.put_seal(entry, replace(seal, files=_hashes(entry)))
 
     def reseal(self, entry: Path) -> None:
         """Seal what lies in a folder that somebody else fills. The caller holds the lock."""
@@ -190,6 +193,25 @@ class PlanCache:
         with os_errors_as_output_error(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
+    def _newest_first(self, prefix: str) -> list[tuple[Path, Seal]]:
+        found = []
+        for path in self.folder.glob(f"{glob.escape(prefix)}*.plan.json"):
+            with suppress(PlanError, OSError):
+                entry = path.with_suffix("")
+                found.append((-path.stat().st_mtime_ns, entry, self.seal(entry)))
+        return [(entry, seal) for _, entry, seal in sorted(found, key=lambda item: item[0])]
+
+    def _mismatch(self, graph: Path, facts: Mapping[str, Any]) -> str:
+        """Why a graph has no plan, after what its newest one was built for."""
+        for _, seal in self._newest_first(_prefix(graph))[:1]:
+            other = [
+                f"{name} {seal.built_for.get(name)}, here {value}"
+                for name, value in facts.items()
+                if value != seal.built_for.get(name)
+            ]
+            return f"has a TensorRT plan that was built for {'; '.join(other)}"
+        return "has no TensorRT plan for this device, driver and TensorRT yet"
+
     def _damaged(self, entry: Path) -> PlanError:
         try:
             self.discard(entry)
@@ -227,8 +249,10 @@ def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _prefix(graph: Path, facts: Mapping[str, Any]) -> str:
-    return f"{graph.stem}-{_hash([graph_sha256(graph), facts])[:32]}-"
+def _prefix(graph: Path, facts: Mapping[str, Any] | None = None) -> str:
+    """How the names of all entries of a graph begin, or of those that were built for `facts`."""
+    prefix = f"{graph.stem}-{graph_sha256(graph)[:32]}-"
+    return prefix if facts is None else f"{prefix}{_hash(facts)[:32]}-"
 
 
 def _seal_path(entry: Path) -> Path:

@@ -19,7 +19,7 @@ from sam_edge.storage.cache import BlobCache
 
 from .api import TensorRtModule
 from .build import MIB, BuilderSettings, Built, build_plan, workspace_limit_mb
-from .cache import PlanCache, Shapes
+from .cache import PlanCache, Seal, Shapes
 from .device import Gpu, PlanDevice, describe, find_gpu, plan_folder
 
 NO_GPU = "no NVIDIA GPU with its driver is here, and plans must be built on the device that runs them"
@@ -152,7 +152,8 @@ def build_request(environment: BuildEnvironment, request: PlanRequest, progress:
         began = time.perf_counter()
         built = _build(environment, request, lambda done: progress(step, done))
         seconds = time.perf_counter() - began
-        cache.write(entry, built.plan, "unverified", request.shapes)
+        seal = Seal({}, "unverified", request.shapes, environment.device.facts())
+        cache.write(entry, built.plan, seal)
         return Outcome(request.name, entry, len(built.plan), seconds, is_new=True)
 
 

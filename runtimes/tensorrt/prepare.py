@@ -212,4 +212,4 @@ class PlanTrial:
             if plan is not None:
                 seal = self._cache.check(plan)
                 with kept.lock(lambda: None):
-                    kept.write(kept.folder / plan.name, plan.read_bytes(), seal.state, seal.shapes)
+                    kept.write(kept.folder / plan.name, plan.read_bytes(), seal)

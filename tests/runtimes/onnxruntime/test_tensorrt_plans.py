@@ -51,7 +51,13 @@ def test_all_that_a_plan_depends_on_is_in_its_folders_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, machine = write_encoder(tmp_path), jetson(tmp_path / "jetson")
-    usual = {"found": driver.Driver("12.6", (GPU,)), "here": machine, "tf32": "0", "ort": "1.32.0"}
+    usual = {
+        "found": driver.Driver("12.6", (GPU,)),
+        "here": machine,
+        "tf32": "0",
+        "ort": "1.32.0",
+        "edge": "0.1.0",
+    }
     changes: list[dict[str, Any]] = [
         {},
         {"found": driver.Driver("12.8", (GPU,))},
@@ -60,6 +66,7 @@ def test_all_that_a_plan_depends_on_is_in_its_folders_name(
         {"here": replace(machine, l4t=(36, 4, 4))},
         {"tf32": "1"},
         {"ort": "1.33.0"},
+        {"edge": "0.2.0"},
         {},
     ]
     entries = []
@@ -68,6 +75,7 @@ def test_all_that_a_plan_depends_on_is_in_its_folders_name(
         monkeypatch.setattr(driver, "probe", lambda facts=facts: facts["found"])
         monkeypatch.setattr(plans, "this_machine", lambda facts=facts: facts["here"])
         monkeypatch.setattr(plans.ort, "__version__", facts["ort"])
+        monkeypatch.setattr(plans, "version", lambda name, facts=facts: facts["edge"])
         monkeypatch.setenv(plans.TF32_OVERRIDE, facts["tf32"])
         entries.append(plan_entry(encoder))
     assert len(set(entries)) == len(changes) - 1

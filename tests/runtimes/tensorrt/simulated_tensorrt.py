@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from sam_edge.runtimes.tensorrt.api import TensorRtModule
-from sam_edge.runtimes.tensorrt.cache import PlanCache
+from sam_edge.runtimes.tensorrt.cache import PlanCache, Seal
 from sam_edge.runtimes.tensorrt.device import Gpu, describe
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from sam_edge.sessions.session import SessionOptions
@@ -210,7 +210,7 @@ class Simulation:
             return self.cache.verified(graph, facts)
         nodes = (*session.get_inputs(), *session.get_outputs())
         shapes = {node.name: tuple(node.shape) for node in nodes}
-        self.cache.write(entry, MARK + data, "verified", shapes)
+        self.cache.write(entry, MARK + data, Seal({}, "verified", shapes, facts))
         return entry
 
     def open(self, graph: Path, options: SessionOptions = SessionOptions()) -> TensorRtSession:

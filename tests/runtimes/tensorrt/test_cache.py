@@ -33,7 +33,7 @@ def cache(tmp_path: Path) -> PlanCache:
 
 def write(cache: PlanCache, graph: Path, state: State = "verified", **settings: Any) -> Path:
     entry = cache.entry(graph, FACTS, settings)
-    cache.write(entry, PLAN, state, {"image": (1, 3, "height", "width")})
+    cache.write(entry, PLAN, Seal({}, state, {"image": (1, 3, "height", "width")}, FACTS))
     return entry
 
 
@@ -50,6 +50,7 @@ texts = st.text(max_size=20)
         st.dictionaries(texts, texts, max_size=3),
         st.sampled_from(["verified", "unverified", "refused"]),
         st.dictionaries(texts, st.lists(st.integers(1, 9) | texts, max_size=4).map(tuple), max_size=3),
+        st.dictionaries(texts, st.integers() | texts, max_size=3),
     )
 )
 def test_a_seal_survives_its_file(tmp_path_factory: pytest.TempPathFactory, seal: Seal) -> None:
@@ -67,11 +68,13 @@ def test_a_written_plan_is_found_and_read(graph: Path, cache: PlanCache) -> None
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_a_plan_of_another_device_is_another_plan(graph: Path, cache: PlanCache, fact: str) -> None:
+def test_a_plan_of_another_device_is_named_and_not_run(graph: Path, cache: PlanCache, fact: str) -> None:
     write(cache, graph)
     with pytest.raises(PlanError) as caught:
         cache.verified(graph, {**FACTS, fact: "another"})
     assert caught.value.path == str(graph)
+    differs = f"built for {fact} {FACTS[fact]}, here another"
+    assert differs in str(caught.value)
     assert caught.value.hint == f"run sam-edge build {graph.parent}"
 
 

@@ -21,7 +21,7 @@ from sam_edge.runtimes.tensorrt import device as device_module
 from sam_edge.runtimes.tensorrt import plans as module
 from sam_edge.runtimes.tensorrt.api import TensorRtModule
 from sam_edge.runtimes.tensorrt.build import BuilderSettings
-from sam_edge.runtimes.tensorrt.cache import PlanCache
+from sam_edge.runtimes.tensorrt.cache import PlanCache, Seal
 from sam_edge.runtimes.tensorrt.device import Gpu, PlanDevice
 from sam_edge.runtimes.tensorrt.plans import (
     BuildEnvironment,
@@ -137,7 +137,7 @@ def test_who_comes_second_waits_and_takes_what_the_first_has_built(tmp_path: Pat
         thread.start()
         assert waits.wait(30)
         assert not outcomes
-        first.cache.write(first.entry(request), PLAN, "unverified", request.shapes)
+        first.cache.write(first.entry(request), PLAN, Seal({}, "unverified"))
     thread.join(30)
     assert [outcome.is_new for outcome in outcomes] == [False]
     assert trt.built == 0

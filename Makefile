@@ -54,7 +54,7 @@ bench: $(VENV)/.dev ## measure engines, what our API adds, the shipped model and
 		$(BIN)/python -m sam_edge.benchmarks.speed.startup --runtime $$runtime || exit 1; done
 
 test-tensorrt: $(VENV)/.rtx ## also build graphs with NVIDIA's TensorRT builder: 95 MB, no GPU
-	$(BIN)/pytest tests/exporters -k tensorrt
+	$(BIN)/pytest tests/exporters/lint tests/runtimes/tensorrt/test_build.py
 
 lock: $(VENV)/.dev ## write constraints.txt from what is installed
 	$(BIN)/pip freeze --exclude sam-edge --exclude tensorrt-rtx-cu13-libs --exclude tensorrt-rtx-cu13-bindings --exclude-editable | sed -E 's/\+cpu//; s/$$/; python_version >= "3.11"/' > constraints.txt

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.bundle.document import check_name
 from sam_edge.bundle.folder import Bundle, check_target, write_bundle
 from sam_edge.bundle.manifest import EngineSpec, Graph, Manifest, Precision
+from sam_edge.bundle.reading import check_name
 from sam_edge.errors import EngineError, FidelityError, OutputError
-from sam_edge.exporters.half.weights import halve_weights
+from sam_edge.exporters.fp16.weights import halve_weights
 from sam_edge.exporters.interop.interfaces import check_interface, make_interface
 from sam_edge.exporters.lint.tensorrt import check_engine
 from sam_edge.fidelity.gate import Reference, check
@@ -41,8 +41,8 @@ from .engines import (
     with_engine,
 )
 from .onnx_graph import describe_graph, write_graph
+from .pytorch_answers import float64_mask_iou, most_points, references, self_test_reference
 from .rectangular import COST_IMAGES, as_exportable, measure_cost, shaped
-from .reference import float64_mask_iou, most_points, references, self_test_reference
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 

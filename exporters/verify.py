@@ -30,7 +30,7 @@ TRUSTED = "onnxruntime:cpu"
 """Runs the FP32 graphs that the others are compared with, after it was compared with PyTorch's own answers."""
 TRUSTED_ENGINE = EngineSpec(TRUSTED)
 PYTORCH, ONNX, ITSELF = "PyTorch", "FP32 ONNX", "itself"
-FROM_CHECKPOINT = "sam_edge.exporters.reference:from_checkpoint"
+FROM_CHECKPOINT = "sam_edge.exporters.pytorch_answers:from_checkpoint"
 UNKNOWN = "the folder has no answers of PyTorch to compare it with: export the model again with this version"
 
 

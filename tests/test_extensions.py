@@ -246,7 +246,7 @@ def test_a_metric(extend: Callable[..., str], labelled_set: Path) -> None:
     metric = """
 import click
 import numpy as np
-from .evaluation import Setup, evaluation, run
+from .command import Setup, evaluation, run
 from .labelled import tracked
 from .scores import Row
 
@@ -264,7 +264,7 @@ def area(setup: Setup):
     run(setup, rows, "area")
 """
     edit = (
-        "benchmarks/quality/cli.py",
+        "benchmarks/quality/evaluations.py",
         "EVALUATIONS = {",
         '    "area": ("sam_edge.benchmarks.quality.area:area", "How large objects are."),',
     )

@@ -23,7 +23,7 @@ from sam_edge.progress import Progress
 from sam_edge.prompt import Prompt
 
 from .candidates import Candidate
-from .evaluation import Setup, evaluation, run
+from .command import Setup, evaluation, run
 from .labelled import DataSet, Labelled, tracked
 from .scores import Row
 

@@ -14,7 +14,7 @@ from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
-from .evaluation import Setup, evaluation, listed, run, seed_option
+from .command import Setup, evaluation, listed, run, seed_option
 from .labelled import DataSet, tracked
 from .scores import Row
 

@@ -19,7 +19,7 @@ from sam_edge.prompt import FOREGROUND, Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, correcting_click, random_click
 
 from .candidates import Candidate
-from .evaluation import Setup, evaluation, listed, run, seed_option
+from .command import Setup, evaluation, listed, run, seed_option
 from .labelled import DataSet, Labelled, tracked
 from .scores import Row
 

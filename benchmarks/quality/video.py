@@ -17,7 +17,7 @@ from sam_edge.prompt import Prompt
 from sam_edge.synthetic.gaze.clicks import centre_click, displaced
 
 from .candidates import Candidate
-from .evaluation import Setup, evaluation, run, seed_option
+from .command import Setup, evaluation, run, seed_option
 from .gaze_noise import LONG_SIDE_DEG
 from .labelled import DataSet, Labelled, tracked
 from .scores import Row

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from sam_edge.bundle.document import check_name
 from sam_edge.bundle.folder import Bundle, check_target, find_bundle
 from sam_edge.bundle.manifest import PRECISIONS, EngineSpec, Manifest
+from sam_edge.bundle.reading import check_name
 from sam_edge.cli.engine_line import engine_line
 from sam_edge.cli.options import parse_size
 from sam_edge.cli.progress import progress

@@ -13,7 +13,7 @@ from sam_edge.cli.options import parse_size
 from sam_edge.cli.progress import progress
 from sam_edge.host.machine import this_machine
 from sam_edge.sessions.backends import split_name
-from sam_edge.sessions.choice import choose_engine
+from sam_edge.sessions.precision import choose_engine
 
 from .build import BuilderSettings
 from .dry_run import check_requests, describe, text

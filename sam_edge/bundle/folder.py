@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from sam_edge.bundle.document import parse
 from sam_edge.bundle.manifest import EngineSpec, Manifest, dump
+from sam_edge.bundle.reading import parse
 from sam_edge.errors import BundleError, OutputError
 from sam_edge.storage.files import read_limited, sha256
 from sam_edge.storage.folders import temporary_folder

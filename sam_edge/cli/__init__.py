@@ -27,7 +27,7 @@ COMMANDS = {
     "distill": ("sam_edge.training.cli:distill", "Teach a small encoder a large model's embedding."),
     "doctor": ("sam_edge.cli.doctor:doctor", "Show devices, versions, and which runtimes can be used."),
     "cache": ("sam_edge.cli.cache:cache", "Show or clear what is kept of compiled models."),
-    "eval": ("sam_edge.benchmarks.quality.cli:evaluate", "Measure how good a model's masks are."),
+    "eval": ("sam_edge.benchmarks.quality.evaluations:evaluate", "Measure how good a model's masks are."),
 }
 
 

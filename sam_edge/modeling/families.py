@@ -1,4 +1,4 @@
-"""The model families, one line each: how to build one, how it sees images, under which licence."""
+"""The model families, one entry each: how to build one, how it sees images, under which licence."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ COMMANDS = sorted(
 
 
 def test_commands_are_found() -> None:
-    assert {"speed.stages", "speed.startup", "speed.decoder", "quality.reference"} <= set(COMMANDS)
+    assert {"speed.stages", "speed.startup", "speed.decoder", "quality.upstream"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sam_edge.bundle.document import parse
 from sam_edge.bundle.folder import check_target, find_bundle, write_bundle
 from sam_edge.bundle.manifest import dump
+from sam_edge.bundle.reading import parse
 from sam_edge.errors import BundleError, OutputError
 from tests.disc_model import disc_bundle, disc_manifest
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sam_edge.bundle.document import parse
 from sam_edge.bundle.folder import ASSETS, MANIFEST, MAX_MANIFEST_BYTES, find_bundle, read_manifest
 from sam_edge.bundle.manifest import seal_of
+from sam_edge.bundle.reading import parse
 from sam_edge.bundle.shapes import graph_shapes
 from sam_edge.errors import BundleError, FidelityError
 from sam_edge.loading import load

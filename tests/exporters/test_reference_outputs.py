@@ -3,7 +3,7 @@
 The weights are random, and a random decoder amplifies: noise of 1e-6 on the embedding, which is what another
 order of summation makes, moves single logits by 1e-2. The same models in float64 are up to 0.016 in logits
 and 0.0018 in mask IoU away from the reference, which summed in float32 as we do (see
-benchmarks/quality/reference.py). So 5e-3 is asked of 95 % of the logits and a bound of all, masks must agree
+benchmarks/quality/upstream.py). So 5e-3 is asked of 95 % of the logits and a bound of all, masks must agree
 wherever a logit is farther than 5e-3 from the threshold, and predicted IoU has room for both errors.
 EfficientSAM, whose every token attends to all 4096, is 1e-5 away from float64 in the embedding, three times as
 far as EfficientViT-SAM, and gets twice the tolerance.

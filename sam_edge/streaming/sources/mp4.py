@@ -33,7 +33,7 @@ def read_mp4_times(file: BinaryIO) -> Mp4Times | None:
     try:
         moov = _find_moov(file)
         return None if moov is None else _times(moov)
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, IndexError):
         return None
 
 

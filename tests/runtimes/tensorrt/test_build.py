@@ -182,7 +182,7 @@ def test_the_shipped_decoder_is_built(rtx: Any, input_wh: tuple[int, int] | None
 def test_every_graph_of_a_sam_is_built(rtx: Any, tiny_bundle: Path) -> None:
     bundle = find_bundle(tiny_bundle)
     for name in bundle.manifest.graphs:
-        really_built(rtx, bundle.graph(name), {})
+        really_built(rtx, bundle.graph(name), graph_shapes(bundle.manifest, name, None))
 
 
 def test_a_dynamic_graph_without_a_profile_is_refused_in_one_line(rtx: Any) -> None:

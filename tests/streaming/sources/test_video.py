@@ -194,6 +194,11 @@ def test_a_header_that_is_damaged_is_left_out(tmp_path: Path, data: st.DataObjec
     assert found is None or found.delay_s >= 0
 
 
+def test_an_empty_movie_header_is_left_out() -> None:
+    boxes = b"\0\0\0\x08ftyp" + b"\0\0\0\x10moov" + b"\0\0\0\x08mvhd"
+    assert read_mp4_times(io.BytesIO(boxes)) is None
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".avi", ".ts", ".mpg"])
 def test_containers_begin_at_zero_and_lose_nothing(tmp_path: Path, suffix: str) -> None:
     codec = {".mkv": "mp4v", ".avi": "MJPG"}.get(suffix, "MPG2")

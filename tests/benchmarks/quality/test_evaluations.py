@@ -148,7 +148,7 @@ def test_results_are_written_before_images_are_drawn(
     def full(*_: object) -> None:
         raise OutputError("no room for images")
 
-    monkeypatch.setattr("sam_edge.benchmarks.quality.evaluation.write_sheet", full)
+    monkeypatch.setattr("sam_edge.benchmarks.quality.command.write_sheet", full)
     answer = sam_edge("eval", "video", str(labelled_set), *MODEL, "--json", "a.json", "--sheet", "a.png")
     assert (answer.code, answer.err.splitlines()[-1]) == (2, "error: no room for images")
     assert json.loads(Path("a.json").read_text())

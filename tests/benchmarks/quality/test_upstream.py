@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
 
-from sam_edge.benchmarks.quality.reference import main
+from sam_edge.benchmarks.quality.upstream import main
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.exporters import export as export_module
 from sam_edge.loading import load

@@ -1,6 +1,6 @@
 """How far our models are from what the reference implementations computed, prompt by prompt.
 
-    python -m sam_edge.benchmarks.quality.reference ../shared/fixtures [--family sam_vit_b]
+    python -m sam_edge.benchmarks.quality.upstream ../shared/fixtures [--family sam_vit_b]
 
 Three computations are compared with the stored outputs: our PyTorch model in float32, its exported graphs in
 onnxruntime, and our PyTorch model in float64, which shows the rounding error of the reference's own float32.
@@ -108,8 +108,8 @@ def main(fixtures: Path, family: str) -> None:
 
     \b
     Examples:
-      python -m sam_edge.benchmarks.quality.reference ../shared/fixtures
-      python -m sam_edge.benchmarks.quality.reference ../shared/fixtures --family sam_vit_b
+      python -m sam_edge.benchmarks.quality.upstream ../shared/fixtures
+      python -m sam_edge.benchmarks.quality.upstream ../shared/fixtures --family sam_vit_b
     """
     for line in compare(fixtures, family):
         click.echo(line)

@@ -32,9 +32,9 @@ def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> 
             hint=f"leave precision out, or export the weights with --target {name} --precision fp16",
         )
     engine = half if has_half and precision != "fp32" else EngineSpec(runtime)
-    if precision is None and engine is half and not passed(manifest.measured(half)):
+    if precision is None and engine is half and not not_known_to_fail(manifest.measured(half)):
         engine = EngineSpec(runtime)
-    if not passed(manifest.measured(engine)):
+    if not not_known_to_fail(manifest.measured(engine)):
         raise FidelityError(
             f"{bundle.path} on {engine} failed sam-edge verify",
             path=bundle.path,
@@ -43,6 +43,6 @@ def choose_engine(bundle: Bundle, runtime: str, precision: Precision | None) -> 
     return engine
 
 
-def passed(found: Mapping[str, float] | None) -> bool:
-    """Whether nothing is known against an engine."""
+def not_known_to_fail(found: Mapping[str, float] | None) -> bool:
+    """Whether an engine was not measured, or was and passed."""
     return found is None or found.get("passed", 1.0) == 1.0

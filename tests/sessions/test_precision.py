@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge.bundle.document import parse
 from sam_edge.bundle.folder import ASSETS, find_bundle, write_bundle
 from sam_edge.bundle.manifest import FORMAT, EngineSpec, dump
+from sam_edge.bundle.reading import parse
 from sam_edge.errors import BundleError
 from tests.disc_model import disc_bundle, disc_manifest
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.errors import EngineError, FidelityError, MissingExtraError
-from sam_edge.exporters.fp16.bisect import ROUNDS, Islands, bisect_fp32_nodes
-from sam_edge.exporters.fp16.precision import Source, halve, read_source, save
-from sam_edge.exporters.fp16.ranges import find_islands
+from sam_edge.exporters.half.bisect import ROUNDS, Islands, bisect_fp32_nodes
+from sam_edge.exporters.half.precision import Source, halve, read_source, save
+from sam_edge.exporters.half.ranges import find_islands
 from sam_edge.fidelity.frames import Frames
 from sam_edge.fidelity.gate import Reference, ask, measure
 from sam_edge.fidelity.result import LIMITS, FidelityResult

@@ -15,7 +15,7 @@ from sam_edge.bundle.folder import Bundle, check_target, write_bundle
 from sam_edge.bundle.manifest import EngineSpec, Graph, Manifest, Precision
 from sam_edge.bundle.reading import check_name
 from sam_edge.errors import EngineError, FidelityError, OutputError
-from sam_edge.exporters.fp16.weights import halve_weights
+from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.interop.interfaces import check_interface, make_interface
 from sam_edge.exporters.lint.tensorrt import check_engine
 from sam_edge.fidelity.gate import Reference, check

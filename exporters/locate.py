@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from sam_edge.exporters.fp16.precision import Source, read_source, save
+from sam_edge.exporters.half.precision import Source, read_source, save
 from sam_edge.sessions.session import SessionLoader
 from sam_edge.tensors import Arrays
 

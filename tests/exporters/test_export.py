@@ -25,7 +25,7 @@ from sam_edge.exporters import engines, onnx_graph
 from sam_edge.exporters import export as export_module
 from sam_edge.exporters.engines import Fp16Model
 from sam_edge.exporters.export import ExportSettings, export
-from sam_edge.exporters.fp16.weights import halve_weights
+from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.onnx_graph import describe_graph, write_graph
 from sam_edge.exporters.pytorch_answers import references
 from sam_edge.fidelity.images import textured_image

@@ -14,7 +14,7 @@ from sam_edge.bundle.manifest import EngineSpec, dump
 from sam_edge.cli import main
 from sam_edge.errors import BundleError
 from sam_edge.exporters.engines import find_halves, with_engine
-from sam_edge.exporters.fp16.precision import save
+from sam_edge.exporters.half.precision import save
 from sam_edge.exporters.staging import commit, staging_folder
 from sam_edge.exporters.verify import store
 from sam_edge.fidelity.images import textured_image

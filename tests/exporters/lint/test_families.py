@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from sam_edge.exporters.fp16.precision import halve, read_source, save
+from sam_edge.exporters.half.precision import halve, read_source, save
 from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.modeling.decoders.efficient_sam import EfficientSamDecoder, PointPrompts
 from sam_edge.modeling.decoders.mask_decoder import MaskDecoder

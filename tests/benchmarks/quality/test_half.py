@@ -11,7 +11,7 @@ from click.testing import CliRunner
 pytest.importorskip("torch", reason="torch is not installed: pip install 'sam-edge[export]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
 
-from sam_edge.benchmarks.quality.fp16 import main, table
+from sam_edge.benchmarks.quality.half import main, table
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.modeling import families

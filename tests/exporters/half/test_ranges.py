@@ -14,8 +14,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np, onnx
 from onnx import TensorProto, helper
-from sam_edge.exporters.fp16.precision import read_source
-from sam_edge.exporters.fp16.ranges import measure_ranges
+from sam_edge.exporters.half.precision import read_source
+from sam_edge.exporters.half.ranges import measure_ranges
 values = ["x", *(f"v{index}" for index in range(29)), "y"]
 nodes = [helper.make_node("Sin", [a], [b], b) for a, b in zip(values, values[1:])]
 ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1024, 4096)) for name in "xy"]

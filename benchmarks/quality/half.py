@@ -1,6 +1,6 @@
 """What float16 costs a family at full size without trained weights: with the ones PyTorch starts from.
 
-    python -m sam_edge.benchmarks.quality.fp16 photos/ --family mobile_sam
+    python -m sam_edge.benchmarks.quality.half photos/ --family mobile_sam
 
 Such weights keep the scale of what each layer is given, as trained weights do, and so stand in for them.
 The model is exported as `sam-edge export --precision fp16` does it, and passes or fails its gate.
@@ -56,8 +56,8 @@ def main(images: Path, family: str, limit: int, as_json: bool) -> None:
 
     \b
     Examples:
-      python -m sam_edge.benchmarks.quality.fp16 photos/
-      python -m sam_edge.benchmarks.quality.fp16 photos/ --family edge_sam --limit 1 --json
+      python -m sam_edge.benchmarks.quality.half photos/
+      python -m sam_edge.benchmarks.quality.half photos/ --family edge_sam --limit 1 --json
     """
     found = measure(family, images, limit)
     click.echo(json.dumps(found, indent=2) if as_json else table(family, found))

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from sam_edge.errors import InputError
-from sam_edge.exporters.fp16.precision import Source, halve, read_source, save
-from sam_edge.exporters.fp16.ranges import find_islands, measure_ranges
+from sam_edge.exporters.half.precision import Source, halve, read_source, save
+from sam_edge.exporters.half.ranges import find_islands, measure_ranges
 from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.modeling.exportable import GraphSource
 from sam_edge.modeling.layers import LayerNorm2d

@@ -102,7 +102,7 @@ class Prompt:
                 raise InputError(f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside {_place(view)}")
 
     def cut_box(self, view: View) -> tuple[float, float, float, float] | None:
-        """x0, y0, x1, y1 in frame pixels of the box as a model sees it on a view; None if there is no box."""
+        """x0, y0, x1, y1 in frame pixels of the box as a model sees it on a view; None without a box."""
         if self.box_px is None:
             return None
         left, top, width, height = view.window_xywh

@@ -54,7 +54,7 @@ def read_labels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 
 def _decoded(data: bytes) -> NDArray[Any] | None:
-    """An image's values (H, W) or (H, W, channels); None if there is no image."""
+    """An image's values (H, W) or (H, W, channels); None if OpenCV cannot read it."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except cv2.error:

@@ -173,7 +173,7 @@ def _fail(
     workspace_mb: int,
     free_mb: Callable[[], int | None],
 ) -> NoReturn:
-    """Raise the error that says why there is no plan."""
+    """Raise EngineError with the reason for which TensorRT built nothing."""
     texts = (*errors, *warnings)
     if any(_OUT_OF_MEMORY.search(text) for text in texts):
         found = shortage(f"out of device memory to build {graph}", " ".join(texts), free_mb())

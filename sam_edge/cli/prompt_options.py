@@ -31,7 +31,7 @@ def parse_prompt(points: Sequence[str], box: str | None) -> Prompt:
 
 
 def parse_window(text: str | None) -> tuple[int, int, int, int] | None:
-    """Left, top, width and height of a --window text "X,Y,W,H"; None where there is no text.
+    """Left, top, width and height of a --window text "X,Y,W,H"; None without one.
 
     Raises:
         InputError: a text of another form, or a window without a pixel.

@@ -133,7 +133,7 @@ class Wrapper:
 
     def __getattr__(self, name: str) -> object:
         if name == "run_frame":
-            return self.session.run_frame  # type: ignore[attr-defined]
+            return self.session.run_frame  # type: ignore[attr-defined]  # or AttributeError
         raise AttributeError(name)
 
 

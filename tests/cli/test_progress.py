@@ -59,7 +59,10 @@ def test_on_a_terminal_a_bar_grows_to_its_end(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_part_takes_its_share_of_the_whole() -> None:
     shown: list[tuple[str, float | None]] = []
-    whole = lambda step, done=None: shown.append((step, done))  # noqa: E731
+
+    def whole(step: str, done: float | None = None) -> None:
+        shown.append((step, done))
+
     part_of(whole, 0.25, 0.75)("own words", 0.5)
     part_of(whole, 0.25, 0.75, "the whole's words")("own words")
     part_of(part_of(whole, 0.5, 1.0), 0.5, 1.0)("within", 1.0)

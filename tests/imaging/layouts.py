@@ -16,7 +16,8 @@ def laid_out(rgb: NDArray[np.uint8], layout: Layout) -> tuple[NDArray[np.uint8],
     if layout in ("rgba", "bgra"):
         # Any alpha: it does not count.
         alpha = np.arange(rgb.shape[0] * rgb.shape[1], dtype=np.uint8).reshape(*rgb.shape[:2], 1)
-        return np.concatenate([laid_out(rgb, layout[:3])[0], alpha], axis=2), rgb  # type: ignore[arg-type]
+        colours = rgb if layout == "rgba" else rgb[..., ::-1]
+        return np.concatenate([colours, alpha], axis=2), rgb
     if layout == "grey":
         grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
         return grey, np.dstack([grey] * 3)

@@ -176,7 +176,8 @@ def test_prompts_of_a_batch_are_answered_as_one_by_one(
     """Whether all prompts share one image's features or each has its own, as in training."""
     count = len(prompts)
     asked = [prompt(slots, has_mask=float(masked >> k & 1)) for k, slots in enumerate(prompts)]
-    together: Prompt = tuple(torch.cat(parts) for parts in zip(*asked, strict=True))  # type: ignore[assignment]
+    coords, labels, masks, has_mask = (torch.cat(parts) for parts in zip(*asked, strict=True))
+    together: Prompt = (coords, labels, masks, has_mask)
     own = {name: x.expand(count, -1, -1, -1) for name, x in features.items()}
     for image in (features, own):
         logits, iou = decode(nano, image, together)

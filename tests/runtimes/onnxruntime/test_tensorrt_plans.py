@@ -175,7 +175,7 @@ def tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
     real = providers.ort.InferenceSession
     simulated = SimpleNamespace(folder=tmp_path / "cache" / "graph.plan", written=[], error="")
 
-    class Session(real):  # type: ignore[misc, valid-type]
+    class Session(real):  # type: ignore[misc, valid-type]  # known only here
         def __init__(self, path: str, options: Any, providers: Any, **_: Any) -> None:
             assert providers[0][1]["trt_engine_cache_path"] == str(simulated.folder)
             super().__init__(path, options, providers=["CPUExecutionProvider"])
@@ -206,7 +206,7 @@ def test_a_session_keeps_what_is_built_when_it_opens_and_when_it_runs(
     tmp_path: Path, tensorrt: SimpleNamespace
 ) -> None:
     def opened() -> OnnxRuntimeSession:
-        # On the host, as there is no GPU.
+        # On the host: this machine may have no GPU.
         return OnnxRuntimeSession(write_encoder(tmp_path), SessionOptions(device="tensorrt"), resident=False)
 
     for _ in range(2):

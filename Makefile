@@ -19,7 +19,8 @@ demo: $(VENV)/.demo ## run the shipped model on a generated scene: out/demo.mp4,
 test: $(VENV)/.dev ## run every test
 	@PIP_RETRIES=1 $(MAKE) --silent $(VENV)/.rtx 2>/dev/null || \
 		echo "NVIDIA's builder cannot be installed here: the tests that build with it are skipped"
-	$(BIN)/pytest -n 2 --dist loadfile
+	@# In the order of the tree: a file of few long tests would come last, and one core would wait for it.
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.dev ## the tests of the core, in under a minute
 	$(BIN)/pytest -n 2 --dist loadfile -q -m 'not slow' tests/*.py \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -38,6 +39,10 @@ class Masks:
         return replace(
             self, logits=self.logits[picked : picked + 1], predicted_iou=self.predicted_iou[picked : picked + 1]
         )
+
+    def pick(self, indices: NDArray[np.int64] | Sequence[int]) -> Masks:
+        """Some of the masks, in the order of `indices` (n,)."""
+        return replace(self, logits=self.logits[indices], predicted_iou=self.predicted_iou[indices])
 
     def best(self) -> Masks:
         """The mask of the highest predicted IoU, as Masks with k = 1."""

@@ -14,8 +14,8 @@ from sam_edge.cli.run import frame_progress, summary
 from sam_edge.imaging.overlap import mask_iou
 from sam_edge.loading import load
 from sam_edge.streaming.gaze.source import open_gaze
-from sam_edge.streaming.offline import FrameResult
 from sam_edge.streaming.replay import replay, stop_on_signals
+from sam_edge.streaming.result import FrameResult
 from sam_edge.streaming.sources.scene import SceneSource
 from sam_edge.synthetic.gaze.recording import simulate_gaze, write_gaze_csv
 from sam_edge.synthetic.scene import Scene
@@ -85,7 +85,7 @@ def _overlaps(frame_result: FrameResult, labels: NDArray[np.uint8], targets: dic
     """IoU of each mask with the object that the gaze was meant for."""
     overlaps = []
     for result in frame_result.results:
-        target = targets[result.gaze.t_ns]
+        target = targets[result.t_ns]
         if result.masks is not None and target and (labels == target).any():
             overlaps.append(mask_iou(result.masks.binary[0], labels == target))
     return overlaps

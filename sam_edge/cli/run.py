@@ -19,8 +19,9 @@ from sam_edge.streaming.gaze.clock import UNITS, TimeUnit, check_overlap, choose
 from sam_edge.streaming.gaze.sample import GazeClock
 from sam_edge.streaming.gaze.source import open_gaze
 from sam_edge.streaming.latency import table
-from sam_edge.streaming.offline import REUSE_DISTANCE, FrameResult
+from sam_edge.streaming.offline import REUSE_DISTANCE
 from sam_edge.streaming.replay import Report, replay, stop_on_signals
+from sam_edge.streaming.result import FrameResult
 from sam_edge.streaming.sinks.sink import find_sink
 from sam_edge.streaming.sources.excerpt import Excerpt
 from sam_edge.streaming.sources.source import open_source

@@ -1,7 +1,7 @@
 """The main loop on recorded material: each gaze sample gets the mask of what it looks at on the newest frame.
 
     frame ─▶ encoder ─▶ Embedding ─┐
-    gaze  ─▶ Prompt ───────────────┴─▶ decoder ─▶ Masks ─▶ GazeResult
+    gaze  ─▶ Prompt ───────────────┴─▶ decoder ─▶ Masks ─▶ Result
 
 Nothing is dropped: every sample is answered, however long it takes. A frame that no sample needs is not
 encoded, and a sample that looks at the point decoded just before on the same frame gets that mask. Ages are in
@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from time import perf_counter_ns
-from typing import Literal
 
 from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
-from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze.sample import GazeSample
+from sam_edge.streaming.result import FrameResult, Result, Status
 from sam_edge.streaming.sources.source import Frame
 
 MAX_RESULTS = 16
@@ -31,42 +30,6 @@ DEFAULT_INTERVAL_NS = 33_333_333
 REUSE_DISTANCE = 0.004
 """So near, samples of one frame share a mask, as a share of the frame's longer side: a cell of SAM's masks (4
 of 1024 pixels), and about the noise of an eye tracker (0.4 degrees of the 103 that Neon's camera sees)."""
-
-Status = Literal["mask", "no_gaze", "outside"]
-"""`mask`: the sample was answered. `no_gaze`: a blink or lost eye. `outside`: it looks past the image."""
-
-
-@dataclass(frozen=True, eq=False)
-class GazeResult:
-    """One gaze sample and what it looks at."""
-
-    gaze: GazeSample
-    x_px: float
-    """Across the frame, from its left edge."""
-    y_px: float
-    """Down the frame, from its top edge."""
-    status: Status
-    frame_age_ms: float
-    """How much older than the gaze sample the frame under the mask is."""
-    decode_ms: float
-    """Measured, from the sample to its mask at the frame's size; 0 where nothing was decoded."""
-    masks: Masks | None
-    """The most confident mask (k = 1), where there is one."""
-    reused: bool = False
-    """Whether `masks` is that of an earlier sample on this frame, which looks at nearly the same point."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameResult:
-    """A frame and what was looked at on it. A frame with many samples comes in several parts."""
-
-    frame: Frame
-    encode_ms: float | None
-    """Measured; None while no sample needed the frame encoded."""
-    results: tuple[GazeResult, ...]
-    """At most MAX_RESULTS, in the order of time."""
-    last: bool
-    """Whether this is the last part of the frame."""
 
 
 def run_offline(
@@ -97,7 +60,7 @@ def run_offline(
     sample = next(samples, None)
     for frame, end_ns in _with_ends(frames):
         answer = _FrameAnswers(segmenter, frame, min_confidence, reuse_distance)
-        results: list[GazeResult] = []
+        results: list[Result] = []
         while sample is not None and sample.t_ns < end_ns:
             if len(results) == MAX_RESULTS:
                 yield FrameResult(frame, answer.encode_ms, tuple(results), last=False)
@@ -121,23 +84,31 @@ class _FrameAnswers:
         self._min_confidence = min_confidence
         self._reuse_px = reuse_distance * max(self._wh)
         self._embedding: Embedding | None = None
-        self._decoded: GazeResult | None = None
+        self._decoded: Result | None = None
 
-    def __call__(self, sample: GazeSample) -> GazeResult:
+    def __call__(self, sample: GazeSample) -> Result:
         x_px, y_px = sample.to_px(self._wh)
         age_ms = (sample.t_ns - self._frame.capture_ns) / 1e6
         status = _status(sample, self._min_confidence)
         if status != "mask":
-            return GazeResult(sample, x_px, y_px, status, age_ms, 0.0, None)
+            return Result(sample.t_ns, x_px, y_px, status, gaze=sample, frame_age_ms=age_ms)
         near = self._decoded
         if near is not None and math.hypot(x_px - near.x_px, y_px - near.y_px) <= self._reuse_px:
-            return GazeResult(sample, x_px, y_px, status, age_ms, 0.0, near.masks, reused=True)
+            return replace(
+                near, t_ns=sample.t_ns, x_px=x_px, y_px=y_px, gaze=sample,
+                frame_age_ms=age_ms, embedding_age_ms=age_ms, stages_ms={}, reused=True,
+            )  # fmt: skip
         embedding = self._encoded()
         start = perf_counter_ns()
-        masks = self._segmenter.decode(embedding, Prompt.points([(x_px, y_px)])).best()
+        decoded = self._segmenter.decode(embedding, Prompt.points([(x_px, y_px)]))
+        masks = decoded.best()
         # A mask is of use at the frame's size: making it is part of the answer's time.
         _ = masks.binary
-        self._decoded = GazeResult(sample, x_px, y_px, status, age_ms, _since_ms(start), masks)
+        self._decoded = Result(
+            sample.t_ns, x_px, y_px, status, masks, "fresh", sample,
+            frame_age_ms=age_ms, embedding_age_ms=age_ms, stages_ms={"decode": _since_ms(start)},
+            decoded=decoded,
+        )  # fmt: skip
         return self._decoded
 
     def _encoded(self) -> Embedding:

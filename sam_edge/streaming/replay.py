@@ -16,7 +16,8 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.storage.files import STANDARD_OUTPUT
 from sam_edge.streaming.gaze.sample import GazeClock, GazeSample
 from sam_edge.streaming.latency import Summary, summarize
-from sam_edge.streaming.offline import REUSE_DISTANCE, FrameResult, run_offline
+from sam_edge.streaming.offline import REUSE_DISTANCE, run_offline
+from sam_edge.streaming.result import FrameResult
 from sam_edge.streaming.sinks.sink import FullDiskError, Sink, find_sink
 from sam_edge.streaming.sources.source import FrameSource
 

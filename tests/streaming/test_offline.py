@@ -35,7 +35,7 @@ def frames(*times_ns: int) -> list[Frame]:
 def test_each_sample_meets_the_newest_frame_before_it(segmenter: Segmenter) -> None:
     gaze = [GazeSample(t, 0.5, 0.5) for t in (0, 9, 10, 11, 19, 20, 29, 30)]
     steps = list(run_offline(segmenter, frames(0, 10, 20), gaze))
-    assert [[result.gaze.t_ns for result in frame_result.results] for frame_result in steps] == [
+    assert [[result.t_ns for result in frame_result.results] for frame_result in steps] == [
         [0, 9],
         [10, 11, 19],
         # The last frame stands as long as the one before it, then the video is over.
@@ -57,7 +57,7 @@ def test_ages_are_never_negative_and_no_sample_is_answered_twice(
     # A frame with very many samples comes in several parts.
     assert [frame_result.last for frame_result in steps].count(True) == len(frame_times)
     assert all(result.frame_age_ms >= 0 for result in results)
-    answered = [result.gaze.t_ns for result in results]
+    answered = [result.t_ns for result in results]
     assert answered == sorted(set(answered))
     wanted = [t for t in gaze_times if frame_times[0] <= t < frame_times[-1]]
     assert answered[: len(wanted)] == wanted

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-GazeClock = Literal["video", "first-sample", "unix"]
-"""What gaze times count from. `video`: the zero of the video's own clock. `first-sample`: the first sample
-belongs to the first frame. `unix`: 1970, and the video's file says when it was taken."""
+GazeClock = Literal["video", "first-sample", "unix", "host", "source"]
+"""What gaze times count from. Of recordings: `video`, the zero of the video's own clock; `first-sample`, the
+first sample belongs to the first frame; `unix`, 1970, and the video's file says when it was taken. Of trackers
+that run now: `host`, this machine's monotonic clock; `source`, the tracker's own, with an unknown offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,9 @@ class GazeSample:
     clock: GazeClock = "video"
     """How the time of the recording became `t_ns`."""
     offset_ns: int = 0
-    """Nanoseconds that were added to the time of the recording to get `t_ns`."""
+    """Nanoseconds that were added to the time that the recording or tracker gave to get `t_ns`."""
+    receive_ns: int = 0
+    """When it arrived, on this machine's monotonic clock; 0 in recordings."""
 
     def to_px(self, frame_wh: tuple[int, int]) -> tuple[float, float]:
         """The point (x, y) in pixels of a frame (width, height)."""

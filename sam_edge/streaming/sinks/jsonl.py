@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from sam_edge.errors import OutputError
 from sam_edge.masks import Masks
 from sam_edge.storage.files import STANDARD_OUTPUT, atomic_path, os_errors_as_output_error
-from sam_edge.streaming.offline import FrameResult, GazeResult
+from sam_edge.streaming.result import FrameResult, Result
 
 
 class JsonlSink:
@@ -37,20 +37,29 @@ class JsonlSink:
         except OSError as error:
             raise OutputError(f"cannot write {self._name}: {error.strerror}", hint="make room") from error
 
-    def _line(self, frame_result: FrameResult, result: GazeResult) -> dict[str, Any]:
+    def _line(self, frame_result: FrameResult, result: Result) -> dict[str, Any]:
         gaze, encode_ms = result.gaze, frame_result.encode_ms
-        return {
-            "t_ms": round(gaze.t_ns / 1e6, 3),
-            "gaze_clock": gaze.clock,
-            "gaze_offset_s": gaze.offset_ns / 1e9,
+        line: dict[str, Any] = {"t_ms": round(result.t_ns / 1e6, 3)}
+        if gaze is not None:
+            line |= {
+                "gaze_clock": gaze.clock,
+                "gaze_offset_s": gaze.offset_ns / 1e9,
+                "confidence": gaze.confidence,
+            }
+        if result.object_id is not None:
+            line["object_id"] = result.object_id
+        return line | {
             "x_px": round(result.x_px, 2),
             "y_px": round(result.y_px, 2),
-            "confidence": gaze.confidence,
             "status": result.status,
+            "freshness": result.freshness,
             "frame": frame_result.frame.index,
+            "gaze_age_ms": round(result.gaze_age_ms, 3),
             "frame_age_ms": round(result.frame_age_ms, 3),
+            "embedding_age_ms": round(result.embedding_age_ms, 3),
             "encode_ms": None if encode_ms is None else round(encode_ms, 3),
             "decode_ms": round(result.decode_ms, 3),
+            "stages_ms": {name: round(value, 3) for name, value in result.stages_ms.items()},
             "reused": result.reused,
             "mask": None if result.masks is None else self._describe(result.masks),
         }

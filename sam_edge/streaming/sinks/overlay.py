@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.prompt import FOREGROUND, Prompt
-from sam_edge.streaming.offline import FrameResult, GazeResult
+from sam_edge.streaming.result import FrameResult, Result
 
 MASK_RGB = (90, 255, 60)
 GAZE_RGB = (255, 64, 64)
@@ -19,7 +19,7 @@ OPACITY = 0.45
 
 
 def draw_result(
-    frame_result: FrameResult, results: Sequence[GazeResult], shown: GazeResult | None
+    frame_result: FrameResult, results: Sequence[Result], shown: Result | None
 ) -> NDArray[np.uint8]:
     """A copy of the frame, (H, W, 3) uint8 RGB, with a mask, gaze points and a line of numbers drawn in.
 
@@ -51,7 +51,7 @@ def draw_mask(canvas: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
     cv2.drawContours(canvas, outlines, -1, (255, 255, 255), max(1, canvas.shape[1] // 640))
 
 
-def draw_gaze(canvas: NDArray[np.uint8], result: GazeResult, radius: int) -> None:
+def draw_gaze(canvas: NDArray[np.uint8], result: Result, radius: int) -> None:
     """Draw a gaze point into an image (H, W, 3) RGB, in place: a ring of `radius` pixels, grey without gaze."""
     height, width = canvas.shape[:2]
     if not (-width < result.x_px < 2 * width and -height < result.y_px < 2 * height):
@@ -80,15 +80,15 @@ def draw_prompt(canvas: NDArray[np.uint8], prompt: Prompt) -> None:
         cv2.circle(canvas, centre, 4 * unit, colour, -1, cv2.LINE_AA)
 
 
-def _words(frame_result: FrameResult, results: Sequence[GazeResult], shown: GazeResult | None) -> str:
+def _words(frame_result: FrameResult, results: Sequence[Result], shown: Result | None) -> str:
     encode = "not encoded" if frame_result.encode_ms is None else f"encode {frame_result.encode_ms:5.1f} ms"
     words = f"{frame_result.frame.capture_ns / 1e9:6.2f} s  {encode}"
     if shown is None or shown.masks is None:
         return words + "  no gaze"
     # The newest moment of this frame: its last sample, or the frame itself when there was none.
-    now_ns = results[-1].gaze.t_ns if results else frame_result.frame.capture_ns
+    now_ns = results[-1].t_ns if results else frame_result.frame.capture_ns
     iou = cast("float", shown.masks.predicted_iou[0])
-    gaze_age_ms = (now_ns - shown.gaze.t_ns) / 1e6
+    gaze_age_ms = (now_ns - shown.t_ns) / 1e6
     decode = "mask reused" if shown.reused else f"decode {shown.decode_ms:4.1f} ms"
     return (
         f"{words}  {decode}  gaze age {gaze_age_ms:3.0f} ms  "

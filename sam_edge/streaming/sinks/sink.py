@@ -8,8 +8,8 @@ from typing import Protocol
 
 from sam_edge.errors import InputError
 from sam_edge.storage.files import STANDARD_OUTPUT
-from sam_edge.streaming.offline import FrameResult
 from sam_edge.streaming.openers import find_opener
+from sam_edge.streaming.result import FrameResult
 
 
 class FullDiskError(Exception):

@@ -11,7 +11,7 @@ import cv2
 
 from sam_edge.errors import OutputError
 from sam_edge.storage.files import atomic_path
-from sam_edge.streaming.offline import FrameResult, GazeResult
+from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.sinks.overlay import draw_result
 from sam_edge.streaming.sinks.sink import FullDiskError
 
@@ -31,8 +31,8 @@ class VideoSink:
         self._writer = writer
         self._folder = file.parent
         self._name = name
-        self._results: tuple[GazeResult, ...] = ()
-        self._shown: GazeResult | None = None
+        self._results: tuple[Result, ...] = ()
+        self._shown: Result | None = None
 
     def write(self, frame_result: FrameResult) -> None:
         # Of a frame that comes in parts only the newest samples are drawn.
@@ -54,8 +54,8 @@ class VideoSink:
         self.frames += 1
         self._results = ()
 
-    def _held(self, frame_result: FrameResult) -> GazeResult | None:
-        if self._shown is None or frame_result.frame.capture_ns - self._shown.gaze.t_ns > HOLD_MS * 1e6:
+    def _held(self, frame_result: FrameResult) -> Result | None:
+        if self._shown is None or frame_result.frame.capture_ns - self._shown.t_ns > HOLD_MS * 1e6:
             return None
         return self._shown
 

@@ -22,7 +22,11 @@ class Frame:
     index: int
     """Counts the frames of the source that could be read, from 0."""
     capture_ns: int
-    """Nanoseconds on the clock of the source."""
+    """Nanoseconds on the clock of the source; of live sources on this machine's monotonic clock."""
+    receive_ns: int = 0
+    """When it arrived, on this machine's monotonic clock; 0 in recordings."""
+    offset_ns: int = 0
+    """Nanoseconds that were added to the source's own time to get `capture_ns`."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class SourceInfo:
     """The zero of that clock in nanoseconds of Unix time, where that is known."""
     notes: tuple[str, ...] = ()
     """What was assumed, one sentence each."""
+    live: bool = False
+    """Whether frames come when they are taken, and are lost to whoever does not take them."""
 
     @property
     def end_ns(self) -> int | None:
@@ -49,7 +55,10 @@ class SourceInfo:
 
 
 class FrameSource(Protocol):
-    """Frames of one size, in the order of time."""
+    """Frames in the order of time. Those of a recording have one size; a camera's may change.
+
+    One thread iterates; any other thread may close the source, which ends the iteration.
+    """
 
     @property
     def info(self) -> SourceInfo: ...

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sam_edge.errors import InputError, OutputError
-from sam_edge.streaming.gaze.csv import read_gaze_csv
+from sam_edge.streaming.gaze.recordings.csv import read_gaze_csv
 from sam_edge.synthetic.gaze.eye_movements import EyeEvent, Eyes, plan_eye_movements, point_at
 from sam_edge.synthetic.gaze.recording import SimulatedGaze, simulate_gaze, write_gaze_csv
 from sam_edge.synthetic.scene import Scene

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sam_edge.errors import InputError
-from sam_edge.streaming.gaze.csv import read_gaze_csv
+from sam_edge.streaming.gaze.recordings.csv import read_gaze_csv
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.gaze.source import GAZE_SOURCES, open_gaze
 

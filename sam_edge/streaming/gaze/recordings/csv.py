@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
+from sam_edge.streaming.gaze.recordings.tools import find_tool
 from sam_edge.streaming.gaze.sample import GazeSample
-from sam_edge.streaming.gaze.tools import find_tool
 
 COLUMNS = ("t_s", "x_norm", "y_norm")
 """What a recording must have; `confidence` is taken where it is there."""

@@ -1,0 +1,1 @@
+"""From raw gaze to what deserves a mask: blinks, saccades, fixations, smoothing."""

@@ -1,0 +1,1 @@
+"""Eye trackers that run now: one file a protocol."""

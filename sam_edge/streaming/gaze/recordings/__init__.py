@@ -1,0 +1,1 @@
+"""Gaze recordings: one file a format."""

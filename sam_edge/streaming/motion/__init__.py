@@ -1,0 +1,1 @@
+"""How the camera moved, and carrying prompts and masks along with it."""

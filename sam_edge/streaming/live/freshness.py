@@ -1,0 +1,43 @@
+"""May a mask be shown as what is there now?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sam_edge.streaming.motion.motion import Motion
+from sam_edge.streaming.result import Freshness
+
+
+@dataclass(frozen=True)
+class FreshnessConfig:
+    """Beyond these limits a mask is stale."""
+
+    max_age_ms: float = 500.0
+    """Of the pixels it was made from."""
+    min_inlier_ratio: float = 0.5
+    """Of the camera's motion since."""
+    max_residual_px: float = 4.0
+    """Of that motion, in pixels of the frame."""
+
+
+def freshness(
+    embedding_age_ms: float, is_same_frame: bool, motion: Motion, config: FreshnessConfig
+) -> Freshness:
+    """How a mask may be shown.
+
+    Args:
+        embedding_age_ms: how old the pixels are that it was made from.
+        is_same_frame: whether it lies on the very frame it was made from.
+        motion: from that frame to the one it lies on.
+        config: the limits.
+    """
+    if embedding_age_ms > config.max_age_ms:
+        return "stale"
+    if is_same_frame:
+        return "fresh"
+    certain = (
+        motion.is_known
+        and motion.inlier_ratio >= config.min_inlier_ratio
+        and motion.residual_px <= config.max_residual_px
+    )
+    return "carried" if certain else "stale"

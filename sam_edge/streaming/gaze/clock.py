@@ -58,8 +58,9 @@ def choose_clock(
     Args:
         samples: at least one, in the order of time.
         info: the video.
-        clock: what the times count from; None: `video` where the first time is negative or before the video's
-            end, else `first-sample`.
+        clock: what the times of the file count from; None: `first-frame` where the recording knows when that
+            frame was taken; `video` where the first time is negative or before the video's end; else
+            `first-sample`.
         offset_s: seconds to add besides; positive where the gaze was stamped too early.
         unit: what `t_s` counts; None: seconds, if that fits the video's length best.
 
@@ -69,15 +70,20 @@ def choose_clock(
     """
     if not math.isfinite(offset_s):
         raise InputError(f"the gaze offset is {offset_s}", hint="give a finite number of seconds")
-    unit = unit or _seconds(samples, info)
-    first_ns = _scaled(samples[0].t_ns, unit)
+    first = samples[0]
+    unit = unit or ("s" if first.clock == "first-frame" else _seconds(samples, info))
+    first_ns = _scaled(first.t_ns - first.offset_ns, unit)
     if clock is not None:
         reason = "as asked"
+    elif first.clock == "first-frame":
+        clock, reason = "first-frame", "as the recording says when the video's first frame was taken"
     else:
         clock, reason = _guess(first_ns, info)
     offset_ns = round(offset_s * 1e9)
     if clock == "first-sample":
         offset_ns += info.start_ns - first_ns
+    elif clock == "first-frame":
+        offset_ns += info.start_ns + first.offset_ns
     elif clock == "unix":
         if info.unix_ns is None:
             raise InputError(
@@ -89,11 +95,11 @@ def choose_clock(
 
 
 def to_frame_clock(samples: Sequence[GazeSample], mapping: ClockMapping) -> list[GazeSample]:
-    """The samples with times on the frames' clock."""
+    """The samples, as `open_gaze` reads them, with times on the frames' clock."""
     return [
         replace(
             sample,
-            t_ns=_scaled(sample.t_ns, mapping.unit) + mapping.offset_ns,
+            t_ns=_scaled(sample.t_ns - sample.offset_ns, mapping.unit) + mapping.offset_ns,
             clock=mapping.clock,
             offset_ns=mapping.offset_ns,
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-GazeClock = Literal["video", "first-sample", "unix", "host", "source"]
+GazeClock = Literal["video", "first-sample", "first-frame", "unix", "host", "source"]
 """What gaze times count from. Of recordings: `video`, the zero of the video's own clock; `first-sample`, the
-first sample belongs to the first frame; `unix`, 1970, and the video's file says when it was taken. Of trackers
-that run now: `host`, this machine's monotonic clock; `source`, the tracker's own, with an unknown offset."""
+first sample belongs to the first frame; `first-frame`, the video's first frame, which a file beside the
+recording dates; `unix`, 1970, and the video's file says when it was taken. Of trackers that run now: `host`,
+this machine's monotonic clock; `source`, the tracker's own, with an unknown offset."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where gaze comes from: recordings, found by suffix, and eye trackers that run now, found by scheme."""
+"""Where gaze comes from: recordings, found by their header line, and trackers that run now, found by scheme."""
 
 from __future__ import annotations
 
@@ -67,8 +67,7 @@ class OpenLiveGaze(Protocol):
 
 # See `find_opener` for the keys. A new source is a new file and a line here.
 GAZE_SOURCES: Mapping[str, str] = {
-    ".csv": "sam_edge.streaming.gaze.recordings.csv:read_gaze_csv",
-    "": "sam_edge.streaming.gaze.recordings.csv:read_gaze_csv",
+    "": "sam_edge.streaming.gaze.recordings.formats:open_recording",
 }
 LIVE_GAZE_SOURCES: Mapping[str, str] = {}
 

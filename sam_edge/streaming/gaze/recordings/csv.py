@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -15,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
-from sam_edge.streaming.gaze.recordings.tools import find_tool
+from sam_edge.streaming.gaze.recordings.text import (
+    FLAGS,
+    SEPARATORS,
+    names_of,
+    number,
+    open_text,
+    read_header,
+    rows_of,
+)
 from sam_edge.streaming.gaze.sample import GazeSample
 
 COLUMNS = ("t_s", "x_norm", "y_norm")
@@ -23,13 +28,8 @@ COLUMNS = ("t_s", "x_norm", "y_norm")
 WANTED = (
     "give t_s (seconds), x_norm and y_norm (0 to 1 from the top left of the image) and, if known, confidence"
 )
-SEPARATORS = ",;\t|"
-MAX_NUMBER = 1e20
-"""Larger numbers are out of range: clocks that count nanoseconds stay below it."""
 MAX_POSITION = 5.0
 """Nobody looks five images aside for half of a recording."""
-VALIDITY = {"valid": 1.0, "invalid": 0.0, "true": 1.0, "false": 0.0}
-"""Words that a confidence column may consist of, in lower case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,59 +58,21 @@ def read_gaze_csv(path: str | Path, *, repair: bool = False) -> list[GazeSample]
     Raises:
         InputError: naming the column or line, unless `repair` settles it.
     """
-    try:
-        with Path(path).open("rb") as file, _as_text(file) as text:
-            rows = _read_rows(text, path)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
-    except (UnicodeError, csv.Error) as error:
-        raise _not_csv(path) from error
+    with open_text(path, WANTED) as text:
+        rows = _read_rows(text, path)
     table = _repaired(rows.table) if repair else _checked(rows, path)
     _check_ranges(table, path)
     return [GazeSample(round(t * 1e9), x, y, c) for t, x, y, c in table.tolist()]
 
 
-def _not_csv(path: str | Path) -> InputError:
-    return InputError(f"{path} is not a CSV file", path=path, hint=WANTED)
-
-
-def _encoding(head: bytes) -> str:
-    """The encoding of a text that begins so; Tobii and Excel write UTF-16, with a mark or without."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    even, odd = head[:32:2], head[1:32:2]
-    if odd and not any(odd) and all(even):
-        return "utf-16-le"
-    if odd and not any(even) and all(odd):
-        return "utf-16-be"
-    return "utf-8-sig"
-
-
-def _as_text(file: io.BufferedReader) -> io.TextIOWrapper:
-    # Peeking leaves the bytes where they are, so that a pipe can be read too.
-    return io.TextIOWrapper(file, encoding=_encoding(file.peek(64)), errors="replace", newline="")
-
-
 def _read_rows(text: TextIO, path: str | Path) -> _Rows:
-    header, skipped = text.readline(1 << 16), 0
-    if header.lower().startswith("sep="):
-        # Excel's hint to itself.
-        header, skipped = text.readline(1 << 16), 1
-    if "\0" in header:
-        raise _not_csv(path)
-    separator = max(SEPARATORS, key=lambda mark: (len(_found(_names(header, mark))), header.count(mark)))
-    names = _names(header, separator)
+    header, skipped = read_header(text)
+    separator = max(SEPARATORS, key=lambda mark: (len(_found(names_of(header, mark))), header.count(mark)))
+    names = names_of(header, separator)
     _check_header(header, names, separator, path)
     columns = [names.index(name) for name in COLUMNS]
     confidence = names.index("confidence") if "confidence" in names else None
-    reader = csv.reader(chain([header], text), delimiter=separator)
-    next(reader)
-    numbered = ((reader.line_num + skipped, row) for row in reader if any(row))
-    return _parse(numbered, len(names), columns, confidence, path)
-
-
-def _names(header: str, separator: str) -> list[str]:
-    return [name.strip().lower() for name in next(csv.reader([header], delimiter=separator), [])]
+    return _parse(rows_of(header, text, skipped, separator), len(names), columns, confidence, path)
 
 
 def _found(names: Sequence[str]) -> list[str]:
@@ -121,13 +83,6 @@ def _check_header(header: str, names: Sequence[str], separator: str, path: str |
     """Raise InputError unless every column of ours stands in the header once."""
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        tool = find_tool(header, _tool_names(header))
-        if tool is not None:
-            raise InputError(
-                f"{path} is a file of {tool.name}, which is not read yet",
-                path=path,
-                hint=f"write a CSV file with {tool.mapping}",
-            )
         if not header.strip():
             raise InputError(f"{path} holds no gaze samples", path=path, hint=WANTED)
         mark = "TAB" if separator == "\t" else separator
@@ -142,10 +97,6 @@ def _check_header(header: str, names: Sequence[str], separator: str, path: str |
             raise InputError(
                 f"{path} has the column {name} {names.count(name)} times", path=path, hint="keep one"
             )
-
-
-def _tool_names(header: str) -> list[str]:
-    return _names(header, max(SEPARATORS, key=header.count))
 
 
 def _parse(
@@ -171,7 +122,7 @@ def _parse(
         values.extend(_number(row, column) for column in columns)
         values.append(1.0 if confidence is None else _number(row, confidence))
         if confidence is not None:
-            words.append(VALIDITY.get(row[confidence].strip().lower() if confidence < len(row) else "", -1.0))
+            words.append(FLAGS.get(row[confidence].strip().lower() if confidence < len(row) else "", -1.0))
     if not lines:
         raise InputError(
             f"{path} holds no gaze samples", path=path, hint="give a header line and one line a sample"
@@ -193,13 +144,7 @@ def _parse(
 
 def _number(row: list[str], column: int) -> float:
     """The row's number in a column; NaN if it has none, infinite if it is out of range."""
-    try:
-        cell = row[column]
-        # A decimal comma. Two of them, or a point as well, group thousands: those are not guessed.
-        value = float(cell.replace(",", ".") if "," in cell and "." not in cell else cell)
-    except (ValueError, IndexError):
-        return float("nan")
-    return value if not abs(value) >= MAX_NUMBER else float("inf")
+    return number(row[column]) if column < len(row) else float("nan")
 
 
 def _check_ranges(table: NDArray[np.float64], path: str | Path) -> None:

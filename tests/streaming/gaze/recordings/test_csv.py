@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sam_edge.errors import InputError
 from sam_edge.streaming.gaze.recordings.csv import read_gaze_csv
 from sam_edge.streaming.gaze.sample import GazeSample
-from sam_edge.streaming.gaze.source import GAZE_SOURCES, open_gaze
 
 HEADER = "t_s,x_norm,y_norm,confidence\n"
 
@@ -146,49 +145,9 @@ def test_a_doubled_column_is_refused(tmp_path: Path, doubled: str) -> None:
         read_gaze_csv(write(tmp_path, f"t_s,x_norm,y_norm,confidence,{doubled}\n0,1,1,1,1\n"))
 
 
-@pytest.mark.parametrize(
-    ("header", "tool", "hint"),
-    [
-        ("section id,recording id,timestamp [ns],gaze x [px],gaze y [px],worn,azimuth [deg]", "Neon", "/ 1e9"),
-        (
-            "gaze_timestamp,world_index,confidence,norm_pos_x,norm_pos_y,base_data",
-            "Pupil Core",
-            "1 - norm_pos_y (which counts from the bottom)",
-        ),
-        ("Recording timestamp [μs]\tSensor\tGaze point X [MCS px]\tGaze point Y [MCS px]", "Tobii", "width"),
-        ("RecordingTimestamp\tGazePointX (ADCSpx)\tGazePointY (ADCSpx)", "Tobii Studio", "/ 1000"),
-        ("RECORDING_SESSION_LABEL\tTIMESTAMP\tRIGHT_GAZE_X\tRIGHT_GAZE_Y", "EyeLink", "TIMESTAMP / 1000"),
-        ("** CONVERTED FROM a.edf using edfapi 4.2", "EyeLink", "/ 1000"),
-    ],
-)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_files_of_known_tools_are_named(
-    tmp_path: Path, header: str, tool: str, hint: str, encoding: str
-) -> None:
-    path = tmp_path / "gaze.tsv"
-    path.write_text(header + "\n1\t2\t3\n", encoding=encoding)
-    with pytest.raises(InputError) as refused:
-        read_gaze_csv(path)
-    assert tool in refused.value.what
-    assert hint in (refused.value.hint or "")
-
-
 def test_another_header_is_named_with_its_separator(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="with the separator ; it has 'time', 'x'"):
         read_gaze_csv(write(tmp_path, "time;x;y\n0;1;1\n"))
-
-
-def test_recordings_are_opened_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, HEADER + "5.5,0.25,0.5,1\n")
-    assert open_gaze(str(path)) == read_gaze_csv(path)
-    monkeypatch.setattr(
-        "sam_edge.streaming.gaze.source.GAZE_SOURCES", {**GAZE_SOURCES, "odd:": f"{__name__}:odd"}
-    )
-    assert open_gaze("odd:gaze.csv") == []
-
-
-def odd(name: str, *, repair: bool = False) -> list[GazeSample]:
-    return []
 
 
 cell = st.one_of(st.just(""), st.floats(-5, 5).map(str), st.sampled_from(["nan", "inf", "x", "1e999"]))

@@ -23,6 +23,9 @@ EXTRA_OF = {
     "matplotlib": "train",
     "skimage": "eval",
     "tqdm": "train",
+    "av": "video",
+    "foxglove": "mcap",
+    "rerun": "rerun",
 }
 
 

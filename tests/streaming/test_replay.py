@@ -140,7 +140,7 @@ def test_full_disk_is_found_while_the_old_file_is_safe(
     video = tmp_path / "out.mp4"
     video.write_bytes(b"the last good run")
     full = os.statvfs_result([4096, 4096, 9, 9, 0, 9, 9, 9, 0, 255])
-    monkeypatch.setattr("sam_edge.streaming.sinks.video.os.statvfs", lambda path: full)
+    monkeypatch.setattr("sam_edge.streaming.sinks.room.os.statvfs", lambda path: full)
     with pytest.raises(OutputError, match="the disk is full"):
         replay(segmenter, GreySource(), GAZE, [str(video)])
     assert video.read_bytes() == b"the last good run"
@@ -154,7 +154,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_whole_files(
     def filling(path: Path) -> os.statvfs_result:
         return os.statvfs_result([4096, 4096, 9, 9, next(rooms), 9, 9, 9, 0, 255])
 
-    monkeypatch.setattr("sam_edge.streaming.sinks.video.os.statvfs", filling)
+    monkeypatch.setattr("sam_edge.streaming.sinks.room.os.statvfs", filling)
     outputs = [str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl")]
     source = GreySource(100)
     with pytest.raises(OutputError, match=r"the first 6 frames are kept in .*out\.mp4, .*out\.jsonl"):
@@ -170,7 +170,7 @@ def test_a_video_that_lost_frames_is_not_kept(
     segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What OpenCV does when the disk is full: it drops frames and says nothing.
-    monkeypatch.setattr("sam_edge.streaming.sinks.video.draw_result", lambda *_: np.zeros((5, 5, 3), np.uint8))
+    monkeypatch.setattr("sam_edge.streaming.sinks.video.fit", lambda *_: np.zeros((5, 5, 3), np.uint8))
     with pytest.raises(OutputError, match="0 of 10 frames arrived"):
         replay(segmenter, GreySource(), GAZE, [str(tmp_path / "out.avi")])
     assert not (tmp_path / "out.avi").exists()
@@ -213,6 +213,9 @@ def test_mask_is_held_through_a_blink_and_then_dropped(segmenter: Segmenter, tmp
         GazeSample(t * 5_000_000, 0.25, 0.5, confidence=0.0) for t in range(1, 100)
     ]
     replay(segmenter, GreySource(12), gaze, [str(tmp_path / "out.avi")])
-    tinted = [int(frame[64, 50, 1]) > int(frame[64, 50, 2]) + 40 for frame in read_video(tmp_path / "out.avi")]
-    # 300 ms at 25 frames a second: frames 0 to 7.
-    assert tinted == [True] * 8 + [False] * 4
+    frames = [frame[64, 46:54].astype(int) for frame in read_video(tmp_path / "out.avi")]
+    tinted = [bool((frame[:, 1] > frame[:, 2] + 40).any()) for frame in frames]
+    hatched = [bool(np.ptp(frame[:, 0]) > 20) and not tint for frame, tint in zip(frames, tinted, strict=True)]
+    # 300 ms at 25 frames a second: frames 0 to 7, and only on the first of them the mask is of now.
+    assert tinted == [True] + [False] * 11
+    assert hatched == [False] + [True] * 7 + [False] * 4

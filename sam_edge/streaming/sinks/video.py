@@ -1,87 +1,104 @@
-"""Results as a video: the camera's image with mask, gaze, ages and durations drawn in."""
+"""Results as a video: the camera's image with masks, gaze, ages and durations drawn in."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from sam_edge.errors import OutputError
 from sam_edge.storage.files import atomic_path
 from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.sinks.overlay import draw_result
-from sam_edge.streaming.sinks.sink import FullDiskError
+from sam_edge.streaming.sinks.room import check_room
+from sam_edge.streaming.sinks.writers import VideoWriter, open_writer
 
-# What every OpenCV wheel can write: H.264 is missing from them for its licence.
-CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 HOLD_MS = 300.0
-"""A mask stays in the image this long after its gaze sample, which bridges blinks and slow trackers."""
-MIN_FREE_BYTES = 4_000_000
-"""A video ends while it can still be finished: the index at its end needs room too."""
+"""A mask stays in the image this long after its gaze sample, which bridges blinks and slow trackers. On frames
+that are not its own it is drawn as stale."""
 
 
 class VideoSink:
-    """Draws each frame with the gaze samples of all its parts, and writes it."""
+    """Draws each frame with the gaze samples of all its parts, and writes it when its last part comes."""
 
-    def __init__(self, writer: cv2.VideoWriter, file: Path, name: str) -> None:
-        self.frames = 0
+    def __init__(self, writer: VideoWriter, file: Path, name: str, frame_wh: tuple[int, int]) -> None:
+        self.note = writer.note
+        """Which encoder writes, in one line."""
         self._writer = writer
-        self._folder = file.parent
+        self._file = file
         self._name = name
+        self._wh = frame_wh
+        self._frames = 0
+        self._index: int | None = None
         self._results: tuple[Result, ...] = ()
-        self._shown: Result | None = None
+        self._shown: dict[int | None, tuple[int, Result]] = {}
 
     def write(self, frame_result: FrameResult) -> None:
+        frame = frame_result.frame
+        if frame.index != self._index:
+            # The last part of the frame before may have been dropped on the way.
+            self._index, self._results = frame.index, ()
         # Of a frame that comes in parts only the newest samples are drawn.
         self._results = frame_result.results or self._results
-        seen = [result for result in frame_result.results if result.masks]
-        self._shown = seen[-1] if seen else self._held(frame_result)
+        for result in frame_result.results:
+            if result.masks is not None:
+                self._shown[result.object_id] = frame.index, result
+            elif result.status == "lost":
+                self._shown.pop(result.object_id, None)
         if not frame_result.last:
             return
-        room = os.statvfs(self._folder)
-        if room.f_bavail * room.f_frsize < MIN_FREE_BYTES:
-            refusal = f"cannot write {self._name}: the disk is full; make room"
-            # Without a frame there is nothing to keep, and an older video in its place is worth more.
-            raise FullDiskError(refusal) if self.frames else OutputError(refusal)
-        image = draw_result(frame_result, self._results, self._shown)
-        # The encoder takes even sizes only, and would cut a row or column off.
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        odd_height, odd_width = image.shape[0] % 2, image.shape[1] % 2
-        self._writer.write(cv2.copyMakeBorder(bgr, 0, odd_height, 0, odd_width, cv2.BORDER_REPLICATE))
-        self.frames += 1
-        self._results = ()
+        check_room(self._file, self._name, self._frames)
+        self._shown = {
+            which: (index, result)
+            for which, (index, result) in self._shown.items()
+            if frame.capture_ns - result.t_ns <= HOLD_MS * 1e6
+        }
+        shown = [
+            result if index == frame.index else replace(result, freshness="stale")
+            for index, result in self._shown.values()
+        ]
+        image = draw_result(frame_result, self._results, shown)
+        self._writer.write(fit(image, self._wh), frame.capture_ns)
+        self._frames += 1
 
-    def _held(self, frame_result: FrameResult) -> Result | None:
-        if self._shown is None or frame_result.frame.capture_ns - self._shown.t_ns > HOLD_MS * 1e6:
-            return None
-        return self._shown
+
+def fit(image: NDArray[np.uint8], frame_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image (H, W, 3) as a video of `frame_wh` (width, height) takes it.
+
+    A missing last row or column is doubled, since encoders take even sizes only. An image of another size is
+    scaled into the middle, its shape kept: a camera may change its size, a video may not.
+    """
+    width, height = frame_wh
+    right, below = width - image.shape[1], height - image.shape[0]
+    if not (0 <= right <= 1 and 0 <= below <= 1):
+        scale = min(width / image.shape[1], height / image.shape[0])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        left, top = (width - size[0]) // 2, (height - size[1]) // 2
+        fitted = np.zeros((height, width, 3), np.uint8)
+        fitted[top : top + size[1], left : left + size[0]] = scaled
+        return fitted
+    if right or below:
+        return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+    return image
 
 
 @contextmanager
 def video_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[VideoSink]:
-    """A sink writing the video file `name` at a constant rate; playable however the block ends well."""
-    codec = cv2.VideoWriter.fourcc(*CODECS[Path(name).suffix.lower()])
+    """A sink writing the video file `name`; playable however the block ends well."""
     even_wh = (frame_wh[0] + frame_wh[0] % 2, frame_wh[1] + frame_wh[1] % 2)
     with atomic_path(name) as temporary:
-        writer = cv2.VideoWriter(str(temporary), codec, fps, even_wh)
-        if not writer.isOpened():
-            raise OutputError(f"cannot write {name}: this OpenCV has no encoder for it, try .avi")
-        sink = VideoSink(writer, temporary, name)
+        writer = open_writer(temporary, name, even_wh, fps)
         try:
-            yield sink
-        finally:
-            writer.release()
-        _check(temporary, sink.frames, name)
-
-
-def _check(file: Path, frames: int, name: str) -> None:
-    """Raise OutputError unless the video opens and has its frames: OpenCV's writer reports no failure."""
-    capture = cv2.VideoCapture(str(file))
-    found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    capture.release()
-    # Matroska counts by duration, which may be off by one.
-    if found < frames - 1 or (frames and not found):
-        raise OutputError(f"cannot write {name}: {found} of {frames} frames arrived; is the disk full?")
+            yield VideoSink(writer, temporary, name, even_wh)
+        except BaseException:
+            # The file goes: that it is not whole either is no news.
+            with suppress(OutputError):
+                writer.close()
+            raise
+        writer.close()

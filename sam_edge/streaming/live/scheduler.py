@@ -53,7 +53,7 @@ class FrameCame:
 
 @dataclass(frozen=True)
 class GazeCame:
-    """A gaze sample has passed the filters."""
+    """A gaze sample has passed the filters, which drop what comes late."""
 
     now_ns: int
     t_ns: int
@@ -191,8 +191,6 @@ def _looked(state: State, event: GazeCame) -> State:
     if event.action == "skip":
         # What was looked at before is not asked for any more.
         return replace(state, gaze=None, wants_gaze=False, asked_ns=event.now_ns)
-    if state.gaze is not None and event.t_ns <= state.gaze.t_ns:
-        return state
     asks = event.action == "decode" or state.wants_gaze
     return replace(state, gaze=event, wants_gaze=asks, asked_ns=event.now_ns)
 

@@ -133,11 +133,6 @@ def test_an_encoder_that_fails_is_asked_again_with_the_next_frame() -> None:
     assert Encode(66 * MS) in run(state, FrameCame(70 * MS, 66 * MS, 0.1))[1]
 
 
-def test_gaze_that_comes_late_changes_nothing() -> None:
-    state = ready()
-    assert step(state, GazeCame(50 * MS, 3 * MS, "decode")) == (state, ())
-
-
 class Simulation:
     """Workers that take so long, and a heap of events."""
 

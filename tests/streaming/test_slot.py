@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from sam_edge.streaming.live.slot import Slot
+from sam_edge.streaming.slot import Slot
 
 
 def test_the_newest_is_taken_and_what_it_replaced_is_counted() -> None:
@@ -32,3 +32,10 @@ def test_what_waits_at_the_end_can_still_be_taken() -> None:
     slot.put(1)
     slot.close()
     assert slot.take() == 1
+
+
+def test_a_few_are_taken_in_order() -> None:
+    slot: Slot[int] = Slot(capacity=3)
+    for number in range(5):
+        slot.put(number)
+    assert ([slot.take(0) for _ in range(4)], slot.replaced) == ([2, 3, 4, None], 2)

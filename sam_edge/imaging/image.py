@@ -127,23 +127,37 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         raise InputError(f"cannot read {path}: {error.strerror}", path=path) from error
     if not data:
         raise InputError(f"{path} is empty", path=path, hint=READABLE)
+    return decode_image(data, str(path), path=path)
+
+
+def decode_image(data: bytes, name: str, *, path: str | Path | None = None) -> NDArray[np.uint8]:
+    """Decode a whole image file, as `read_image` does.
+
+    Args:
+        data: the file.
+        name: what to call it in an error.
+        path: where it lies, if it does.
+
+    Raises:
+        InputError: not an image, truncated, or more than MAX_PIXELS.
+    """
     # The header is read first: a small file can declare an image that fills the memory.
-    _check_pixels(*_declared_size(data), str(path))
-    turns = container_turns(data, str(path))
+    _check_pixels(*_declared_size(data), name)
+    turns = container_turns(data, name)
     flags = cv2.IMREAD_COLOR if turns is None else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise InputError(f"{path} cannot be decoded", path=path, hint="save it again as JPEG or PNG") from error
+        raise InputError(f"{name} cannot be decoded", path=path, hint="save it again as JPEG or PNG") from error
     if pixels is None:
         if data[4:8] == b"ftyp":
             raise InputError(
-                f"{path} is cut off, or a kind of HEIC or AVIF that this OpenCV cannot decode",
+                f"{name} is cut off, or a kind of HEIC or AVIF that this OpenCV cannot decode",
                 path=path,
                 hint="convert it to JPEG or PNG",
             )
-        raise InputError(f"{path} is not an image, or cut off", path=path, hint=READABLE)
-    _check_pixels(pixels.shape[1], pixels.shape[0], str(path))
+        raise InputError(f"{name} is not an image, or cut off", path=path, hint=READABLE)
+    _check_pixels(pixels.shape[1], pixels.shape[0], name)
     rgb = cast("NDArray[np.uint8]", cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
     for turn in turns or ():
         rgb = turn(rgb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
 
 from sam_edge.errors import InputError
 from sam_edge.streaming.sources.source import Frame, SourceInfo
@@ -16,16 +17,20 @@ class SceneSource:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
+        self._closing = Event()
         # Painting the room takes memory that is given back: before a model is loaded, not beside it.
         _ = scene.world
         self.info = SourceInfo((scene.width, scene.height), scene.fps, scene.frame_count)
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._scene.frames():
+            if self._closing.is_set():
+                return
             yield Frame(frame.image, frame.index, frame.capture_ns)
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """End the iteration."""
+        self._closing.set()
 
 
 def open_scene(name: str, *, rate_hz: float | None = None) -> SceneSource:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -89,17 +91,36 @@ class OpenSource(Protocol):
 
 # See `find_opener` for the keys. A new source is a new file and a line here.
 SOURCES: Mapping[str, str] = {
+    "0": "sam_edge.streaming.sources.live.v4l2:open_v4l2",
+    "/dev/video": "sam_edge.streaming.sources.live.v4l2:open_v4l2",
+    "/dev/v4l/": "sam_edge.streaming.sources.live.v4l2:open_v4l2",
+    "rtsp:": "sam_edge.streaming.sources.live.rtsp:open_rtsp",
+    "rtsps:": "sam_edge.streaming.sources.live.rtsp:open_rtsp",
+    "http:": "sam_edge.streaming.sources.live.mjpeg:open_mjpeg",
+    "https:": "sam_edge.streaming.sources.live.mjpeg:open_mjpeg",
+    "gst:": "sam_edge.streaming.sources.live.gstreamer:open_gstreamer",
+    "csi:": "sam_edge.streaming.sources.live.gstreamer:open_gstreamer",
     "scene:": "sam_edge.streaming.sources.scene:open_scene",
+    "/": "sam_edge.streaming.sources.folder:open_folder",
     "": "sam_edge.streaming.sources.video:VideoSource",
 }
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+"""Of two letters at least: `C:` is a drive."""
 
 
 def open_source(name: str, *, rate_hz: float | None = None) -> FrameSource:
-    """Open a video file, or `scene:SEED` for a generated scene; see `OpenSource`.
+    """Open a video file, a folder of images, a camera or a stream by its name or address; see `OpenSource`.
 
     Raises:
-        InputError: no such source, or one without frames.
+        InputError: no such source, or one without frames; for an unknown scheme it says which there are.
     """
+    scheme = SCHEME.match(name)
+    if scheme and scheme[0] not in SOURCES and not Path(name).exists():
+        known = ", ".join(key for key in SOURCES if key.endswith(":"))
+        raise InputError(
+            f"{scheme[0]} is not a frame source",
+            hint=f"give a video file, a folder of images, a camera's number or device, or one of {known}",
+        )
     opener: OpenSource | None = find_opener(name, SOURCES)
     if opener is None:
         raise InputError(f"cannot tell how to read {name}", hint="give a video file")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import InputError
+from sam_edge.streaming.sources.capture import Capture
 from sam_edge.streaming.sources.mp4 import Mp4Times, read_mp4_times
 from sam_edge.streaming.sources.source import Frame, SourceInfo
 
@@ -42,8 +43,8 @@ class VideoSource:
             InputError: not a video, or `rate_hz` for one that has times.
         """
         head, mp4 = _read_header(path)
-        self._capture = cv2.VideoCapture(path)
-        if not self._capture.isOpened():
+        self._capture = Capture(path)
+        if not self._capture.is_open:
             raise InputError(
                 f"{path} is not a video that this OpenCV can read",
                 path=path,
@@ -91,11 +92,11 @@ class VideoSource:
             stamp_ns = 0 if self._raw else round((self._stamp_ms() + self._origin_ms) * 1e6)
             capture_ns = stamp_ns if stamp_ns > capture_ns else capture_ns + round(1e9 / fps)
         missing = (self._count or 0) - index
-        if missing > self._tolerance:
+        if missing > self._tolerance and self._capture.is_open:
             self.lost_frames = max(self.lost_frames, missing)
 
     def close(self) -> None:
-        self._capture.release()
+        self._capture.close()
 
     def _read(self) -> NDArray[np.uint8] | None:
         """The next frame that can be decoded; None at the end.
@@ -105,18 +106,18 @@ class VideoSource:
         """
         failed = 0
         while True:
-            there, bgr = self._capture.read()
+            bgr = self._capture.read()
             self._reads += 1
-            if there:
+            if bgr is not None:
                 self.lost_frames += failed
                 return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
             failed += 1
-            if failed >= MIN_TRIES and self._reads >= (self._count or 0):
+            if not self._capture.is_open or (failed >= MIN_TRIES and self._reads >= (self._count or 0)):
                 return None
 
     def _stamp_ms(self) -> float:
         """Milliseconds from the start of the stream to the frame that was read last."""
-        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        return self._capture.get(cv2.CAP_PROP_POS_MSEC)
 
     def _stream_start_ms(self, fps: float, mp4: Mp4Times | None) -> float:
         """Where the stream starts on the clock of the file, in milliseconds."""

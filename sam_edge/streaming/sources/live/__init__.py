@@ -1,0 +1,1 @@
+"""Cameras and streams that run now, one file each."""

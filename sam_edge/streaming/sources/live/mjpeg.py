@@ -56,9 +56,14 @@ class MjpegCamera:
         self._socket: socket.socket = self._connection.sock
         try:
             self._answer = _ask(self._connection, address, self.name)
+        except BaseException:
+            self._close_connection()
+            raise
+        try:
+            _check(self._answer, address, self.name)
             self._parser = MultipartParser(_boundary(self._answer, self.name))
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     @property
@@ -81,8 +86,7 @@ class MjpegCamera:
         if self._busy.acquire(blocking=False):
             try:
                 self._answer.close()
-                self._connection.close()
-                self._socket.close()
+                self._close_connection()
             finally:
                 self._busy.release()
 
@@ -107,6 +111,10 @@ class MjpegCamera:
             receive_ns = now_ns()
             self._parts.extend((part, receive_ns) for part in self._parser.feed(data))
         return None
+
+    def _close_connection(self) -> None:
+        self._connection.close()
+        self._socket.close()
 
     def _decode(self, body: bytes) -> NDArray[np.uint8] | None:
         """The image; None for what is not one, or was cut off."""
@@ -150,9 +158,14 @@ def _ask(connection: HTTPConnection, address: str, name: str) -> HTTPResponse:
         headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
     try:
         connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
+        return connection.getresponse()
     except (OSError, HTTPException, ValueError) as error:
         raise InputError(f"{name} gives no answer", hint="check that the address is a camera's") from error
+
+
+def _check(answer: HTTPResponse, address: str, name: str) -> None:
+    """Raise InputError unless the answer is what was asked for."""
+    parts = urlsplit(address)
     if answer.status in (401, 403):
         raise InputError(
             f"{name} wants a user and a password", hint=f"give {parts.scheme}://USER:PASSWORD@HOST/"
@@ -163,7 +176,6 @@ def _ask(connection: HTTPConnection, address: str, name: str) -> HTTPResponse:
         )
     if answer.status != 200:
         raise InputError(f"{name} answers {answer.status} {answer.reason}", hint="check the path")
-    return answer
 
 
 def _boundary(answer: HTTPResponse, name: str) -> str:

@@ -105,7 +105,8 @@ class MultipartParser:
 
     def _give(self, parts: list[Part], headers: dict[str, str], length: int) -> None:
         parts.append(Part(headers, bytes(self._buffer[:length])))
-        del self._buffer[:length]
+        # A length that is a few bytes too large reaches into the boundary.
+        del self._buffer[: max(0, length + 1 - len(self._mark))]
         self._headers, self._inside = None, False
 
     def _drop(self) -> None:

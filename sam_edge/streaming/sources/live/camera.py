@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from threading import Event
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ from sam_edge.streaming.sources.source import Frame, SourceInfo
 DEFAULT_FPS = 30.0
 PLAUSIBLE_FPS = (1.0, 1000.0)
 """Streams that do not know their rate say 0, or that of their clock, such as 90000."""
+SILENT_S = 1.0
+"""A stream that ends after such a wait fell silent: OpenCV answers alike in both cases."""
 MAX_AGE_NS = 2_000_000_000
 """A picture that says it is older was stamped by another clock."""
 
@@ -85,8 +88,9 @@ class CameraSource:
         """
         self._camera = camera
         self._stamp = stamper(camera.on_host_clock)
+        self._closing = Event()
         try:
-            first = camera.read()
+            first = self._read()
             if first is None:
                 raise InputError(f"{camera.name} ends before its first picture", hint="is the camera on?")
         except BaseException:
@@ -116,11 +120,20 @@ class CameraSource:
         while picture is not None:
             capture_ns, offset_ns = self._stamp(picture)
             yield Frame(picture.image, index, capture_ns, picture.receive_ns, offset_ns)
-            picture = self._camera.read()
+            picture = self._read()
             index += 1
 
     def close(self) -> None:
+        self._closing.set()
         self._camera.close()
+
+    def _read(self) -> Picture | None:
+        started_ns = now_ns()
+        picture = self._camera.read()
+        waited_s = (now_ns() - started_ns) / 1e9
+        if picture is None and waited_s >= SILENT_S and not self._closing.is_set():
+            raise InputError(f"{self._camera.name} sent nothing for {waited_s:.0f} s", hint="is the camera on?")
+        return picture
 
 
 def stamper(on_host_clock: bool) -> Callable[[Picture], tuple[int, int]]:

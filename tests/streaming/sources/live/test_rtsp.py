@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from threading import Thread, Timer
@@ -26,9 +28,19 @@ PIPELINE = (
 )
 
 
+@dataclass(frozen=True)
+class Server:
+    port: int
+    process: subprocess.Popen[str]
+
+    @property
+    def address(self) -> str:
+        return f"rtsp://127.0.0.1:{self.port}/live"
+
+
 @contextmanager
-def serving(port: int = 0) -> Iterator[int]:
-    """The port of an RTSP server of its own process; killed at the end."""
+def serving(port: int = 0) -> Iterator[Server]:
+    """An RTSP server, a process of its own; killed at the end."""
     if not Path(PYTHON).exists():
         pytest.skip("needs the system's Python, for GStreamer's RTSP server")
     command = [PYTHON, str(Path(__file__).with_name("rtsp_server.py")), str(port), PIPELINE]
@@ -44,7 +56,7 @@ def serving(port: int = 0) -> Iterator[int]:
                     "needs GStreamer's RTSP server (apt install python3-gi gir1.2-gst-rtsp-server-1.0 "
                     f"gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly): {said}"
                 )
-            yield int(said)
+            yield Server(int(said), server)
         finally:
             server.kill()
             server.communicate()
@@ -52,8 +64,8 @@ def serving(port: int = 0) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with serving() as number:
-        yield number
+    with serving() as server:
+        yield server.port
 
 
 def test_frames_come_with_times_of_this_machine(port: int) -> None:
@@ -90,22 +102,49 @@ def test_a_path_that_is_not_served_is_an_error_without_the_password(port: int) -
     assert "secret" not in str(error.value)
 
 
+@contextmanager
+def opened(address: str) -> Iterator[Reconnecting]:
+    """A source that is closed at the end, or after a while: waiting for its frames ends then."""
+    source = open_source(address)
+    assert isinstance(source, Reconnecting)
+    limit = Timer(30, source.close)
+    limit.start()
+    try:
+        yield source
+    finally:
+        limit.cancel()
+        source.close()
+
+
 def test_a_server_that_is_killed_is_found_again() -> None:
-    with serving() as number:
-        source = open_source(f"rtsp://127.0.0.1:{number}/live")
+    with serving() as server, opened(server.address) as source:
         frames = iter(source)
         first = next(frames)
-    assert isinstance(source, Reconnecting)
-    with serving(number):
-        # So that a failure ends.
-        limit = Timer(30, source.close)
-        limit.start()
-        again = next(frame for frame in frames if source.reconnects)
-        limit.cancel()
-    source.close()
+        server.process.kill()
+        server.process.wait()
+        with serving(server.port):
+            again = next(frame for frame in frames if source.reconnects)
     assert again.index > first.index
     assert again.capture_ns > first.capture_ns
     assert source.failures
+
+
+def test_a_server_that_falls_silent_is_left_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam_edge.streaming.sources.live.rtsp.READ_TIMEOUT_MS", 1100)
+    with serving() as server, opened(server.address) as source:
+        frames = iter(source)
+        next(frames)
+        server.process.send_signal(signal.SIGSTOP)
+        Thread(target=_wake_after_failure, args=(server, source)).start()
+        next(frame for frame in frames if source.reconnects)
+    assert "sent nothing" in source.failures[0].why
+
+
+def _wake_after_failure(server: Server, source: Reconnecting) -> None:
+    # Nobody tells when a failure is written down: looked for, as long as the source may be open.
+    while not source.failures and server.process.poll() is None:
+        time.sleep(0.01)
+    server.process.send_signal(signal.SIGCONT)
 
 
 def test_a_host_that_refuses_is_named() -> None:

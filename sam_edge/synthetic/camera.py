@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,14 @@ class HeadMotion:
     shift_x: Sway
     shift_y: Sway
     turns: tuple[HeadTurn, ...]
+    start_deg: float = 0.0
+    """Yaw at time 0, where the head turns steadily."""
+    pan_deg_s: float = 0.0
+    """How fast it turns steadily, positive to the right."""
 
     def angles_deg(self, t_s: float) -> tuple[float, float, float]:
         """(yaw to the right, pitch upwards, roll clockwise) at `t_s`."""
-        yaw, pitch = self.yaw(t_s), self.pitch(t_s)
+        yaw, pitch = self.yaw(t_s) + self.start_deg + self.pan_deg_s * t_s, self.pitch(t_s)
         for turn in self.turns:
             done = minimum_jerk((t_s - turn.start_s) / turn.duration_s)
             yaw += turn.yaw_deg * done
@@ -58,6 +62,11 @@ def minimum_jerk(part: float) -> float:
     """From 0 to 1 with zero speed and acceleration at both ends (Flash and Hogan 1985); peak speed 1.875."""
     p = min(max(part, 0.0), 1.0)
     return p * p * p * (10 - 15 * p + 6 * p * p)
+
+
+def steady_motion(rng: np.random.Generator, duration_s: float, pan_deg_s: float) -> HeadMotion:
+    """A head that sways and turns at one speed, from as far on one side as it comes on the other."""
+    return replace(head_motion(rng, 0.0), start_deg=-pan_deg_s * duration_s / 2, pan_deg_s=pan_deg_s)
 
 
 def head_motion(rng: np.random.Generator, duration_s: float) -> HeadMotion:

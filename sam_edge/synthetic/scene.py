@@ -17,6 +17,8 @@ from sam_edge.synthetic.world import World, build_world
 MIN_SIDE, MAX_SIDE = 32, 2048
 MAX_FRAMES = 100_000
 MAX_OBJECTS = 16
+MAX_ASIDE_DEG = 70
+"""The room is painted on a plane: at 90 degrees to the side it would be infinitely large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,9 @@ class Scene:
     """A desk, its objects and a head that moves, all given by `seed`.
 
     width, height: pixels, 32..2048. fps: frames a second. duration_s: length. fov_deg: horizontal angle of
-    view, 30..100. object_count: 1..16, None lets the seed choose 5..9. Raises InputError for others.
+    view, 30..100. object_count: 1..16, None lets the seed choose 5..9. pan_deg_s: None for a restless head, or
+    the speed of one that turns steadily (positive to the right; no part of an image may lie more than 70
+    degrees aside). Raises InputError for others.
     """
 
     seed: int = 0
@@ -52,6 +56,7 @@ class Scene:
     duration_s: float = 8.0
     fov_deg: float = 75.0
     object_count: int | None = None
+    pan_deg_s: float | None = None
 
     def __post_init__(self) -> None:
         if not _is_whole(self.seed, 0, 2**63 - 1):
@@ -79,6 +84,13 @@ class Scene:
                 f"scene object_count {self.object_count!r}",
                 hint=f"give a whole number from 1 to {MAX_OBJECTS}",
             )
+        if self.pan_deg_s is not None:
+            room_deg = 2 * MAX_ASIDE_DEG - self.fov_deg
+            if not _is_number(self.pan_deg_s) or abs(self.pan_deg_s) * self.duration_s > room_deg:
+                raise InputError(
+                    f"scene pan_deg_s {self.pan_deg_s!r} for {self.duration_s:g} s",
+                    hint=f"turn by {room_deg:g} degrees at most",
+                )
 
     @property
     def frame_count(self) -> int:
@@ -104,7 +116,9 @@ class Scene:
     def world(self) -> World:
         """The room, the objects and the head's motion, built at first use."""
         times_s = np.arange(self.frame_count + 1) / self.fps
-        return build_world(self.seed, (self.width, self.height), self.fov_deg, times_s, self.object_count)
+        return build_world(
+            self.seed, (self.width, self.height), self.fov_deg, times_s, self.object_count, self.pan_deg_s
+        )
 
     def capture_ns(self, index: int) -> int:
         """Capture time of frame `index`, from 0."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.synthetic.camera import HeadMotion, head_motion, rotation
+from sam_edge.synthetic.camera import HeadMotion, head_motion, rotation, steady_motion
 from sam_edge.synthetic.layout import Item, furnish
 from sam_edge.synthetic.motion import Place
 from sam_edge.synthetic.objects.balls import Ball
@@ -65,13 +65,22 @@ def build_world(
     fov_deg: float,
     times_s: NDArray[np.float64],
     count: int | None,
+    pan_deg_s: float | None,
 ) -> World:
-    """Everything a scene shows. `size` is (width, height), `fov_deg` the horizontal angle of view."""
+    """Everything a scene shows.
+
+    `size` is (width, height), `fov_deg` the horizontal angle of view, `pan_deg_s` the speed of a head that
+    turns steadily.
+    """
     layout_seed, motion_seed, room_seed = np.random.SeedSequence(seed).spawn(3)
     width, height = size
     focal_px = width / 2 / np.tan(np.deg2rad(fov_deg) / 2)
     camera = np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1]], np.float64)
-    motion = head_motion(np.random.default_rng(motion_seed), float(times_s[-1]) + 1.0)
+    motion_rng, lasts_s = np.random.default_rng(motion_seed), float(times_s[-1])
+    if pan_deg_s is None:
+        motion = head_motion(motion_rng, lasts_s + 1.0)
+    else:
+        motion = steady_motion(motion_rng, lasts_s, pan_deg_s)
     plane = _plane_seen(motion, camera, size, focal_px, times_s)
     layout_rng = np.random.default_rng(layout_seed)
     chosen = int(layout_rng.integers(5, 10)) if count is None else count

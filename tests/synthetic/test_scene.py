@@ -164,6 +164,15 @@ def test_the_head_sways_and_turns_as_heads_do(seed: int) -> None:
     assert np.abs(angles[:, 0]).max() < 40
 
 
+@pytest.mark.parametrize("speed", [-90.0, 40.0])
+def test_a_head_may_turn_steadily(speed: float) -> None:
+    scene = Scene(seed=2, width=320, height=192, duration_s=0.5, pan_deg_s=speed)
+    yaw = np.array([scene.world.motion.angles_deg(t)[0] for t in np.arange(0, 0.5, 0.01)])
+    assert np.diff(yaw) / 0.01 == pytest.approx(speed, abs=12)
+    assert yaw[0] + yaw[-1] == pytest.approx(0, abs=8)
+    assert scene.frame(14).image.std() > 20
+
+
 def test_degrees_become_pixels() -> None:
     scene = Scene(width=640, height=360, fov_deg=75.0)
     assert scene.px_per_degree == pytest.approx(7.28, abs=0.01)
@@ -187,6 +196,8 @@ def test_degrees_become_pixels() -> None:
         ({"seed": -1}, "seed"),
         ({"object_count": 0}, "object_count"),
         ({"object_count": 99}, "object_count"),
+        ({"pan_deg_s": 50.0, "duration_s": 2.0}, "pan_deg_s"),
+        ({"pan_deg_s": float("nan")}, "pan_deg_s"),
     ],
 )
 def test_impossible_scenes_are_refused(arguments: dict[str, Any], name: str) -> None:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from itertools import repeat
 from threading import Thread
 
@@ -15,8 +16,8 @@ import pytest
 
 from sam_edge.errors import InputError
 from sam_edge.streaming.sources.live.camera import CameraSource
-from sam_edge.streaming.sources.live.mjpeg import MjpegCamera
-from sam_edge.streaming.sources.source import Frame, open_source
+from sam_edge.streaming.sources.live.mjpeg import READ_TIMEOUT_S, MjpegCamera
+from sam_edge.streaming.sources.source import Frame, FrameSource, open_source
 from tests.streaming.sources.live.mjpeg_server import CameraServer, part, running
 
 
@@ -143,16 +144,18 @@ def test_a_camera_that_sends_bytes_but_no_picture_is_an_error(monkeypatch: pytes
         open_source(server.address)
 
 
-def test_close_wakes_who_waits_for_a_frame() -> None:
+@pytest.mark.parametrize("opener", [open_source, once])
+def test_close_wakes_who_waits_for_a_frame(opener: Callable[[str], FrameSource]) -> None:
     with running(CameraServer([part(jpeg(10))], hold=True)) as server:
-        source = open_source(server.address)
+        source = opener(server.address)
         frames = iter(source)
         next(frames)
         rest: list[Frame] = []
         reader = Thread(target=lambda: rest.extend(frames))
         reader.start()
         source.close()
-        reader.join(5)
+        # Before the camera's silence would end it.
+        reader.join(READ_TIMEOUT_S - 1)
         assert not reader.is_alive()
         assert not rest
 

@@ -15,29 +15,14 @@ from sam_edge.storage.files import STANDARD_OUTPUT, atomic_path, os_errors_as_ou
 from sam_edge.streaming.result import FrameResult, Result
 
 
-class JsonlSink:
-    """Writes one JSON object a gaze sample to an open text file; `name` is what errors call it."""
+class ResultLines:
+    """Makes a JSON object of each result. Results that share a mask share its description."""
 
-    def __init__(self, file: TextIO, name: str) -> None:
-        self._file = file
-        self._name = name
+    def __init__(self) -> None:
         self._described: tuple[Masks, dict[str, Any]] | None = None
 
-    def write(self, frame_result: FrameResult) -> None:
-        lines = [
-            json.dumps(self._line(frame_result, result), separators=(",", ":")) + "\n"
-            for result in frame_result.results
-        ]
-        try:
-            self._file.writelines(lines)
-            # Whoever reads the other end of a pipe acts on the newest line.
-            self._file.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"cannot write {self._name}: {error.strerror}", hint="make room") from error
-
-    def _line(self, frame_result: FrameResult, result: Result) -> dict[str, Any]:
+    def __call__(self, frame_result: FrameResult, result: Result) -> dict[str, Any]:
+        """What JSON takes, by names that say the unit."""
         gaze, encode_ms = result.gaze, frame_result.encode_ms
         line: dict[str, Any] = {"t_ms": round(result.t_ns / 1e6, 3)}
         if gaze is not None:
@@ -65,10 +50,33 @@ class JsonlSink:
         }
 
     def _describe(self, masks: Masks) -> dict[str, Any]:
-        # Samples that share a mask share its run lengths, which take longer than the decoder on large frames.
+        # The run lengths of a large mask take longer than the decoder.
         if self._described is None or self._described[0] is not masks:
             self._described = masks, masks.to_coco()[0]
         return self._described[1]
+
+
+class JsonlSink:
+    """Writes one JSON object a gaze sample to an open text file; `name` is what errors call it."""
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._line = ResultLines()
+
+    def write(self, frame_result: FrameResult) -> None:
+        lines = [
+            json.dumps(self._line(frame_result, result), separators=(",", ":")) + "\n"
+            for result in frame_result.results
+        ]
+        try:
+            self._file.writelines(lines)
+            # Whoever reads the other end of a pipe acts on the newest line.
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write {self._name}: {error.strerror}", hint="make room") from error
 
 
 @contextmanager

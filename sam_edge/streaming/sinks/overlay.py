@@ -114,7 +114,8 @@ def draw_prompt(canvas: NDArray[np.uint8], prompt: Prompt) -> None:
 
 def _unit(canvas: NDArray[np.uint8]) -> int:
     """How thick a line is, in pixels."""
-    return max(1, canvas.shape[1] // 640)
+    width: int = canvas.shape[1]
+    return max(1, width // 640)
 
 
 @lru_cache(maxsize=8)
@@ -178,7 +179,8 @@ def _caption(canvas: NDArray[np.uint8], words: Sequence[tuple[str, RGB]]) -> Non
 
 
 def _width(text: str, size: float, scale: float) -> int:
-    return cast("int", cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, max(1, round(scale)))[0][0])
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, max(1, round(scale)))
+    return width
 
 
 def _text(canvas: NDArray[np.uint8], text: str, origin: tuple[int, int], size: float, colour: RGB) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sam_edge.errors import InputError
 from sam_edge.storage.files import STANDARD_OUTPUT
@@ -22,11 +22,23 @@ class Sink(Protocol):
     def write(self, frame_result: FrameResult) -> None:
         """Take a frame, or a part of one, and what was looked at on it.
 
+        Frames may be missing, and so may parts of a frame, the last one too: what a slow sink does not take
+        in time is dropped on the way.
+
         Raises:
             OutputError: it cannot be written.
             FullDiskError: there is no room for this; what came before is kept if the run ends here.
             BrokenPipeError: nobody reads it any more.
         """
+        ...
+
+
+@runtime_checkable
+class RunSink(Protocol):
+    """A sink that keeps what is needed to repeat the run."""
+
+    def describe(self, run: Mapping[str, str]) -> None:
+        """Keep facts about the run, such as the model's id or the settings as TOML, by name."""
         ...
 
 
@@ -50,12 +62,16 @@ SINKS: Mapping[str, str] = {
     ".mkv": "sam_edge.streaming.sinks.video:video_sink",
     ".avi": "sam_edge.streaming.sinks.video:video_sink",
     ".jsonl": "sam_edge.streaming.sinks.jsonl:jsonl_sink",
+    ".mcap": "sam_edge.streaming.sinks.mcap:mcap_sink",
+    ".rrd": "sam_edge.streaming.sinks.rerun:rerun_file_sink",
+    "rerun:": "sam_edge.streaming.sinks.rerun:rerun_viewer_sink",
     STANDARD_OUTPUT: "sam_edge.streaming.sinks.jsonl:jsonl_sink",
 }
 
 
 def find_sink(name: str) -> OpenSink:
-    """The opener for an output's name: a video, JSON lines, or `-` for JSON lines on standard output.
+    """The opener for an output's name: a file by its suffix, an address by its scheme, or `-` for JSON lines on
+    standard output.
 
     Raises:
         InputError: no sink has such a suffix.

@@ -93,8 +93,8 @@ class H264Writer:
         self._ticks = -TICKS
         try:
             options = {"movflags": "faststart"} if file.suffix.lower() == ".mp4" else {}
-            self._container: Any = av.open(str(file), "w", options=options)
-            self._stream: Any = self._container.add_stream(encoder, rate=rate, options=H264_ENCODERS[encoder])
+            self._container = self._av.open(str(file), "w", options=options)
+            self._stream = self._container.add_stream(encoder, rate=rate, options=H264_ENCODERS[encoder])
             self._stream.width, self._stream.height = frame_wh
             self._stream.pix_fmt = "yuv420p"
             self._stream.codec_context.time_base = Fraction(1, TICKS)

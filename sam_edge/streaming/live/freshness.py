@@ -14,7 +14,7 @@ class FreshnessConfig:
 
     max_age_ms: float = 500.0
     """Of the pixels it was made from."""
-    min_inlier_ratio: float = 0.5
+    min_inlier_ratio: float = 0.35
     """Of the camera's motion since."""
     max_residual_px: float = 4.0
     """Of that motion, in pixels of the frame."""

@@ -132,6 +132,8 @@ class State:
     """When the encoder last started."""
     embedding_ns: int | None = None
     """Capture time of the newest embedding's frame."""
+    failed_ns: int | None = None
+    """Capture time of the last frame that could not be encoded."""
     decoding: bool = False
     gaze: GazeCame | None = None
     """The newest sample of those that are not on their way."""
@@ -178,8 +180,10 @@ def _taken_in(state: State, event: Event) -> State:
     elif isinstance(event, BoxesCame):
         state = replace(state, boxes=event, wants_boxes=True, asked_ns=event.now_ns)
     elif isinstance(event, EncodeDone):
-        newest = event.capture_ns if event.ok else state.embedding_ns
-        state = replace(state, encoding_ns=None, embedding_ns=newest)
+        if event.ok:
+            state = replace(state, encoding_ns=None, embedding_ns=event.capture_ns)
+        else:
+            state = replace(state, encoding_ns=None, failed_ns=event.capture_ns)
     elif isinstance(event, DecodeDone):
         state = replace(state, decoding=False)
     else:
@@ -197,7 +201,9 @@ def _looked(state: State, event: GazeCame) -> State:
 
 def _encode_now(state: State, now_ns: int) -> bool:
     frame, config = state.frame, state.config
-    if frame is None or state.encoding_ns is not None or frame.capture_ns == state.embedding_ns:
+    if frame is None or state.encoding_ns is not None:
+        return False
+    if frame.capture_ns in (state.embedding_ns, state.failed_ns):
         return False
     if state.embedding_ns is None or state.encode_began_ns is None:
         return True

@@ -16,7 +16,7 @@ from sam_edge.streaming.motion.motion import Motion
         (501, True, Motion(), "stale"),
         (501, False, Motion(), "stale"),
         (20, False, Motion(is_known=False), "stale"),
-        (20, False, Motion(inlier_ratio=0.4), "stale"),
+        (20, False, Motion(inlier_ratio=0.3), "stale"),
         (20, False, Motion(residual_px=5.0), "stale"),
         # Nothing was carried, so nothing about the motion matters.
         (20, True, Motion(is_known=False), "fresh"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam_edge.streaming.live.scheduler import (
+    Action,
     BoxesCame,
     BudgetChanged,
     Carry,
@@ -128,8 +129,9 @@ def test_a_budget_slows_the_encoder_alone() -> None:
 
 
 def test_an_encoder_that_fails_is_asked_again_with_the_next_frame() -> None:
-    state, _ = run(ready(), FrameCame(40 * MS, 33 * MS, 0.1), EncodeDone(50 * MS, 33 * MS, ok=False))
-    assert state.embedding_ns == 0
+    state, _ = run(ready(), FrameCame(40 * MS, 33 * MS, 0.1), DecodeDone(41 * MS))
+    state, decisions = run(state, EncodeDone(50 * MS, 33 * MS, ok=False))
+    assert (state.embedding_ns, decisions) == (0, [])
     assert Encode(66 * MS) in run(state, FrameCame(70 * MS, 66 * MS, 0.1))[1]
 
 
@@ -191,7 +193,7 @@ def test_whatever_the_engines_take_decoding_is_never_late(
         if boxes and number % 3 == 0:
             simulation.add(BoxesCame(number * 33 * MS + 1, number * 33 * MS))
     for number in range(400):
-        action = rng.choice(["decode", "decode", "hold", "skip"])
+        action: Action = rng.choice(("decode", "decode", "hold", "skip"))
         simulation.add(GazeCame(number * 5 * MS + 2 * MS, number * 5 * MS, action))
     simulation.run()
     # An admitted sample waits for what is being decoded, and for the boxes' turn: never for the encoder.

@@ -1,0 +1,148 @@
+"""A camera, an eye tracker and a model become a stream of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Thread
+from time import monotonic_ns
+
+from sam_edge.bundle.manifest import Precision
+from sam_edge.errors import InputError
+from sam_edge.loading import load
+from sam_edge.segmenter import Segmenter
+from sam_edge.streaming.gaze.clock import choose_clock, to_frame_clock
+from sam_edge.streaming.gaze.paced import PacedGaze
+from sam_edge.streaming.gaze.sample import GazeSample
+from sam_edge.streaming.gaze.source import LiveGaze, open_gaze, open_live_gaze
+from sam_edge.streaming.live.config import StreamConfig
+from sam_edge.streaming.live.stream import Stream
+from sam_edge.streaming.pace import Pace
+from sam_edge.streaming.result import FrameResult
+from sam_edge.streaming.sinks.threaded import ThreadedSink
+from sam_edge.streaming.sources.paced import Paced
+from sam_edge.streaming.sources.source import Frame, FrameSource, open_source
+
+START_NS = 200_000_000
+"""A recording begins so long after everything is open."""
+LAST_ANSWER_S = 5.0
+"""After the last frame of a recording, so long its answers are waited for."""
+
+
+def stream(
+    source: str | FrameSource,
+    gaze: str | LiveGaze | Sequence[GazeSample] | None = None,
+    *,
+    model: str | Path | Segmenter = "nano",
+    runtime: str | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    config: StreamConfig | None = None,
+    sinks: Sequence[str] = (),
+    each: Callable[[FrameResult], None] | None = None,
+    speed: float = 1.0,
+) -> Stream:
+    """Mask what is looked at, live: `for result in sam_edge.stream("0", "neon://neon.local"): ...`
+
+    Recordings are played in real time, as if they happened now. The iteration ends with a recording, or when
+    the stream is closed; leaving a `for` loop closes nothing, leaving a `with` block does.
+
+    Args:
+        source: a camera (`0`, `rtsp://...`), a video, a folder of images, `scene:SEED`, or a source of your
+        own.
+        gaze: an eye tracker (`neon://...`, `udp://...`), a recording, samples on the frames' clock, or a source
+        of
+            your own. None: push gaze or boxes yourself (`push_gaze`, `push_boxes`).
+        model: a shipped model, a folder, or a segmenter that is open, which stays open.
+        runtime: see `load`.
+        precision: see `load`.
+        threads: see `load`.
+        config: thresholds and limits; `StreamConfig.read` takes them from a TOML file.
+        sinks: where results go besides, such as `seen.mp4` or `seen.jsonl`. A sink that stalls loses its own
+        output.
+        each: called with every result, see `Stream`.
+        speed: of recordings: 2 is twice as fast.
+
+    Raises:
+        InputError: a source, sink or number that cannot be used; see also `load`.
+    """
+    if not speed > 0:
+        raise InputError(f"the speed is {speed}", hint="give a number above 0")
+    with ExitStack() as opened:
+        frames = open_source(source) if isinstance(source, str) else source
+        opened.callback(frames.close)
+        looks = open_any_gaze(gaze, frames)
+        if isinstance(model, Segmenter):
+            segmenter = model
+            segmenter.warm_up(frames.info.frame_wh)
+        else:
+            segmenter = opened.enter_context(
+                load(
+                    model,
+                    runtime=runtime,
+                    precision=precision,
+                    threads=threads,
+                    frame_wh=frames.info.frame_wh,
+                )
+            )
+        outputs = [
+            opened.enter_context(ThreadedSink(name, frames.info.frame_wh, frames.info.fps)) for name in sinks
+        ]
+
+        def tell(frame_result: FrameResult) -> None:
+            for output in outputs:
+                output.write(frame_result)
+            if each is not None:
+                each(frame_result)
+
+        pace = Pace(frames.info.start_ns, monotonic_ns() + START_NS, speed)
+        if not frames.info.live:
+            frames = Paced(frames, pace)
+        live_gaze = PacedGaze("gaze", looks, pace) if isinstance(looks, Sequence) else looks
+        running = Stream(segmenter, config, each=tell if outputs or each else None)
+        running.on_close(opened.pop_all().close, last=True)
+    running.on_close(frames.close)
+    if live_gaze is not None:
+        running.on_close(live_gaze.close)
+        _pump(running, live_gaze, "gaze", ends=False)
+    _pump(running, frames, "camera", ends=True)
+    return running
+
+
+def open_any_gaze(
+    gaze: str | LiveGaze | Sequence[GazeSample] | None, frames: FrameSource
+) -> LiveGaze | Sequence[GazeSample] | None:
+    """A tracker, or the samples of a recording on the frames' clock.
+
+    Raises:
+        InputError: it cannot be opened, or a recording comes with a camera that runs now.
+    """
+    if not isinstance(gaze, str):
+        return gaze
+    tracker = open_live_gaze(gaze)
+    if tracker is not None:
+        return tracker
+    if frames.info.live:
+        raise InputError(
+            f"{gaze} is a recording, and the frames come from a camera",
+            hint="give an eye tracker, such as neon://",
+        )
+    recording = open_gaze(gaze)
+    return to_frame_clock(recording, choose_clock(recording, frames.info))
+
+
+def _pump(running: Stream, source: Iterable[Frame] | Iterable[GazeSample], name: str, *, ends: bool) -> None:
+    """Push what a source gives, in a thread of its own; `ends`: the stream ends with it."""
+
+    def pump() -> None:
+        try:
+            for item in source:
+                running.push(item)
+        except Exception as error:  # a source must not end the stream without a word
+            running.fail(name, error)
+        if ends:
+            running.drain(LAST_ANSWER_S)
+            running.close()
+
+    Thread(target=pump, name=f"sam-edge {name}", daemon=True).start()

@@ -1,0 +1,224 @@
+"""The face of a live stream: push frames, gaze and boxes; read masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from time import monotonic_ns
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.imaging.image import Layout, check_image, to_rgb
+from sam_edge.segmenter import Segmenter
+from sam_edge.streaming.gaze.sample import GazeSample
+from sam_edge.streaming.live.config import StreamConfig
+from sam_edge.streaming.live.pipeline import Pipeline
+from sam_edge.streaming.live.report import Counts, StreamReport
+from sam_edge.streaming.objects import TrackedBox
+from sam_edge.streaming.result import FrameResult, Result
+from sam_edge.streaming.slot import Slot
+from sam_edge.streaming.sources.source import Frame
+
+WAITING_RESULTS = 8
+"""So many results wait for a slow reader; then the oldest go."""
+
+
+class Reader(Protocol):
+    """Takes results on the decoder's thread, at once and without waiting; `Slot` is one."""
+
+    replaced: int
+    """How many results it threw away because nobody took them in time."""
+
+    def put(self, result: Result, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Stream:
+    """Masks of what is looked at now. Any thread may push, read and close; who pushes never waits for an
+    engine.
+
+    with sam_edge.Stream(sam_edge.load("nano", frame_wh=(1280, 720))) as stream:
+        stream.push_frame(image_rgb)
+        stream.push_gaze(640, 360)
+        for result in stream: ...
+
+    Args:
+        segmenter: the model; `load(..., frame_wh=...)` makes it warm.
+        config: thresholds and limits.
+        each: called with every result, in the order they are made, on the decoder's thread: what it does delays
+            the next mask. What it raises is counted and changes nothing else.
+        clock: nanoseconds; a test may give its own.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        config: StreamConfig | None = None,
+        *,
+        each: Callable[[FrameResult], None] | None = None,
+        clock: Callable[[], int] = monotonic_ns,
+    ) -> None:
+        self._clock = clock
+        self._began_ns = clock()
+        self._each = each
+        self._lock = Lock()
+        self._latest: Result | None = None
+        self._readers: list[Reader] = []
+        self._closing_first: list[Callable[[], None]] = []
+        self._closing_last: list[Callable[[], None]] = []
+        self._is_closed = False
+        self._counts = Counts()
+        self._pipeline = Pipeline(segmenter, config or StreamConfig(), clock, self._tell, self._counts)
+
+    def push_frame(
+        self, image: NDArray[np.uint8], capture_ns: int | None = None, *, layout: Layout = "rgb"
+    ) -> None:
+        """A newer camera frame. It waits in a slot of one: where frames come too fast, the newest is taken.
+
+        Args:
+            image: uint8, of the layout's shape, such as (H, W, 3) for rgb; nobody may change it afterwards.
+            capture_ns: when it was taken, in `time.monotonic_ns`; None: now.
+            layout: how the pixels lie in memory.
+
+        Raises:
+            InputError: not such an array.
+        """
+        now_ns = self._clock()
+        rgb = to_rgb(check_image(image, layout=layout), layout)
+        self.push(Frame(rgb, self._counts.frames, now_ns if capture_ns is None else capture_ns, now_ns))
+
+    def push_gaze(self, x_px: float, y_px: float, t_ns: int | None = None, *, confidence: float = 1.0) -> None:
+        """Where the eye looks, in pixels of the camera's frame.
+
+        Args:
+            x_px: across, from the left edge.
+            y_px: down, from the top edge.
+            t_ns: when, in `time.monotonic_ns`; None: now.
+            confidence: 0 (a blink, or the eye was not found) to 1.
+        """
+        now_ns = self._clock()
+        width, height = self._pipeline.frame_wh or (1, 1)
+        t_ns = now_ns if t_ns is None else t_ns
+        self.push(GazeSample(t_ns, x_px / width, y_px / height, confidence, "host", receive_ns=now_ns))
+
+    def push_boxes(self, boxes: Sequence[TrackedBox]) -> None:
+        """Where an object tracker sees all of its objects at one time; an empty sequence: it sees none."""
+        self._pipeline.boxes(boxes)
+
+    def push(self, item: Frame | GazeSample) -> None:
+        """A frame or a sample of a source. Nothing about it raises: what cannot be used is counted in
+        `report`."""
+        if isinstance(item, Frame):
+            self._counts.frames += 1
+            self._pipeline.frames.put(item)
+        else:
+            self._pipeline.gaze(item)
+
+    def latest(self) -> Result | None:
+        """The newest result; its ages are of the moment it was made. None before the first."""
+        return self._latest
+
+    def results(self) -> Iterator[Result]:
+        """Results from now on, as they are made, until the stream is closed; a slow reader misses the oldest."""
+        slot: Slot[Result] = Slot(WAITING_RESULTS)
+        self._add(slot)
+        return self._taken_from(slot)
+
+    @contextmanager
+    def read_by(self, reader: Reader) -> Iterator[None]:
+        """Give a reader every result until the block ends; it is closed with the stream."""
+        self._add(reader)
+        try:
+            yield
+        finally:
+            self._remove(reader)
+
+    def __iter__(self) -> Iterator[Result]:
+        return self.results()
+
+    def report(self) -> StreamReport:
+        """What happened so far."""
+        with self._lock:
+            unread = sum(reader.replaced for reader in self._readers)
+        return self._pipeline.report((self._clock() - self._began_ns) / 1e9, unread)
+
+    def allow(self, encodes_per_s: float) -> None:
+        """Encode no more often than so many times a second from now on, as a temperature or power budget may
+        ask."""
+        self._pipeline.allow(encodes_per_s)
+
+    def drain(self, timeout_s: float = 10.0) -> None:
+        """Wait until everything that was pushed is answered, or for so many seconds."""
+        self._pipeline.drain(timeout_s)
+
+    def fail(self, where: str, error: Exception) -> None:
+        """Count something that failed outside, such as a source, among the errors of `report`."""
+        self._counts.fail(where, error)
+
+    def on_close(self, call: Callable[[], None], *, last: bool = False) -> None:
+        """Call something when the stream is closed.
+
+        Args:
+            call: such as a source's `close`.
+            last: after the last result, as sinks and models want it, instead of before everything else.
+        """
+        (self._closing_last if last else self._closing_first).append(call)
+
+    def close(self) -> None:
+        """End the threads and every iteration; closing again does nothing. An engine at work is waited for."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        for call in self._closing_first:
+            call()
+        all_ended = self._pipeline.close()
+        with self._lock:
+            readers = tuple(self._readers)
+        for reader in readers:
+            reader.close()
+        for call in self._closing_last if all_ended else ():
+            call()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(self, reader: Reader) -> None:
+        with self._lock:
+            self._readers.append(reader)
+            is_closed = self._is_closed
+        if is_closed:
+            reader.close()
+
+    def _remove(self, reader: Reader) -> None:
+        with self._lock:
+            self._readers.remove(reader)
+            self._counts.unread += reader.replaced
+
+    def _taken_from(self, slot: Slot[Result]) -> Iterator[Result]:
+        try:
+            while (result := slot.take()) is not None:
+                yield result
+        finally:
+            self._remove(slot)
+
+    def _tell(self, frame_result: FrameResult) -> None:
+        """A result, on the decoder's thread."""
+        for result in frame_result.results:
+            self._latest = result
+            with self._lock:
+                readers = tuple(self._readers)
+            for reader in readers:
+                reader.put(result)
+        if self._each is not None:
+            self._each(frame_result)

@@ -1,0 +1,260 @@
+"""A live stream with a small model: what is pushed in, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from time import monotonic_ns
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sam_edge.embedding import Embedding
+from sam_edge.errors import EngineError
+from sam_edge.segmenter import Segmenter
+from sam_edge.streaming.gaze.sample import GazeSample
+from sam_edge.streaming.live.stream import Stream
+from sam_edge.streaming.result import FrameResult, Result
+from sam_edge.streaming.sources.source import Frame
+from tests.disc_model import disc_segmenter
+
+PATIENCE_S = 20.0
+MS = 1_000_000
+
+
+def picture(shift_px: int = 0, wh: tuple[int, int] = (256, 128)) -> np.ndarray:
+    """Something to see for the camera's motion, moved to the right."""
+    rng = np.random.default_rng(0)
+    wide = np.kron(
+        rng.integers(0, 256, (wh[1] // 8, wh[0] // 8 + 32), dtype=np.uint8), np.ones((8, 8), np.uint8)
+    )
+    return np.repeat(wide[:, 64 - shift_px : 64 - shift_px + wh[0], None], 3, axis=2)
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> Segmenter:
+    return disc_segmenter(tmp_path)
+
+
+@pytest.fixture
+def stream(segmenter: Segmenter) -> Iterator[Stream]:
+    with Stream(segmenter) as stream:
+        yield stream
+
+
+def first_mask(stream: Stream) -> Result:
+    """The first result that shows a mask."""
+    return next(result for result in stream if result.masks is not None)
+
+
+def look(stream: Stream, x_px: float, y_px: float) -> Result:
+    """Push a frame and samples until there is a mask of what they look at."""
+    with Later(stream) as later:
+        stream.push_frame(picture())
+        stream.drain(PATIENCE_S)
+        t_ns = monotonic_ns()
+        for number in range(40):
+            stream.push_gaze(x_px, y_px, t_ns + number * 5 * MS)
+        return later.mask()
+
+
+class Later:
+    """Collects what a stream tells from now on."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.results: list[Result] = []
+        self.replaced = 0
+        self._came = Event()
+        self._reading = stream.read_by(self)
+
+    def put(self, result: Result) -> None:
+        self.results.append(result)
+        if result.masks is not None:
+            self._came.set()
+
+    def close(self) -> None:
+        self._came.set()
+
+    def mask(self) -> Result:
+        assert self._came.wait(PATIENCE_S)
+        return next(result for result in self.results if result.masks is not None)
+
+    def __enter__(self) -> Later:
+        self._reading.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reading.__exit__(None, None, None)
+
+
+def test_the_mask_lies_under_the_gaze_and_says_how_old_everything_is(stream: Stream) -> None:
+    result = look(stream, 100, 60)
+    assert result.masks is not None
+    assert result.masks.binary[0, 60, 100]
+    assert result.freshness == "fresh"
+    assert (result.x_px, result.y_px) == pytest.approx((100, 60), abs=0.5)
+    assert {"wait", "decode", "choose", "carry", "total"} <= result.stages_ms.keys()
+    assert result.embedding_age_ms == result.frame_age_ms > 0
+    assert stream.latest() is not None
+    candidates = result.candidates()
+    assert candidates is not None
+    assert candidates.predicted_iou.tolist() == sorted(candidates.predicted_iou.tolist(), reverse=True)
+
+
+def test_the_mask_is_carried_along_with_the_camera(segmenter: Segmenter) -> None:
+    class OnceSegmenter(Segmenter):
+        """Encodes one frame, so that its mask has to be carried."""
+
+        encoded = 0
+
+        def encode(self, *args: Any, **named: Any) -> Embedding:
+            self.encoded += 1
+            if self.encoded > 1:
+                raise EngineError("busy")
+            return super().encode(*args, **named)
+
+    segmenter.__class__ = OnceSegmenter
+    with Stream(segmenter) as stream:
+        look(stream, 100, 60)
+        stream.push_frame(picture(24))
+        stream.drain(PATIENCE_S)
+        result = stream.latest()
+        assert result is not None
+        assert result.freshness == "carried"
+        assert result.masks is not None
+        assert result.embedding_age_ms > result.frame_age_ms
+        box = result.masks.boxes_px()[0]
+        assert box[0] + box[2] / 2 == pytest.approx(124, abs=4)
+        assert result.x_px == pytest.approx(124, abs=3)
+        assert any(name.startswith("encode: EngineError") for name in stream.report().errors)
+
+
+def test_a_blink_holds_the_mask_and_a_lost_eye_ends_it(stream: Stream) -> None:
+    look(stream, 100, 60)
+    t_ns = monotonic_ns() + 200 * MS
+    stream.push_gaze(100, 60, t_ns, confidence=0.0)
+    stream.push_frame(picture(1))
+    stream.drain(PATIENCE_S)
+    held = stream.latest()
+    assert held is not None
+    assert held.masks is not None
+    stream.push_gaze(100, 60, t_ns + 2_000 * MS, confidence=0.0)
+    stream.push_frame(picture(2))
+    stream.drain(PATIENCE_S)
+    gone = stream.latest()
+    assert gone is not None
+    assert (gone.status, gone.masks) == ("no_gaze", None)
+
+
+def test_looking_past_the_frame(stream: Stream) -> None:
+    look(stream, 100, 60)
+    stream.push_gaze(300, 60, monotonic_ns() + 300 * MS)
+    stream.push_frame(picture(1))
+    stream.drain(PATIENCE_S)
+    result = stream.latest()
+    assert result is not None
+    assert (result.status, result.masks) == ("outside", None)
+
+
+def test_frames_of_another_size_midway(stream: Stream) -> None:
+    look(stream, 100, 60)
+    stream.push_frame(picture(wh=(128, 64)))
+    stream.drain(PATIENCE_S)
+    t_ns = monotonic_ns() + 500 * MS
+    with Later(stream) as later:
+        for number in range(40):
+            stream.push_gaze(64, 32, t_ns + number * 5 * MS)
+        result = later.mask()
+    assert result.masks is not None
+    assert result.masks.binary.shape == (1, 64, 128)
+    assert stream.report().errors == {}
+
+
+SAMPLES = st.builds(
+    GazeSample,
+    st.integers(-(2**63), 2**63),
+    st.floats(),
+    st.floats(),
+    st.floats(),
+    st.sampled_from(["host", "source"]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(st.lists(SAMPLES, max_size=20))
+def test_no_sample_raises_and_one_good_one_is_enough_to_recover(
+    segmenter: Segmenter, samples: list[GazeSample]
+) -> None:
+    with Stream(segmenter) as stream:
+        stream.push_frame(picture())
+        stream.drain(PATIENCE_S)
+        for sample in samples:
+            stream.push(sample)
+        stream.drain(PATIENCE_S)
+        with Later(stream) as later:
+            # Wherever the wild ones ended, two good ones in order show where time goes on.
+            for number in range(2):
+                stream.push_gaze(100, 60, monotonic_ns() + number)
+            result = later.mask()
+        assert result.masks is not None
+        report = stream.report()
+        assert report.errors == {}
+        assert report.gaze_samples == len(samples) + 2
+
+
+def test_gaze_before_the_first_frame_is_counted(stream: Stream) -> None:
+    stream.push_gaze(3, 4)
+    assert stream.report().dropped == {"gaze before the first frame": 1}
+
+
+def test_an_engine_or_a_listener_that_fails_does_not_end_the_stream(segmenter: Segmenter) -> None:
+    def each(frame_result: FrameResult) -> None:
+        raise RuntimeError("listener")
+
+    with Stream(segmenter, each=each) as stream:
+        look(stream, 100, 60)
+        stream.push_frame(picture(1))
+        stream.drain(PATIENCE_S)
+        assert stream.report().errors["listener: RuntimeError: listener"] >= 1
+
+
+def test_a_slow_reader_gets_the_newest_results(stream: Stream) -> None:
+    results = stream.results()
+    with Later(stream) as later:
+        look(stream, 100, 60)
+        reading = iter([next(results)])
+        for shift in range(1, 15):
+            stream.push_frame(picture(shift))
+            stream.drain(PATIENCE_S)
+        newest = later.results[-1]
+    stream.close()
+    rest = [*reading, *results]
+    assert rest[-1] is newest
+    assert len(rest) <= 9
+    assert stream.report().unread_results > 0
+
+
+def test_closing_ends_every_iteration_and_closing_again_does_nothing(segmenter: Segmenter) -> None:
+    stream = Stream(segmenter)
+    results = stream.results()
+    look(stream, 100, 60)
+    stream.close()
+    stream.close()
+    # What waited can still be read, and then it is over.
+    assert [result.masks is not None for result in results] == [True]
+    assert list(stream) == []
+    stream.push_frame(picture())
+    stream.push_gaze(1, 1)
+
+
+def test_frames_that_come_too_fast_are_skipped_and_counted(stream: Stream) -> None:
+    for number in range(50):
+        stream.push(Frame(picture(number), number, number * MS))
+    stream.drain(PATIENCE_S)
+    report = stream.report()
+    assert report.frames == 50
+    assert report.encoded_frames <= 50 - report.skipped_frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -91,6 +92,8 @@ class Reconnecting:
         self._index = 0
         self._newest_ns = 0
         self._thread = Thread(target=self._run, name=f"frames of {name}", daemon=True)
+        # Python aborts at its end if this thread is in OpenCV then.
+        atexit.register(self.close)
         self._thread.start()
         try:
             in_time = self._opened.wait(open_timeout_s)
@@ -137,6 +140,7 @@ class Reconnecting:
             source.close()
         if current_thread() is not self._thread:
             self._thread.join(CLOSE_TIMEOUT_S)
+        atexit.unregister(self.close)
 
     def _run(self) -> None:
         try:

@@ -71,10 +71,12 @@ def look(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Look:
     if built.returncode != 0:
         pytest.skip(f"the simulated device does not compile here: {built.stderr.decode()[-300:]}")
 
-    def run(address: str, count: int = 6, dies_after: int = 10**6, folder: Path = frames) -> dict[str, Any]:
+    def run(
+        address: str, count: int = 6, dies_after: int = 10**6, folder: Path = frames, program: str = PROGRAM
+    ) -> dict[str, Any]:
         device = {"LD_PRELOAD": str(library), "CAMERA_FOLDER": str(folder), "CAMERA_FRAMES": str(dies_after)}
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, address, str(count)],
+            [sys.executable, "-c", program, address, str(count)],
             env={**os.environ, **device},
             capture_output=True,
             text=True,
@@ -121,6 +123,10 @@ def test_a_camera_that_is_unplugged_is_opened_again(look: Look) -> None:
     seen = look("/dev/video77", count=10, dies_after=4)
     assert seen["reconnects"] >= 1
     assert seen["rises"]
+
+
+def test_a_program_that_does_not_close_ends_all_the_same(look: Look) -> None:
+    assert look("/dev/video77", program=PROGRAM.replace("source.close()", ""))["rises"]
 
 
 def test_cut_off_frames_are_lost_and_nothing_hangs(look: Look, frames: Path, tmp_path: Path) -> None:

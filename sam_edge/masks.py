@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -80,12 +81,29 @@ class Masks:
 
         The stability score of Segment Anything, appendix B. An empty pair of masks scores 0.
         """
+        parts = (self._part_above(low, THRESHOLD - offset) for low in self.logits)
         scores = [
-            int(np.count_nonzero(plane > THRESHOLD + offset))
-            / max(1, int(np.count_nonzero(plane > THRESHOLD - offset)))
-            for plane in self.frame_logits
+            int(np.count_nonzero(part > THRESHOLD + offset))
+            / max(1, int(np.count_nonzero(part > THRESHOLD - offset)))
+            for part in parts
         ]
         return np.array(scores, np.float32)
+
+    def _part_above(self, low: NDArray[np.float32], level: float) -> NDArray[np.float32]:
+        """The part of one of `frame_logits` that holds all that is above `level`: a mask is mostly small."""
+        _, _, *window_wh = self.view.window_xywh
+        if self.view.fit == "squash":
+            return self._window_logits(low, (window_wh[0], window_wh[1]))
+        x, y, width, height = cv2.boundingRect((low > level).view(np.uint8))
+        if not width:
+            return np.zeros((0, 0), np.float32)
+        sizes = zip(low.shape[::-1], self.view.input_wh, self.view.content_wh, window_wh, strict=True)
+        across, down = (
+            _Span.of(begin, begin + length, *size)
+            for begin, length, size in zip((x, y), (width, height), sizes, strict=True)
+        )
+        middle = _resize(low[down.cells, across.cells], (across.inputs, down.inputs))
+        return _resize(middle[down.kept, across.kept], (across.frame, down.frame))
 
     def rle(self) -> list[dict[str, Any]]:
         """Each mask as COCO's compressed run lengths: {"size": [H, W], "counts": str}."""
@@ -122,7 +140,48 @@ class Masks:
 
     def boxes_px(self) -> NDArray[np.int64]:
         """(k, 4): left, top, width, height of each mask in frame pixels; zeros where a mask is empty."""
-        return np.array([cv2.boundingRect(plane.astype(np.uint8)) for plane in self.binary], np.int64)
+        return np.array([cv2.boundingRect(plane.view(np.uint8)) for plane in self.binary], np.int64)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Along one axis, what is resized so that the result is a part of the whole's, to the bit."""
+
+    cells: slice
+    """Of the low-resolution logits."""
+    inputs: int
+    """How many input pixels come of them."""
+    kept: slice
+    """Those of them that are resized to the frame."""
+    frame: int
+    """How many frame pixels come of those."""
+
+    @classmethod
+    def of(cls, begin: int, end: int, low: int, whole: int, content: int, frame: int) -> _Span:
+        """The span that holds all that cells `begin` to `end` reach.
+
+        Args:
+            begin: the first cell.
+            end: the cell after the last.
+            low: all cells.
+            whole: all pixels of the encoder's input.
+            content: those of them that show the window.
+            frame: all pixels of the window in the frame.
+        """
+        # One cell more on each side, then whole steps, so that pixel centres stay where they are.
+        step = content // math.gcd(content, frame)
+        first = max(0, (begin - 1) * whole // low) // step * step
+        last = min(content, -(-min(content, -(-(end + 1) * whole // low)) // step) * step)
+        step = low // math.gcd(low, whole)
+        from_cell = max(0, first * low // whole - 1) // step * step
+        to_cell = min(low, -(-(-(-last * low // whole) + 1) // step) * step)
+        offset = from_cell * whole // low
+        return cls(
+            slice(from_cell, to_cell),
+            to_cell * whole // low - offset,
+            slice(first - offset, last - offset),
+            (last - first) * frame // content,
+        )
 
 
 def choose_multimask(tokens: int) -> bool:

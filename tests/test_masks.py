@@ -60,6 +60,26 @@ def test_stability_is_the_papers() -> None:
         assert score == pytest.approx((inner & outer).sum() / (inner | outer).sum())
 
 
+@given(
+    st.integers(0, 1000),
+    st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(1, 64), st.integers(1, 64)),
+)
+def test_stability_of_small_masks_is_that_of_the_whole_frame(
+    seed: int, frame_wh: tuple[int, int], object_xywh: tuple[int, int, int, int]
+) -> None:
+    view = RULE.view(frame_wh)
+    logits = np.full((3, view.input_wh[1] // 4, view.input_wh[0] // 4), -8, np.float32)
+    x, y, width, height = object_xywh
+    place = np.s_[:, y : y + height, x : x + width]
+    logits[place] = smooth_logits(seed)[:, : logits.shape[1], : logits.shape[2]][place]
+    made = Masks(logits, np.zeros(3, np.float32), view)
+    for plane, score in zip(made.frame_logits, made.stability_score(), strict=True):
+        inner, outer = (plane > 1).sum(), (plane > -1).sum()
+        # A logit that lies on the threshold may fall on either side of it.
+        assert abs(score * max(1, outer) - inner) <= 1 + 1e-4 * outer
+
+
 def test_stability_of_nothing_is_zero_and_of_certainty_one() -> None:
     logits = np.stack([np.full((64, 64), -9.0), np.full((64, 64), 9.0)]).astype(np.float32)
     made = Masks(logits, np.zeros(2, np.float32), RULE.view((256, 256)))

@@ -33,7 +33,7 @@ from sam_edge.streaming.gaze.source import open_gaze
 DEVICE = {"neon_multi_part": "tuned on", "neon_demo_recording": "held out"}
 """Recordings with the events of the device, and what the defaults have to do with them."""
 NEON, CORE, ARIA = ((1600, 1200), 103.0), ((1280, 720), 103.0), ((1408, 1408), 90.0)
-"""Scene cameras: the frame's width and height, and degrees across; Aria's points are a projection of that width."""
+"""Scene cameras: the frame's width and height, and degrees across; Aria's are those of the projection."""
 RECORDINGS = {
     "pupil_core_saccade": CORE,
     "pupil_core_smoothpursuit": CORE,

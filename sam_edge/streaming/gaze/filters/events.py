@@ -27,8 +27,8 @@ def find_events(answers: Iterable[Filtered], *, fixation_ms: float, max_gap_ms: 
 
     A fixation is a look of at least `fixation_ms`, whether the eye rests or follows, with the samples in it
     that were noise or had no eye. A shorter look belongs to the saccades around it, as in Neon's detector. A
-    blink is a time without an eye, however long; it may lie within a look. Gaze outside of the frame is no event.
-    Where no sample comes for `max_gap_ms`, all events end.
+    blink is a time without an eye, however long; it may lie within a look. Gaze outside of the frame is none of
+    them. Where no sample comes for `max_gap_ms`, all events end.
     """
     events: list[Event] = []
     for piece in _pieces(answers, round(max_gap_ms * 1e6)):

@@ -169,13 +169,65 @@ def stare(name, *, repair=False):
     edit = (
         "sam_edge/streaming/gaze/source.py",
         "GAZE_SOURCES: Mapping[str, str] = {",
-        '    "stare:": "sam_edge.streaming.gaze.stare:stare",',
+        '    "stare:": "sam_edge.streaming.gaze.recordings.stare:stare",',
     )
     program = """
 from sam_edge.streaming.gaze.source import open_gaze
 print(len(open_gaze("stare:here")))
 """
-    assert extend(("sam_edge/streaming/gaze/stare.py", source), [edit], program) == "5\n"
+    assert extend(("sam_edge/streaming/gaze/recordings/stare.py", source), [edit], program) == "5\n"
+
+
+def test_an_export_of_another_eye_tracker(extend: Callable[..., str]) -> None:
+    reader = """
+from pathlib import Path
+from sam_edge.streaming.gaze.sample import GazeSample
+
+def read_mine(name, *, repair=False):
+    return [GazeSample(int(line), 0.5, 0.5) for line in Path(name).read_text().splitlines()[1:]]
+"""
+    edit = (
+        "sam_edge/streaming/gaze/recordings/formats.py",
+        "FORMATS = (",
+        '    GazeFormat("Mine", ("my time",), "sam_edge.streaming.gaze.recordings.mine:read_mine"),',
+    )
+    program = """
+from pathlib import Path
+from sam_edge.streaming.gaze.source import open_gaze
+Path("gaze.csv").write_text("My time [ns]\\n7\\n")
+print(open_gaze("gaze.csv")[0].t_ns)
+"""
+    assert extend(("sam_edge/streaming/gaze/recordings/mine.py", reader), [edit], program) == "7\n"
+
+
+def test_a_live_eye_tracker(extend: Callable[..., str]) -> None:
+    tracker = """
+import time
+from sam_edge.streaming.gaze.live.tracker import Link, Tracker
+from sam_edge.streaming.gaze.sample import GazeSample
+
+def open_stare(name):
+    def receive(link: Link) -> None:
+        while not link.closed:
+            now_ns = time.monotonic_ns()
+            link.emit(GazeSample(now_ns, 0.5, 0.5, clock="host", receive_ns=now_ns))
+            link.wait(timeout_s=0.01)
+    return Tracker(name, receive)
+"""
+    edit = (
+        "sam_edge/streaming/gaze/source.py",
+        "LIVE_GAZE_SOURCES: Mapping[str, str] = {",
+        '    "stare:": "sam_edge.streaming.gaze.live.stare:open_stare",',
+    )
+    program = """
+from contextlib import closing
+from itertools import islice
+from sam_edge.streaming.gaze.source import open_live_gaze
+with closing(open_live_gaze("stare://here")) as gaze:
+    print([sample.x_norm for sample in islice(gaze, 3)])
+"""
+    printed = extend(("sam_edge/streaming/gaze/live/stare.py", tracker), [edit], program)
+    assert printed == "[0.5, 0.5, 0.5]\n"
 
 
 def test_a_sink(extend: Callable[..., str]) -> None:

@@ -69,7 +69,14 @@ class OpenLiveGaze(Protocol):
 GAZE_SOURCES: Mapping[str, str] = {
     "": "sam_edge.streaming.gaze.recordings.formats:open_recording",
 }
-LIVE_GAZE_SOURCES: Mapping[str, str] = {}
+LIVE_GAZE_SOURCES: Mapping[str, str] = {
+    "udp:": "sam_edge.streaming.gaze.live.udp:open_udp",
+    "lsl:": "sam_edge.streaming.gaze.live.lsl:open_lsl",
+    "neon:": "sam_edge.streaming.gaze.live.neon:open_neon",
+    "core:": "sam_edge.streaming.gaze.live.core:open_core",
+    "mouse": "sam_edge.streaming.gaze.live.mouse:open_mouse",
+    "mouse:": "sam_edge.streaming.gaze.live.mouse:open_mouse",
+}
 
 
 def open_gaze(name: str, *, repair: bool = False) -> Sequence[GazeSample]:

@@ -170,7 +170,7 @@ class _Span:
         """
         # One cell more on each side, then whole steps, so that pixel centres stay where they are.
         step = content // math.gcd(content, frame)
-        first = max(0, (begin - 1) * whole // low) // step * step
+        first = min(max(0, (begin - 1) * whole // low), content - 1) // step * step
         last = min(content, -(-min(content, -(-(end + 1) * whole // low)) // step) * step)
         step = low // math.gcd(low, whole)
         from_cell = max(0, first * low // whole - 1) // step * step

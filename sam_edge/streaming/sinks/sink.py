@@ -74,10 +74,14 @@ def find_sink(name: str) -> OpenSink:
     standard output.
 
     Raises:
-        InputError: no sink has such a suffix.
+        InputError: there is no such sink; it says which there are.
     """
     opener: OpenSink | None = find_opener(name, SINKS)
     if opener is None:
-        known = ", ".join(suffix for suffix in SINKS if suffix != STANDARD_OUTPUT)
-        raise InputError(f"cannot tell what to write to {name}", hint=f"end it in one of {known}, or give -")
+        suffixes = ", ".join(key for key in SINKS if key.startswith("."))
+        schemes = ", ".join(key for key in SINKS if key.endswith(":"))
+        raise InputError(
+            f"cannot tell what to write to {name}",
+            hint=f"end it in one of {suffixes}, begin it with {schemes}, or give -",
+        )
     return opener

@@ -8,6 +8,7 @@ either, stays Motion JPEG, which every program reads.
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from sam_edge.errors import OutputError
 
+_log = logging.getLogger(__name__)
+
 OPENCV_CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 H264_ENCODERS = {
-    # Without frames that wait: a frame costs 8 ms of one core at 1280 x 720, and a crash loses none.
+    # For little work, and without frames that wait in the encoder: they would take memory.
     "libx264": {"preset": "superfast", "tune": "zerolatency", "crf": "23"},
     "libopenh264": {"b": "4M"},
 }
@@ -75,9 +78,11 @@ def open_writer(file: Path, name: str, frame_wh: tuple[int, int], fps: float) ->
 
 
 def _without_h264(file: Path, name: str, frame_wh: tuple[int, int], rate: Fraction, need: str) -> VideoWriter:
-    return OpenCvWriter(
+    writer = OpenCvWriter(
         file, name, frame_wh, rate, f"MPEG-4 Part 2, OpenCV; no browser plays it: for H.264 {need}"
     )
+    _log.warning("%s", writer.note)
+    return writer
 
 
 class H264Writer:

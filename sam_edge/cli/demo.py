@@ -1,21 +1,23 @@
-"""`sam-edge demo`: the whole pipeline on a generated scene, whose masks are known."""
+"""`sam-edge demo`: the whole pipeline in real time, on a generated scene whose masks are known."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from sam_edge.bundle.manifest import Precision
+from sam_edge.cli.live import failed, live_summary, watch
 from sam_edge.cli.options import FiniteRange, model_options
-from sam_edge.cli.run import frame_progress, summary
+from sam_edge.cli.progress import progress
 from sam_edge.imaging.overlap import mask_iou
 from sam_edge.loading import load
 from sam_edge.streaming.gaze.source import open_gaze
-from sam_edge.streaming.replay import replay, stop_on_signals
-from sam_edge.streaming.result import FrameResult
+from sam_edge.streaming.live.api import stream
+from sam_edge.streaming.replay import stop_on_signals
+from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.sources.scene import SceneSource
 from sam_edge.synthetic.gaze.recording import simulate_gaze, write_gaze_csv
 from sam_edge.synthetic.scene import Scene
@@ -41,10 +43,11 @@ def demo(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Run the whole pipeline on a generated scene and gaze.
+    """Run the whole pipeline on a generated scene and gaze, in real time.
 
-    Writes demo.mp4 (the view with gaze point, mask, ages and latencies), demo.jsonl (one line a gaze
-    sample) and demo_gaze.csv (the simulated recording), and prints a latency table.
+    Frames come 30 times a second and gaze 200 times, as from a camera and an eye tracker; the ages that are
+    shown are true. Writes demo.mp4 (the view with gaze point, mask and ages), demo.jsonl (one line a result)
+    and demo_gaze.csv (the simulated recording), and prints a latency table.
 
     \b
     Examples:
@@ -54,38 +57,47 @@ def demo(
     """
     recording = out / "demo_gaze.csv"
     outputs = [str(out / "demo.mp4"), str(out / "demo.jsonl")]
-    overlaps: list[float] = []
     scene = Scene(seed=seed, duration_s=seconds)
-    source = SceneSource(scene)
     samples = simulate_gaze(scene, seed=seed)
+    answers: list[tuple[int, Result]] = []
     with (
         load(model, runtime=runtime, precision=precision, threads=threads) as segmenter,
         stop_on_signals() as stop,
     ):
+        source = SceneSource(scene)
+        with progress() as bar:
+            # Drawing them meanwhile would take the engines' cores.
+            source.draw(bar)
         write_gaze_csv(recording, samples, scene.width, scene.height)
-        # Through the file, like a real recording: the demo shows what `run` does.
+        # Through the file, like a real recording: the demo shows what `run --live` does.
         gaze = open_gaze(str(recording))
-        targets = {result.t_ns: sample.target_id for result, sample in zip(gaze, samples, strict=True)}
-        with frame_progress("masking the scene", scene.frame_count) as show:
 
-            def each(frame_result: FrameResult) -> None:
-                overlaps.extend(_overlaps(frame_result, scene.labels(frame_result.frame.index), targets))
-                show(frame_result)
+        def each(frame_result: FrameResult) -> None:
+            # Compared with the truth afterwards, so that it delays no mask.
+            answers.extend((frame_result.frame.index, result) for result in frame_result.results)
 
-            report = replay(segmenter, source, gaze, outputs, stop=stop, each=each)
-    summary(report, as_json=as_json)
+        running = stream(source, gaze, model=segmenter, sinks=outputs, each=each)
+        report = watch(running, "masking the scene", stop, None)
+    live_summary(running, report, as_json=as_json)
     if not as_json:
+        overlaps = _overlaps(scene, answers, {sample.t_ns: sample.target_id for sample in samples})
         share = f"{np.mean(overlaps):.2f}" if overlaps else "none"
-        click.echo(f"mask against the object looked at, mean IoU of {len(overlaps)} samples: {share}")
+        click.echo(f"mask against the object looked at, mean IoU of {len(overlaps)} masks: {share}")
         click.echo(f"wrote {', '.join([*outputs, str(recording)])}")
-    return 130 if report.interrupted else 0
+    return 130 if stop.is_set() else 2 * failed(running)
 
 
-def _overlaps(frame_result: FrameResult, labels: NDArray[np.uint8], targets: dict[int, int]) -> list[float]:
-    """IoU of each mask with the object that the gaze was meant for."""
+def _overlaps(scene: Scene, answers: list[tuple[int, Result]], targets: dict[int, int]) -> list[float]:
+    """IoU of each mask that was decoded, on the frame it was shown on, with the object the gaze was meant
+    for."""
     overlaps = []
-    for result in frame_result.results:
-        target = targets[result.t_ns]
-        if result.masks is not None and target and (labels == target).any():
-            overlaps.append(mask_iou(result.masks.binary[0], labels == target))
+    labels = cache(scene.labels)
+    for index, result in answers:
+        if result.masks is None or result.gaze is None or result.reused:
+            continue
+        t_ns = result.t_ns - result.gaze.offset_ns
+        target = min(targets.items(), key=lambda item: abs(item[0] - t_ns))[1]
+        truth = labels(index) == target
+        if target and truth.any():
+            overlaps.append(mask_iou(result.masks.binary[0], truth))
     return overlaps

@@ -1,4 +1,4 @@
-"""`sam-edge run`: a video and a gaze recording become masks of what was looked at."""
+"""`sam-edge run`: what is looked at in a video or before a camera becomes masks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import click
 
 from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.engine_line import say_engine
+from sam_edge.cli.live import failed, live_summary, watch
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.progress import progress
 from sam_edge.errors import InputError
 from sam_edge.loading import load
 from sam_edge.storage.files import check_outputs
 from sam_edge.streaming.gaze.clock import UNITS, TimeUnit, check_overlap, choose_clock, to_frame_clock
-from sam_edge.streaming.gaze.sample import GazeClock
-from sam_edge.streaming.gaze.source import open_gaze
+from sam_edge.streaming.gaze.sample import GazeClock, GazeSample
+from sam_edge.streaming.gaze.source import open_gaze, open_live_gaze
 from sam_edge.streaming.latency import table
+from sam_edge.streaming.live.api import stream
+from sam_edge.streaming.live.config import StreamConfig
 from sam_edge.streaming.offline import REUSE_DISTANCE
 from sam_edge.streaming.replay import Report, replay, stop_on_signals
 from sam_edge.streaming.result import FrameResult
 from sam_edge.streaming.sinks.sink import find_sink
 from sam_edge.streaming.sources.excerpt import Excerpt
+from sam_edge.streaming.sources.live.gstreamer import pipeline_text
 from sam_edge.streaming.sources.source import open_source
 
 
@@ -32,9 +36,18 @@ from sam_edge.streaming.sources.source import open_source
 @click.argument("outputs", metavar="[OUTPUT]...", nargs=-1)
 @click.option(
     "--gaze",
-    required=True,
-    metavar="CSV",
-    help="Columns t_s (seconds), x_norm, y_norm (0 to 1 from the top left of the image), confidence.",
+    metavar="GAZE",
+    help="A recording (CSV with t_s, x_norm, y_norm, confidence; an export of Neon, Core or Tobii), or a "
+    "tracker that runs now, such as neon://neon.local, lsl:, udp://0.0.0.0:5555.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Play a recording in real time: what is late is skipped. Cameras and trackers always run so.",
+)
+@click.option("--config", metavar="TOML", help="Thresholds and limits of live runs, see docs/streaming.md.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be opened (the pipeline of csi: and gst:), and stop."
 )
 @click.option(
     "--gaze-repair", is_flag=True, help="Holes become blinks, rows without a time go, times are put in order."
@@ -78,7 +91,10 @@ from sam_edge.streaming.sources.source import open_source
 def run(
     source: str,
     outputs: tuple[str, ...],
-    gaze: str,
+    gaze: str | None,
+    live: bool,
+    config: str | None,
+    dry_run: bool,
     gaze_repair: bool,
     gaze_clock: GazeClock | None,
     gaze_offset: float,
@@ -94,37 +110,78 @@ def run(
     threads: int | None,
     as_json: bool,
 ) -> int:
-    """Mask what a gaze recording looks at in INPUT, a video file or scene:SEED.
+    """Mask what is looked at in INPUT.
 
-    Each OUTPUT is a video with the masks drawn in (.mp4, .mkv, .avi) or JSON lines, one a gaze sample
-    (.jsonl, or - for standard output). Gaze coordinates 0..1 are scaled to the frame. Standard error says which
-    clock the gaze is on. Ctrl-C ends the run and keeps what was done.
+    INPUT is a camera (0, /dev/video0, csi://0), a stream (rtsp://..., http://...), a video file, a folder of
+    images, or scene:SEED. Each OUTPUT is a video with the masks drawn in (.mp4, .mkv, .avi), JSON lines
+    (.jsonl, or - for standard output), .mcap for Foxglove, or .rrd for Rerun.
+
+    A recording with recorded gaze is worked through sample by sample, as fast as it goes, and every sample gets
+    its mask. Cameras, trackers, and anything with --live, run in real time: the newest frame and the newest
+    look count, and every mask says how old it is. Ctrl-C ends the run and keeps what was done.
 
     \b
     Examples:
       sam-edge run clip.mp4 masks.mp4 masks.jsonl --gaze gaze.csv
       sam-edge run clip.mp4 - --gaze gaze.csv --start 60 --seconds 10 | jq .mask.area
-      sam-edge run clip.mp4 masks.mp4 --gaze gaze.csv --gaze-clock first-sample --gaze-offset 0.25
-      sam-edge run scene:7 scene.mp4 --gaze gaze.csv --model mobile_sam/
+      sam-edge run 0 seen.mp4 --gaze neon://neon.local
+      sam-edge run rtsp://camera/live - --gaze udp://127.0.0.1:5555 --seconds 60
+      sam-edge run scene:7 scene.mp4 --gaze gaze.csv --live
+      sam-edge run csi://0 --gaze lsl: --dry-run
     """
     if as_json and "-" in outputs:
         raise InputError("--json and the output - both want standard output", hint="write one to a file")
-    recording = open_gaze(gaze, repair=gaze_repair)
-    check_outputs([source, gaze], outputs)
+    if dry_run:
+        click.echo(pipeline_text(source) or f"{source} is opened without a pipeline")
+        return 0
+    check_outputs([name for name in (source, gaze) if name], outputs)
     for name in outputs:
         find_sink(name)
+    settings = StreamConfig.read(config) if config else None
+    tracker = open_live_gaze(gaze) if gaze else None
+    recording = open_gaze(gaze, repair=gaze_repair) if gaze and tracker is None else None
     with closing(open_source(source, rate_hz=rate)) as whole:
-        mapping = choose_clock(recording, whole.info, clock=gaze_clock, offset_s=gaze_offset, unit=gaze_unit)
-        samples = to_frame_clock(recording, mapping)
-        frames = whole if start is None and seconds is None else Excerpt(whole, start, seconds)
-        check_overlap(samples, frames.info)
+        runs_now = live or whole.info.live or tracker is not None
+        if gaze is None and not runs_now:
+            raise InputError("no gaze to follow", hint="give --gaze with a recording, or a tracker's address")
+        frames = whole
+        if not whole.info.live and (start is not None or seconds is not None):
+            frames = Excerpt(whole, start, seconds)
+        samples: list[GazeSample] = []
+        if recording is not None:
+            if whole.info.live:
+                raise InputError(
+                    f"{gaze} is a recording, and {source} runs now",
+                    hint="give a tracker, such as neon://neon.local",
+                )
+            mapping = choose_clock(
+                recording, whole.info, clock=gaze_clock, offset_s=gaze_offset, unit=gaze_unit
+            )
+            samples = to_frame_clock(recording, mapping)
+            check_overlap(samples, frames.info)
+            notes = (str(mapping), *frames.info.notes)
+        else:
+            notes = frames.info.notes
         with (
             load(model, runtime=runtime, precision=precision, threads=threads) as segmenter,
             stop_on_signals() as stop,
         ):
             say_engine(segmenter)
-            for sentence in (str(mapping), *frames.info.notes):
+            for sentence in notes:
                 click.echo(sentence, err=True)
+            if runs_now:
+                running = stream(
+                    frames,
+                    tracker if recording is None else samples,
+                    model=segmenter,
+                    config=settings,
+                    sinks=outputs,
+                )
+                # An excerpt ends by itself; how long a camera runs is up to the clock.
+                limit = seconds if whole.info.live else None
+                summed = watch(running, f"masking {source}", stop, limit)
+                live_summary(running, summed, as_json=as_json, to_stderr="-" in outputs)
+                return 130 if stop.is_set() else 2 * failed(running)
             with frame_progress(f"masking {source}", frames.info.length) as each:
                 report = replay(
                     segmenter,

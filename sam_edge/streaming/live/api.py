@@ -20,7 +20,7 @@ from sam_edge.streaming.live.config import StreamConfig
 from sam_edge.streaming.live.stream import Stream
 from sam_edge.streaming.pace import Pace
 from sam_edge.streaming.result import FrameResult
-from sam_edge.streaming.sinks.threaded import ThreadedSink
+from sam_edge.streaming.sinks.threaded import SinkReport, ThreadedSink
 from sam_edge.streaming.sources.paced import Paced
 from sam_edge.streaming.sources.source import Frame, FrameSource, open_source
 
@@ -86,9 +86,12 @@ def stream(
                     frame_wh=frames.info.frame_wh,
                 )
             )
-        outputs = [
-            opened.enter_context(ThreadedSink(name, frames.info.frame_wh, frames.info.fps)) for name in sinks
-        ]
+        outputs: list[ThreadedSink] = []
+        reports: list[SinkReport] = []
+        for name in sinks:
+            output = ThreadedSink(name, frames.info.frame_wh, frames.info.fps)
+            opened.callback(lambda output=output: reports.append(output.close()))
+            outputs.append(output)
 
         def tell(frame_result: FrameResult) -> None:
             for output in outputs:
@@ -101,6 +104,7 @@ def stream(
             frames = Paced(frames, pace)
         live_gaze = PacedGaze("gaze", looks, pace) if isinstance(looks, Sequence) else looks
         running = Stream(segmenter, config, each=tell if outputs or each else None)
+        running.sink_reports = reports
         running.on_close(opened.pop_all().close, last=True)
     running.on_close(frames.close)
     if live_gaze is not None:

@@ -21,6 +21,7 @@ from sam_edge.streaming.live.report import Counts, StreamReport
 from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.slot import Slot
+from sam_edge.streaming.sinks.threaded import SinkReport
 from sam_edge.streaming.sources.source import Frame
 
 WAITING_RESULTS = 8
@@ -69,6 +70,8 @@ class Stream:
         self._lock = Lock()
         self._latest: Result | None = None
         self._readers: list[Reader] = []
+        self.sink_reports: list[SinkReport] = []
+        """How each sink ended, once the stream is closed."""
         self._closing_first: list[Callable[[], None]] = []
         self._closing_last: list[Callable[[], None]] = []
         self._is_closed = False
@@ -151,6 +154,11 @@ class Stream:
         """Encode no more often than so many times a second from now on, as a temperature or power budget may
         ask."""
         self._pipeline.allow(encodes_per_s)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the stream has ended: it was closed, or its recording is over."""
+        return self._is_closed
 
     def drain(self, timeout_s: float = 10.0) -> None:
         """Wait until everything that was pushed is answered, or for so many seconds."""

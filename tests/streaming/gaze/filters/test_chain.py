@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_edge.streaming.gaze.filters.blink import NO_DROPS
+from sam_edge.streaming.gaze.filters.blink import NO_DROPS, DropReason
 from sam_edge.streaming.gaze.filters.chain import Filtered, GazeState, step
 from sam_edge.streaming.gaze.filters.config import GazeFilterConfig
 from sam_edge.streaming.gaze.sample import GazeSample
@@ -71,7 +72,7 @@ def gaze(
 ) -> list[GazeSample]:
     """Samples along corners (t_s, x_deg, y_deg), straight between them."""
     rng, samples = random.Random(seed), []
-    for (t0, x0, y0), (t1, x1, y1) in zip(path, path[1:], strict=False):
+    for (t0, x0, y0), (t1, x1, y1) in pairwise(path):
         for number in range(math.ceil(t0 * rate_hz - 1e-9), math.ceil(t1 * rate_hz - 1e-9)):
             part = (number / rate_hz - t0) / (t1 - t0)
             x = x0 + part * (x1 - x0) + rng.gauss(0, noise_deg)
@@ -145,7 +146,7 @@ def test_an_overtaken_or_doubled_sample_changes_nothing_but_its_counter(
     state, answers = run(samples)
     back_ns = data.draw(st.sampled_from([0, 1, 100 * MS]))
     after, answer = step(state, GazeSample(samples[-1].t_ns - back_ns, 0.1, 0.1), WH, CONFIG)
-    reason = "late" if back_ns else "repeated"
+    reason: DropReason = "late" if back_ns else "repeated"
     assert after.drops[reason] == state.drops[reason] + 1
     assert (answer.x_px, answer.y_px, answer.phase) == (answers[-1].x_px, answers[-1].y_px, answers[-1].phase)
     assert answer.action == ("skip" if answers[-1].action == "skip" else "hold")
@@ -174,7 +175,8 @@ def test_a_gap_of_ten_seconds_is_counted_and_begins_a_new_look() -> None:
 def test_frames_of_another_size_need_another_mask() -> None:
     state, _ = run(gaze(200, [(0, 50, 40), (1, 50, 40)]))
     state, answer = step(state, GazeSample(1_000 * MS, 0.5, 0.5), (640, 480), CONFIG)
-    assert (answer.action, answer.x_px, answer.y_px) == ("decode", pytest.approx(320), pytest.approx(240))
+    assert answer.action == "decode"
+    assert (answer.x_px, answer.y_px) == pytest.approx((320, 240))
     assert state.drops["resized"] == 1
 
 

@@ -30,6 +30,17 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """tests/kept_graphs.py keeps graphs in one folder for all workers of pytest-xdist, beside their own."""
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAM_EDGE_TEST_GRAPHS", str(run / "graphs"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real photographs, videos, gaze and reference outputs beside the checkout."""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from sam_edge.errors import InputError
+from sam_edge.exporters import export as export_module
 from sam_edge.exporters.export import ExportSettings, export
-from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.exporters.rectangular import as_exportable, fixed_input, measure_cost, prompts, scenes, shaped
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import encoder_input
@@ -24,6 +24,7 @@ from sam_edge.modeling.encoders.image_encoder_vit import ImageEncoderViT
 from sam_edge.modeling.families import FAMILIES, SAM_PREPROCESS
 from sam_edge.modeling.sam_export import SamExport
 from sam_edge.prompt import Prompt
+from tests.kept_graphs import kept_graph
 from tests.modeling.tiny_sam import SIDE_PX, TINY, tiny_sam
 
 SQUARE = InputSize(1024, 16, square=True)
@@ -189,7 +190,8 @@ def test_a_size_that_cannot_be_is_refused_before_the_work(tiny_checkpoint: Path,
 
 
 @pytest.mark.slow
-def test_exported_rectangle(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_exported_rectangle(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_module, "write_graph", kept_graph)
     folder = export(tiny_checkpoint, tmp_path / "wide", settings=ExportSettings(input_wh=(SIDE_PX, 80)))
     with load(folder, runtime="onnxruntime") as segmenter:
         assert segmenter.manifest.input_size == WIDE
@@ -209,7 +211,7 @@ def test_exported_rectangle(tiny_checkpoint: Path, tmp_path: Path) -> None:
 def test_rectangular_graphs_are_rectangular_pytorch(tmp_path: Path) -> None:
     model = SamExport(tiny_sam(), input_hw=(80, SIDE_PX))
     graphs = {
-        source.name: write_graph(source, tmp_path) for source in model.graphs() if source.name != "decoder_many"
+        source.name: kept_graph(source, tmp_path) for source in model.graphs() if source.name != "decoder_many"
     }
     image = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     view = WIDE.view((160, 90))

@@ -1,8 +1,9 @@
-"""Untrained weights, exported in float16."""
+"""Weights drawn with a seed, exported in float16."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,18 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'sam-ed
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'sam-edge[cpu]'")
 
 from sam_edge.benchmarks.quality.half import main, table
+from sam_edge.exporters import export as export_module
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.modeling import families
-from tests.modeling.tiny_sam import TINY
+from tests.kept_graphs import kept_graph
+from tests.modeling.tiny_sam import TINY, tiny_sam
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(families.FAMILIES, "tiny", TINY)
+    monkeypatch.setitem(families.FAMILIES, "tiny", replace(TINY, build=tiny_sam))
+    monkeypatch.setattr(export_module, "write_graph", kept_graph)
     for name in ("a.png", "b.png"):
         write_image(tmp_path / name, textured_image((128, 96)))
     return str(tmp_path)

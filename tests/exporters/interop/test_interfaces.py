@@ -43,7 +43,9 @@ def interfaces(
 ) -> tuple[Path, Mapping[str, Interface]]:
     folder = tmp_path_factory.mktemp("foreign")
     shutil.copy(tiny_bundle / "encoder.onnx", folder)
-    return folder, {name: make_interface(name, tiny_sam(), TINY, folder) for name in FILES}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(foreign, "write_graph", kept_graph)
+        return folder, {name: make_interface(name, tiny_sam(), TINY, folder) for name in FILES}
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +257,7 @@ def test_graphs_that_differ_are_not_written(
 ) -> None:
     shutil.copy(tiny_bundle / "encoder.onnx", tmp_path)
     brighter = replace(TINY, preprocess=replace(SAM_PREPROCESS, mean=(120.0, 116.28, 103.53)))
+    monkeypatch.setattr(foreign, "write_graph", kept_graph)
     right = foreign.image_encoder
     monkeypatch.setattr(
         foreign, "image_encoder", lambda encoder, side, _: right(encoder, side, brighter.preprocess)
@@ -283,7 +286,8 @@ def test_only_sams_have_the_interface() -> None:
 
 
 def test_exported_folder(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_module, "write_graph", kept_graph)
+    for module in (export_module, foreign):
+        monkeypatch.setattr(module, "write_graph", kept_graph)
     folder = export(tiny_checkpoint, tmp_path / "model", settings=ExportSettings(interface="official"))
     with load(folder, runtime="onnxruntime") as segmenter:
         manifest = segmenter.manifest

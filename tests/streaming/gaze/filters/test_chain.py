@@ -196,6 +196,20 @@ def test_a_saccade_between_two_looks(rate_hz: float) -> None:
     assert first.sample.t_ns / 1e9 <= 1.05 + max(0.03, 2.1 / rate_hz)
 
 
+def test_a_fast_saccade_is_seen_at_its_first_sample() -> None:
+    _, answers = run(gaze(200, [(0, 40, 40), (1, 40, 40), (1.05, 55, 40), (2, 55, 40)], noise_deg=0.05))
+    first = next(answer for answer in answers if answer.phase == "saccade")
+    assert first.sample.t_ns == 1_005 * MS
+
+
+def test_a_single_outlier_is_skipped_and_its_look_goes_on() -> None:
+    samples = gaze(200, [(0, 50, 40), (1, 50, 40)], noise_deg=0.05)
+    samples[100] = GazeSample(samples[100].t_ns, 0.58, 0.5333)
+    state, answers = run(samples)
+    assert answers[100].action == "skip"
+    assert (state.looks, count(answers[101:], "decode")) == (1, 0)
+
+
 @pytest.mark.parametrize("rate_hz", [200, 60, 30])
 def test_noise_asks_for_no_new_masks(rate_hz: float) -> None:
     samples = gaze(rate_hz, [(0, 50, 40), (10, 50, 40)], noise_deg=0.15)

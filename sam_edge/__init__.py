@@ -4,6 +4,9 @@ segmenter = sam_edge.load("nano")
 embedding = segmenter.encode(image_rgb)
 masks = segmenter.decode(embedding, sam_edge.Prompt.points([(320, 240)]))
 masks.best().binary[0]
+
+for result in sam_edge.stream("0", "neon://neon.local"):  # a camera and an eye tracker, live
+    result.masks, result.freshness, result.embedding_age_ms
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,13 @@ if TYPE_CHECKING:
     from sam_edge.segmenter import Segmenter
     from sam_edge.sessions.backend import Backend
     from sam_edge.sessions.session import Session, SessionOptions
+    from sam_edge.streaming.gaze.sample import GazeSample
+    from sam_edge.streaming.live.aio import as_async
+    from sam_edge.streaming.live.api import stream
+    from sam_edge.streaming.live.config import StreamConfig
+    from sam_edge.streaming.live.stream import Stream
+    from sam_edge.streaming.objects import TrackedBox
+    from sam_edge.streaming.result import Result
     from sam_edge.tensors import TensorSpec
 
 __all__ = [
@@ -37,34 +47,48 @@ __all__ = [
     "Embedding",
     "EngineError",
     "FidelityError",
+    "GazeSample",
     "InputError",
     "Masks",
     "MissingExtraError",
     "OutputError",
     "Prompt",
+    "Result",
     "SamEdgeError",
     "SamPredictor",
     "Segmenter",
     "Session",
     "SessionOptions",
+    "Stream",
+    "StreamConfig",
     "TensorSpec",
+    "TrackedBox",
     "View",
+    "as_async",
     "load",
+    "stream",
 ]
 
 # Name -> module, imported when the name is first asked for: `sam-edge --help` needs neither numpy nor OpenCV.
 _HOMES = {
     "Backend": "sessions.backend",
     "Embedding": "embedding",
+    "GazeSample": "streaming.gaze.sample",
     "Masks": "masks",
     "Prompt": "prompt",
+    "Result": "streaming.result",
     "SamPredictor": "predictor",
     "Segmenter": "segmenter",
     "Session": "sessions.session",
     "SessionOptions": "sessions.session",
+    "Stream": "streaming.live.stream",
+    "StreamConfig": "streaming.live.config",
     "TensorSpec": "tensors",
+    "TrackedBox": "streaming.objects",
     "View": "geometry",
+    "as_async": "streaming.live.aio",
     "load": "loading",
+    "stream": "streaming.live.api",
 }
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from threading import Event
 from time import monotonic
 
 import click
 
-from sam_edge.cli.progress import progress
+from sam_edge.cli.progress import EVERY_S, progress
 from sam_edge.streaming.latency import table
 from sam_edge.streaming.live.report import StreamReport
 from sam_edge.streaming.live.stream import Stream
 
 LOOK_S = 0.25
-"""So often the progress is shown anew."""
+"""So often the progress is shown again."""
 
 
 def watch(running: Stream, step: str, stop: Event, seconds: float | None) -> StreamReport:
@@ -28,13 +29,17 @@ def watch(running: Stream, step: str, stop: Event, seconds: float | None) -> Str
         stop: set by Ctrl-C and the like.
         seconds: how long to run; None: until the source ends.
     """
-    began = monotonic()
+    began, told = monotonic(), 0.0
+    # A line every few seconds where there is no terminal to write over one.
+    every_s = LOOK_S if sys.stderr.isatty() else EVERY_S
     with running, progress() as bar:
         while not running.is_closed and not stop.wait(LOOK_S):
             since = monotonic() - began
             if seconds is not None and since >= seconds:
                 break
-            bar(f"{step}: {_going(running.report())}", min(1.0, since / seconds) if seconds else None)
+            if since - told >= every_s:
+                told = since
+                bar(f"{step}: {_going(running.report())}", min(1.0, since / seconds) if seconds else None)
         report = running.report()
     return report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic_ns
 from types import TracebackType
 from typing import Protocol
@@ -16,7 +16,7 @@ from sam_edge.imaging.image import Layout, check_image, to_rgb
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.live.config import StreamConfig
-from sam_edge.streaming.live.pipeline import Pipeline
+from sam_edge.streaming.live.pipeline import CLOSE_S, Pipeline
 from sam_edge.streaming.live.report import Counts, StreamReport
 from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.result import FrameResult, Result
@@ -75,6 +75,7 @@ class Stream:
         self._closing_first: list[Callable[[], None]] = []
         self._closing_last: list[Callable[[], None]] = []
         self._is_closed = False
+        self._ended = Event()
         self._counts = Counts()
         self._pipeline = Pipeline(segmenter, config or StreamConfig(), clock, self._tell, self._counts)
 
@@ -127,7 +128,8 @@ class Stream:
         return self._latest
 
     def results(self) -> Iterator[Result]:
-        """Results from now on, as they are made, until the stream is closed; a slow reader misses the oldest."""
+        """Results from now on, as they are made, until the stream is closed; a slow reader misses the
+        oldest."""
         slot: Slot[Result] = Slot(WAITING_RESULTS)
         self._add(slot)
         return self._taken_from(slot)
@@ -178,20 +180,22 @@ class Stream:
         (self._closing_last if last else self._closing_first).append(call)
 
     def close(self) -> None:
-        """End the threads and every iteration; closing again does nothing. An engine at work is waited for."""
+        """End the threads and every iteration; who closes it again waits until it is closed. An engine at work
+        is waited for."""
         with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-        for call in self._closing_first:
-            call()
+            is_first, self._is_closed = not self._is_closed, True
+        if not is_first:
+            self._ended.wait(2 * CLOSE_S)
+            return
+        self._call(self._closing_first)
         all_ended = self._pipeline.close()
         with self._lock:
             readers = tuple(self._readers)
         for reader in readers:
             reader.close()
-        for call in self._closing_last if all_ended else ():
-            call()
+        if all_ended:
+            self._call(self._closing_last)
+        self._ended.set()
 
     def __enter__(self) -> Stream:
         return self
@@ -219,6 +223,13 @@ class Stream:
                 yield result
         finally:
             self._remove(slot)
+
+    def _call(self, closing: list[Callable[[], None]]) -> None:
+        for call in closing:
+            try:
+                call()
+            except Exception as error:  # the others must be closed too
+                self._counts.fail("close", error)
 
     def _tell(self, frame_result: FrameResult) -> None:
         """A result, on the decoder's thread."""

@@ -117,6 +117,19 @@ def test_parts_of_a_frame_that_wait_are_joined() -> None:
     assert (len(sink.parts), len(joined.results), joined.last) == (2, 3, True)
 
 
+def test_of_too_many_results_on_one_frame_the_newest_stay() -> None:
+    sink = Stalled()
+    outer = threaded(sink)
+    outer.write(part(0))
+    assert sink.entered.wait(PATIENCE_S)
+    for k in range(MAX_RESULTS + 5):
+        outer.write(part(1, [result(k, "no_gaze")], last=False))
+    sink.let_go.set()
+    report = outer.close()
+    assert [one.t_ns for one in sink.results] == list(range(5, MAX_RESULTS + 5))
+    assert (report.lost_results, report.lost_frames) == (5, 0)
+
+
 def test_close_never_hangs_and_counts_what_waited() -> None:
     sink = Stalled()
     outer = threaded(sink)

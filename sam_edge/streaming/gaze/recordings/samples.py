@@ -70,7 +70,8 @@ class Rows:
         order = order[last]
         if not len(order):
             raise InputError(f"{path} holds no gaze sample that has a time", path=path)
-        points = table[order, :2] / size
+        with np.errstate(all="ignore"):
+            points = table[order, :2] / size
         if from_bottom:
             points[:, 1] = 1 - points[:, 1]
         confidence = np.clip(np.nan_to_num(table[order, 2], nan=0.0), 0.0, 1.0)

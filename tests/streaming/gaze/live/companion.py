@@ -1,4 +1,7 @@
-"""A stand-in for the Companion app: its HTTP status, its Time Echo, and gaze by RTSP and RTP."""
+"""A stand-in for the Companion app: its HTTP status, its Time Echo, and gaze by RTSP and RTP.
+
+pupil-labs-realtime-api 1.9.0, Pupil Labs' own client, understands it too.
+"""
 
 from __future__ import annotations
 
@@ -45,22 +48,35 @@ class Companion:
         request = connection.recv(4096)
         sensor = {
             "sensor": "gaze",
-            "ip": "192.0.2.7",
+            "conn_type": "DIRECT",
+            "connected": True,
+            "ip": "127.0.0.1",
             "port": rtsp,
             "params": "camera=gaze",
             "protocol": "rtsp",
         }
-        phone = {"ip": "192.0.2.7", "device_name": "phone", **({"time_echo_port": echo} if self.echoes else {})}
+        phone: dict[str, object] = {
+            "battery_level": 80,
+            "battery_state": "OK",
+            "device_id": "1",
+            "device_name": "phone",
+            "ip": "127.0.0.1",
+            "memory": 1,
+            "memory_state": "OK",
+        }
+        if self.echoes:
+            phone["time_echo_port"] = echo
         result = [
             {"model": "Phone", "data": phone},
             {"model": "Hardware", "data": {"version": self.version}},
             {"model": "Sensor", "data": {**sensor, "sensor": "world", "port": 1}},
-            {"model": "Sensor", "data": {**sensor, "conn_type": "WEBSOCKET", "port": 2, "connected": True}},
-            {"model": "Sensor", "data": {**sensor, "conn_type": "DIRECT", "connected": True}},
+            {"model": "Sensor", "data": {**sensor, "conn_type": "WEBSOCKET", "port": 2}},
+            {"model": "Sensor", "data": sensor},
         ]
         body = json.dumps({"message": "Success", "result": result}).encode()
         found = b"200 OK" if request.startswith(b"GET /api/status ") else b"404 Not Found"
-        connection.sendall(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (found, len(body), body))
+        head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % (found, len(body)) + body)
 
     def _rtsp(self, connection: socket.socket) -> None:
         client_port = 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sam_edge.errors import InputError
 from sam_edge.streaming.gaze.recordings.csv import read_gaze_csv
@@ -93,3 +96,34 @@ def odd(name: str, *, repair: bool = False) -> list[GazeSample]:
 def test_nothing_there() -> None:
     with pytest.raises(InputError, match="No such file"):
         open_gaze("nowhere.csv")
+
+
+cell = st.one_of(
+    st.just(""),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.sampled_from(["x", "Valid", "Invalid", "1e999", '"']),
+)
+HEADERS = {
+    "neon": "timestamp [ns],gaze x [px],gaze y [px],worn,blink id,azimuth [deg]",
+    "core": "gaze_timestamp,norm_pos_x,norm_pos_y,confidence",
+    "tobii": "Recording timestamp,Gaze point X,Gaze point Y,Validity left,"
+    "Recording media width,Recording media height",
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(list(HEADERS)), st.lists(st.lists(cell, min_size=4, max_size=6), max_size=12))
+def test_whatever_is_read_has_rising_times_and_finite_values(
+    tmp_path: Path, form: str, rows: list[list[str]]
+) -> None:
+    path = tmp_path / "gaze.csv"
+    path.write_text("\n".join([HEADERS[form], *(",".join(row) for row in rows)]) + "\n")
+    for repair in (False, True):
+        try:
+            samples = open_gaze(str(path), repair=repair)
+        except InputError:
+            continue
+        times = [sample.t_ns for sample in samples]
+        assert times == sorted(set(times))
+        assert all(math.isfinite(s.x_norm + s.y_norm) and 0 <= s.confidence <= 1 for s in samples)

@@ -110,7 +110,9 @@ class Pipeline:
                 return
             sample = self._on_our_clock(sample, now_ns)
             before = self._filters.drops
-            self._filters, look = filter_gaze(self._filters, sample, wh, self._config.gaze)
+            self._filters, look = filter_gaze(
+                self._filters, sample, wh, self._config.gaze, flow_px_s=self._scene.flow_px_s
+            )
             self._counts.look(look)
             drops = self._filters.drops
             if drops["late"] > before["late"] or drops["repeated"] > before["repeated"]:
@@ -197,9 +199,19 @@ class Pipeline:
                 # Nothing of before can be carried to frames of another size.
                 self._in_force = None
                 self._state = replace(self._state, embedding_ns=None)
+            self._end_of_silence()
             # The encoder may have finished meanwhile.
             self._scene = seen.with_embedding_of(self._scene)
             self._apply(FrameCame(self._clock(), frame.capture_ns, moved, changed))
+
+    def _end_of_silence(self) -> None:
+        """A tracker that sends nothing has lost the eye as much as one that says so; the lock is held."""
+        look, now_ns = self._look, self._clock()
+        if look is None or now_ns - look.sample.receive_ns <= self._config.gaze.blink_hold_ms * 1e6:
+            return
+        self._counts.drop("looks that nothing followed")
+        self._look, self._in_force = None, None
+        self._apply(GazeCame(now_ns, look.sample.t_ns, "skip"))
 
     def _encode(self, scene: Scene) -> None:
         start = perf_counter_ns()

@@ -27,6 +27,8 @@ class Scene:
     """Its small grey image."""
     captures_ns: tuple[int, ...] = ()
     """Capture times of the last frames, the oldest first."""
+    flow_px_s: tuple[float, float] = (0.0, 0.0)
+    """How fast the background moves over the middle of the frame, across and down, in pixels a second."""
     chain: MotionChain = field(default_factory=MotionChain)
     """How the camera moved from frame to frame."""
     embedding: Embedding | None = None
@@ -45,10 +47,15 @@ class Scene:
         """With a newer frame. One of another size begins a new history: nothing older can be carried to it."""
         small = small_frame(frame.image, frame.capture_ns)
         if self.frame is not None and self.frame.image.shape != frame.image.shape:
-            return Scene(frame, small, (frame.capture_ns,), MotionChain().extended(small))
-        captures_ns = (*self.captures_ns[1 - HISTORY :], frame.capture_ns)
+            return Scene(frame, small, (frame.capture_ns,), chain=MotionChain().extended(small))
+        chain = self.chain.extended(small)
         return replace(
-            self, frame=frame, small=small, captures_ns=captures_ns, chain=self.chain.extended(small)
+            self,
+            frame=frame,
+            small=small,
+            captures_ns=(*self.captures_ns[1 - HISTORY :], frame.capture_ns),
+            flow_px_s=_flow(chain, self.frame, frame),
+            chain=chain,
         )
 
     def encoded(self, embedding: Embedding, at: Scene, encode_ms: float) -> Scene:
@@ -101,3 +108,15 @@ def _farthest_px(motion: Motion, frame_wh: tuple[int, int]) -> float:
     """How far the frame's corner that moved most has moved."""
     corners = [(x, y) for x in (0, frame_wh[0]) for y in (0, frame_wh[1])]
     return max(math.dist(corner, motion.carry_point(*corner)) for corner in corners)
+
+
+def _flow(chain: MotionChain, before: Frame | None, after: Frame) -> tuple[float, float]:
+    if before is None or after.capture_ns <= before.capture_ns:
+        return 0.0, 0.0
+    motion = chain.between(before.capture_ns, after.capture_ns)
+    if not motion.is_known:
+        return 0.0, 0.0
+    middle = (after.image.shape[1] / 2, after.image.shape[0] / 2)
+    x, y = motion.carry_point(*middle)
+    seconds = (after.capture_ns - before.capture_ns) / 1e9
+    return (x - middle[0]) / seconds, (y - middle[1]) / seconds

@@ -16,12 +16,13 @@ from sam_edge.imaging.image import Layout, check_image, to_rgb
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.live.config import StreamConfig
+from sam_edge.streaming.live.monitor import Monitor
 from sam_edge.streaming.live.pipeline import CLOSE_S, Pipeline
 from sam_edge.streaming.live.report import Counts, StreamReport
 from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.result import FrameResult, Result
-from sam_edge.streaming.slot import Slot
 from sam_edge.streaming.sinks.threaded import SinkReport
+from sam_edge.streaming.slot import Slot
 from sam_edge.streaming.sources.source import Frame
 
 WAITING_RESULTS = 8
@@ -77,7 +78,9 @@ class Stream:
         self._is_closed = False
         self._ended = Event()
         self._counts = Counts()
-        self._pipeline = Pipeline(segmenter, config or StreamConfig(), clock, self._tell, self._counts)
+        config = config or StreamConfig()
+        self._pipeline = Pipeline(segmenter, config, clock, self._tell, self._counts)
+        self.on_close(Monitor(config.budget, self._pipeline.allow).close)
 
     def push_frame(
         self, image: NDArray[np.uint8], capture_ns: int | None = None, *, layout: Layout = "rgb"
@@ -151,11 +154,6 @@ class Stream:
         with self._lock:
             unread = sum(reader.replaced for reader in self._readers)
         return self._pipeline.report((self._clock() - self._began_ns) / 1e9, unread)
-
-    def allow(self, encodes_per_s: float) -> None:
-        """Encode no more often than so many times a second from now on, as a temperature or power budget may
-        ask."""
-        self._pipeline.allow(encodes_per_s)
 
     @property
     def is_closed(self) -> bool:

@@ -17,6 +17,8 @@ from sam_edge.embedding import Embedding
 from sam_edge.errors import EngineError
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze.sample import GazeSample
+from sam_edge.streaming.live.config import StreamConfig
+from sam_edge.streaming.live.scheduler import SchedulerConfig
 from sam_edge.streaming.live.stream import Stream
 from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.sources.source import Frame
@@ -118,7 +120,7 @@ def test_the_mask_is_carried_along_with_the_camera(segmenter: Segmenter) -> None
             return super().encode(*args, **named)
 
     segmenter.__class__ = OnceSegmenter
-    with Stream(segmenter) as stream:
+    with Stream(segmenter, StreamConfig(scheduler=SchedulerConfig(max_encodes_per_s=1e6))) as stream:
         look(stream, 100, 60)
         stream.push_frame(picture(24))
         stream.drain(PATIENCE_S)
@@ -148,6 +150,20 @@ def test_a_blink_holds_the_mask_and_a_lost_eye_ends_it(stream: Stream) -> None:
     gone = stream.latest()
     assert gone is not None
     assert (gone.status, gone.masks) == ("no_gaze", None)
+
+
+def test_a_tracker_that_falls_silent_has_lost_the_eye(segmenter: Segmenter) -> None:
+    late_ns = 0
+    with Stream(segmenter, clock=lambda: monotonic_ns() + late_ns) as stream:
+        look(stream, 100, 60)
+        late_ns = 2_000 * MS
+        stream.push_frame(picture(1))
+        stream.drain(PATIENCE_S)
+        with Later(stream) as later:
+            stream.push_frame(picture(2))
+            stream.drain(PATIENCE_S)
+        assert later.results == []
+        assert stream.report().dropped["looks that nothing followed"] == 1
 
 
 def test_looking_past_the_frame(stream: Stream) -> None:

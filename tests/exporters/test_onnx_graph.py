@@ -36,15 +36,16 @@ def batched_graph(model: Exportable) -> GraphSource:
     return graphs.get(BATCH, graphs["decoder"])
 
 
-@pytest.fixture(scope="module", params=["sam", "nano"])
+@pytest.fixture(scope="module", params=["sam", "nano decoder", "nano decoder_many"])
 def decoder(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Exportable, Path]:
-    """A family, the model, and its batched decoder as a file: traced now, or the shipped one."""
-    if request.param == "sam":
+    """A family, the model, and a batched decoder of it as a file: traced now, or a shipped one."""
+    family, _, graph = request.param.partition(" ")
+    if family == "sam":
         model = SamExport(tiny_sam())
         return "sam", model, kept_graph(batched_graph(model), tmp_path_factory.mktemp("batched"))
-    return "nano", NanoExport(cast(Nano, load_model(WEIGHTS, "nano")[1])), find_bundle("nano").graph("decoder")
+    return "nano", NanoExport(cast(Nano, load_model(WEIGHTS, "nano")[1])), find_bundle("nano").graph(graph)
 
 
 def random_feeds(family: str, model: Exportable, path: Path, prompts: int) -> dict[str, np.ndarray]:

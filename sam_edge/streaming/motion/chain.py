@@ -17,7 +17,7 @@ class Link:
 
     capture_ns: int
     before_ns: int
-    """The earlier frame; its own time where the way to it is not known."""
+    """The earlier frame; its own time in the first one."""
     motion: Motion
     """From the earlier frame to this one."""
 
@@ -70,7 +70,7 @@ class MotionChain:
         by_time = {link.capture_ns: link for link in self.links}
         motion = Motion()
         at_ns = to_ns
-        while at_ns > from_ns and (link := by_time.get(at_ns)) is not None and link.motion.is_known:
+        while at_ns > from_ns and (link := by_time.get(at_ns)) is not None and link.before_ns < at_ns:
             motion = link.motion.then(motion)
             at_ns = link.before_ns
         return motion if at_ns == from_ns and from_ns in by_time else Motion.unknown()

@@ -35,11 +35,11 @@ SPEEDS = (0.0, 25.0, 50.0, 100.0, 150.0, 200.0)
 
 
 def summary(looks: Sequence[Look]) -> dict[str, Any]:
-    """A data set's cells, those of objects at rest, and what motions say of themselves."""
+    """Its cells, those of objects at rest that the old frame shows, and what motions say of themselves."""
     return {
         "looks": len(looks),
         "cells": cells(looks),
-        "at_rest": cells([look for look in looks if not look.moves]),
+        "at_rest": cells([look for look in looks if look.in_view and not look.moves]),
         "confidence": confidence(looks),
     }
 

@@ -104,7 +104,7 @@ def _look(
     gaze_px = centre_click(truth)
     image, earlier = seen.frames[now - age].image, seen.frames[now - age].labels == label
     rng = np.random.default_rng([seen.scene.seed, now, age, label])
-    follow = followed(motion, earlier, gaze_px, seen.scene.px_per_degree, rng)
+    follow = followed(motion, earlier, truth, gaze_px, seen.scene.px_per_degree, rng)
     scores = {
         "none": iou(uncompensated(segmenter, old, gaze_px), truth),
         "truth_carried": iou(moved(earlier, motion), truth),
@@ -127,6 +127,7 @@ def _look(
         f"{abs(seen.scene.pan_deg_s or 0):g}",
         1e3 * age / FPS,
         any(item.path.moves for item in seen.scene.world.items if item.label == label),
+        0 <= source[0] <= FRAME_WH[0] and 0 <= source[1] <= FRAME_WH[1],
         scores,
         motion.is_known,
         motion.residual_px,

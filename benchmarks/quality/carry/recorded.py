@@ -25,7 +25,7 @@ from .records import Look
 
 WIDTH_DEG = 60.0
 """What the cameras are taken to see across the frame; nobody wrote it down."""
-SPEEDS_DEG_S = (0.0, 5.0, 15.0, 30.0)
+SPEEDS_DEG_S = (0.0, 15.0, 30.0)
 """Edges of the groups of speeds."""
 AGES = (0, 1, 2, 3, 4, 6, 8, 10, 12)
 """In frames, of 24 a second."""
@@ -114,7 +114,7 @@ def _look(segmenter: Segmenter, video: Video, now: int, age: int, costs: Mapping
     motion = video.chain.between(video.time_ns(now - age), video.time_ns(now))
     earlier, image = video.truths[now - age], video.images[now - age]
     rng = np.random.default_rng([now, age])
-    follow = followed(motion, earlier, gaze_px, truth.shape[1] / WIDTH_DEG, rng)
+    follow = followed(motion, earlier, truth, gaze_px, truth.shape[1] / WIDTH_DEG, rng)
     scores = {
         "none": iou(uncompensated(segmenter, old, gaze_px), truth),
         "carried": iou(compensated(segmenter, old, gaze_px, motion), truth),
@@ -137,6 +137,7 @@ def _look(segmenter: Segmenter, video: Video, now: int, age: int, costs: Mapping
         _speed(video, now, max(age, 1)),
         1e3 * age / video.fps,
         True,
+        bool(earlier.any()),
         scores,
         motion.is_known,
         motion.residual_px,

@@ -27,6 +27,8 @@ class Look:
     """Of the old pixels; 0: the newest frame itself."""
     moves: bool
     """Whether the object itself may move."""
+    in_view: bool
+    """Whether the old frame shows the place, by the motion that is known best."""
     scores: dict[str, float]
     """Method -> IoU; NaN where it was not asked."""
     known: bool = True
@@ -49,6 +51,7 @@ def cells(looks: Sequence[Look]) -> list[dict[str, Any]]:
                 "age_ms": round(age_ms, 1),
                 "looks": len(members),
                 "known": float(np.mean([look.known for look in members])),
+                "in_view": float(np.mean([look.in_view for look in members])),
                 "iou": {name: {k: round(v, 4) for k, v in one.items()} for name, one in summary.items()},
             }
         )

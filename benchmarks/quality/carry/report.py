@@ -29,15 +29,17 @@ def tables(document: Mapping[str, Any]) -> str:
     lines = ["Encode and decode, ms: " + ", ".join(f"{name} {ms:.1f}" for name, ms in costs.items())]
     for name, found in document["sets"].items():
         lines += ["", f"{name}: {found['looks']} looks", ""]
-        lines += ["| deg/s | age ms | (a) | (b) | (b) followed | (b) at rest | looks | motion known |"]
-        lines += ["|---|---|---|---|---|---|---|---|"]
+        lines += [
+            "| deg/s | age ms | (a) | (b) | (b) followed | (b) at rest | looks | in view | motion known |"
+        ]
+        lines += ["|---|---|---|---|---|---|---|---|---|"]
         still = {(cell["speed"], cell["age_ms"]): cell for cell in found["at_rest"]}
         for cell in found["cells"]:
             rest = still.get((cell["speed"], cell["age_ms"]))
             ious = [_iou(cell, method) for method in METHODS] + [_iou(rest, "carried")]
             lines.append(
                 f"| {cell['speed']} | {cell['age_ms']:.0f} | {' | '.join(ious)} | {cell['looks']} "
-                f"| {cell['known']:.0%} |"
+                f"| {cell['in_view']:.0%} | {cell['known']:.0%} |"
             )
         lines += ["", "| deg/s | (c) window | of the frame before, carried | (c) larger window | carried |"]
         lines += ["|---|---|---|---|---|"]

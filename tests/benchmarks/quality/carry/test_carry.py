@@ -25,7 +25,7 @@ RIGHT = Motion(np.array([[1, 0, 30.0], [0, 1, 0], [0, 0, 1]]))
 
 def look(speed: str, age_ms: float, known: bool, residual_px: float, iou: float) -> Look:
     scores = {"carried": iou, "truth_carried": iou}
-    return Look("set", f"scene {iou}", speed, age_ms, False, scores, known, residual_px, 10 * residual_px)
+    return Look("set", f"scene {iou}", speed, age_ms, False, True, scores, known, residual_px, 10 * residual_px)
 
 
 def test_cells_are_in_the_order_of_speed_and_age() -> None:
@@ -57,11 +57,11 @@ def test_an_object_that_goes_its_own_way_is_followed_by_the_gaze() -> None:
     earlier = np.zeros((360, 640), np.bool_)
     cv2.circle(earlier.view(np.uint8), (200, 100), 20, 1, -1)
     rng = np.random.default_rng(0)
-    stays = followed(RIGHT, earlier, (230.0, 100.0), 7.0, rng)
-    goes = followed(RIGHT, earlier, (400.0, 100.0), 7.0, rng)
-    assert stays is RIGHT
-    assert math.dist(goes.carry_point(200, 100), (400, 100)) < 14
-    assert followed(RIGHT, ~earlier & earlier, (0.0, 0.0), 7.0, rng) is RIGHT
+    near, far = (np.roll(earlier, by, axis=1) for by in (30, 200))
+    assert followed(RIGHT, earlier, near, (233.0, 100.0), 7.0, rng) is RIGHT
+    goes = followed(RIGHT, earlier, far, (403.0, 100.0), 7.0, rng)
+    assert math.dist(goes.carry_point(203, 100), (403, 100)) < 14
+    assert followed(RIGHT, ~earlier & earlier, near, (233.0, 100.0), 7.0, rng) is RIGHT
     assert np.array_equal(moved(earlier, RIGHT), np.roll(earlier, 30, axis=1))
 
 

@@ -88,9 +88,10 @@ def stream(
             )
         outputs: list[ThreadedSink] = []
         reports: list[SinkReport] = []
+        run = {"model": segmenter.manifest.model_id, "config": repr(config or StreamConfig())}
         for name in sinks:
-            output = ThreadedSink(name, frames.info.frame_wh, frames.info.fps)
-            opened.callback(lambda output=output: reports.append(output.close()))
+            output = ThreadedSink(name, frames.info.frame_wh, frames.info.fps, run=run)
+            opened.callback(_close, output, reports)
             outputs.append(output)
 
         def tell(frame_result: FrameResult) -> None:
@@ -105,6 +106,7 @@ def stream(
         live_gaze = PacedGaze("gaze", looks, pace) if isinstance(looks, Sequence) else looks
         running = Stream(segmenter, config, each=tell if outputs or each else None)
         running.sink_reports = reports
+        running.notes = [output.note for output in outputs if output.note]
         running.on_close(opened.pop_all().close, last=True)
     running.on_close(frames.close)
     if live_gaze is not None:
@@ -134,6 +136,10 @@ def open_any_gaze(
         )
     recording = open_gaze(gaze)
     return to_frame_clock(recording, choose_clock(recording, frames.info))
+
+
+def _close(output: ThreadedSink, reports: list[SinkReport]) -> None:
+    reports.append(output.close())
 
 
 def _pump(running: Stream, source: Iterable[Frame] | Iterable[GazeSample], name: str, *, ends: bool) -> None:

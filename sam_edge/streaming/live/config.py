@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from sam_edge.errors import InputError
+from sam_edge.streaming.answers.freshness import FreshnessConfig
 from sam_edge.streaming.choice import ChoiceConfig
+from sam_edge.streaming.follow import FollowConfig
 from sam_edge.streaming.foveation import FoveationConfig
 from sam_edge.streaming.gaze.filters.config import GazeFilterConfig
 from sam_edge.streaming.live.budget import Budget
-from sam_edge.streaming.live.freshness import FreshnessConfig
 from sam_edge.streaming.live.scheduler import SchedulerConfig
 
 if sys.version_info >= (3, 11):
@@ -40,6 +41,8 @@ class StreamConfig:
     """Which of three masks is shown."""
     foveation: FoveationConfig = field(default_factory=FoveationConfig)
     """When a window round the gaze is encoded instead of the whole frame."""
+    follow: FollowConfig = field(default_factory=FollowConfig)
+    """When a followed object is lost."""
     budget: Budget = field(default_factory=Budget)
     """Temperature and power that may not be exceeded."""
 

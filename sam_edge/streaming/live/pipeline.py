@@ -16,17 +16,17 @@ from threading import Condition, Thread, current_thread
 from time import perf_counter_ns
 from typing import Any
 
+from sam_edge.errors import InputError
 from sam_edge.segmenter import Segmenter
-from sam_edge.streaming.clocks import DelayOffset
-from sam_edge.streaming.gaze.filters.chain import Filtered, GazeState
-from sam_edge.streaming.gaze.filters.chain import step as filter_gaze
+from sam_edge.streaming.answers.answerer import Answerer, Clock, InForce
+from sam_edge.streaming.answers.following import MAX_FOLLOWED, Kept, follow, keep
+from sam_edge.streaming.answers.scene import Scene
+from sam_edge.streaming.gaze.filters.chain import Filtered
 from sam_edge.streaming.gaze.sample import GazeSample
-from sam_edge.streaming.live.answers import Answerer, Clock, InForce
 from sam_edge.streaming.live.config import StreamConfig
+from sam_edge.streaming.live.gaze_entry import GazeEntry, is_looking
 from sam_edge.streaming.live.report import Counts, StreamReport
-from sam_edge.streaming.live.scene import Scene
 from sam_edge.streaming.live.scheduler import (
-    BoxesCame,
     BudgetChanged,
     Carry,
     Decode,
@@ -36,9 +36,11 @@ from sam_edge.streaming.live.scheduler import (
     Event,
     FrameCame,
     GazeCame,
+    ObjectsMoved,
     State,
     step,
 )
+from sam_edge.streaming.live.teller import Teller
 from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.slot import Slot
@@ -68,17 +70,17 @@ class Pipeline:
         counts: Counts,
     ) -> None:
         self._segmenter, self._config, self._clock = segmenter, config, clock
-        self._tell, self._counts = tell, counts
+        self._counts = counts
         self._answerer = Answerer(segmenter, clock, config.choice, config.foveation, config.freshness)
         self._lock = Condition()
         self._state = State(config.scheduler)
         self._scene = Scene()
-        self._filters = GazeState()
-        self._offset = DelayOffset()
+        self._gaze = GazeEntry(config.gaze, counts)
         self._look: Filtered | None = None
-        self._boxes: tuple[TrackedBox, ...] = ()
+        self._boxes: tuple[TrackedBox, ...] | None = None
+        self._kept: tuple[Kept, ...] = ()
         self._in_force: InForce | None = None
-        self._shown: Scene | None = None
+        self._teller = Teller(tell, counts)
         self.frames: Slot[Frame] = Slot()
         self._encodes: Slot[Scene] = Slot()
         self._decodes: Slot[Decode | Carry] = Slot()
@@ -108,20 +110,14 @@ class Pipeline:
             if wh is None:
                 self._counts.drop("gaze before the first frame")
                 return
-            sample = self._on_our_clock(sample, now_ns)
-            before = self._filters.drops
-            self._filters, look = filter_gaze(
-                self._filters, sample, wh, self._config.gaze, flow_px_s=self._scene.flow_px_s
-            )
-            self._counts.look(look)
-            drops = self._filters.drops
-            if drops["late"] > before["late"] or drops["repeated"] > before["repeated"]:
+            look = self._gaze.take(sample, now_ns, wh, self._scene.flow_px_s)
+            if look is None:
                 return
             self._look = look
             if not is_looking(look):
                 # The eye is lost or looks past the image: nothing is masked any more.
                 self._in_force = None
-            self._apply(GazeCame(now_ns, sample.t_ns, look.action))
+            self._apply(GazeCame(now_ns, look.sample.t_ns, look.action))
         self._counts.took("bookkeeping", (perf_counter_ns() - start) / 1e6)
 
     def boxes(self, boxes: Sequence[TrackedBox]) -> None:
@@ -132,7 +128,26 @@ class Pipeline:
                 self._counts.drop("boxes before the first frame")
                 return
             self._boxes = tuple(boxes)
-            self._apply(BoxesCame(now_ns, max((box.t_ns for box in boxes), default=now_ns)))
+            self._apply(ObjectsMoved(now_ns))
+
+    def keep(self, object_id: int) -> None:
+        """Follow what is masked now, also when the gaze leaves it.
+
+        Raises:
+            InputError: nothing is masked, or too many objects are followed.
+        """
+        with self._lock:
+            if self._in_force is None:
+                raise InputError("nothing is masked now", hint="look at something first")
+            others = tuple(one for one in self._kept if one.object.object_id != object_id)
+            if len(others) >= MAX_FOLLOWED:
+                raise InputError(f"{len(others)} objects are followed", hint="drop one first")
+            self._kept = (*others, keep(object_id, self._in_force))
+
+    def drop(self, object_id: int) -> None:
+        """Follow an object no longer; one that is not followed changes nothing."""
+        with self._lock:
+            self._kept = tuple(one for one in self._kept if one.object.object_id != object_id)
 
     def allow(self, encodes_per_s: float) -> None:
         """What a temperature or power budget allows from now on."""
@@ -142,8 +157,7 @@ class Pipeline:
     def report(self, seconds: float, unread: int) -> StreamReport:
         """What happened in so many seconds."""
         with self._lock:
-            gaze_drops = {f"gaze {reason}": count for reason, count in self._filters.drops.items() if count}
-            return self._counts.report(seconds, self.frames.replaced, unread, gaze_drops)
+            return self._counts.report(seconds, self.frames.replaced, unread, self._gaze.drops)
 
     def drain(self, timeout_s: float) -> None:
         """Wait until everything that came is answered, or for so many seconds."""
@@ -164,15 +178,10 @@ class Pipeline:
         for thread in self._threads:
             if thread is not current_thread():
                 thread.join(CLOSE_S)
-        return not any(thread.is_alive() for thread in self._threads)
-
-    def _on_our_clock(self, sample: GazeSample, now_ns: int) -> GazeSample:
-        receive_ns = sample.receive_ns or now_ns
-        if sample.clock != "source":
-            return sample if sample.receive_ns else replace(sample, receive_ns=receive_ns)
-        self._offset = self._offset.after(sample.t_ns, receive_ns)
-        offset_ns = self._offset.offset_ns or 0
-        return replace(sample, t_ns=sample.t_ns + offset_ns, offset_ns=offset_ns, receive_ns=receive_ns)
+        if any(thread.is_alive() for thread in self._threads):
+            return False
+        self._teller.end()
+        return True
 
     def _apply(self, event: Event) -> None:
         """Take an event in and hand the decisions on; the lock is held."""
@@ -218,7 +227,9 @@ class Pipeline:
         frame, embedding = scene.frame, None
         assert frame is not None, "the scheduler saw one"
         with self._lock:
-            look, in_force = self._look, self._in_force
+            # A window would show other objects no more.
+            alone = not self._kept and self._boxes is None
+            look, in_force = (self._look, self._in_force) if alone else (None, None)
         try:
             before = None if scene.embedding is None else scene.embedding.view
             view = self._answerer.view(scene, look, in_force, before)
@@ -233,27 +244,47 @@ class Pipeline:
                 self._scene = self._scene.encoded(embedding, scene, encode_ms)
             of_use = embedding is not None and self._scene.embedding is embedding
             self._apply(EncodeDone(self._clock(), frame.capture_ns, of_use))
+            if of_use and self._kept:
+                self._apply(ObjectsMoved(self._clock()))
 
     def _decode(self, task: Decode | Carry) -> None:
         with self._lock:
-            scene, look, boxes, in_force = self._scene, self._look, self._boxes, self._in_force
+            scene, look, in_force = self._scene, self._look, self._in_force
+            boxes = None
+            if task == Decode("objects"):
+                boxes, self._boxes = self._boxes, None
         try:
             if isinstance(task, Carry):
-                self._emit(scene, self._standing(scene, look, in_force))
-            elif task.what == "boxes":
-                results, admitted = self._answerer.boxes(scene, boxes)
-                self._counts.boxes(admitted)
-                self._emit(scene, results)
+                self._teller.emit(scene, self._standing(scene, look, in_force))
+            elif task.what == "objects":
+                self._teller.emit(scene, self._objects(scene, boxes))
             elif look is not None:
                 result, stands = self._answerer.look(scene, look, in_force)
                 with self._lock:
                     # Unless the eye was lost meanwhile.
                     self._in_force = stands if self._look is not None and is_looking(self._look) else None
-                self._emit(scene, [result])
+                self._teller.emit(scene, [result])
         except Exception as error:  # an engine that fails once may recover
             self._counts.fail("decode", error)
         with self._lock:
             self._apply(DecodeDone(self._clock()))
+
+    def _objects(self, scene: Scene, boxes: tuple[TrackedBox, ...] | None) -> list[Result]:
+        """Masks of a tracker's boxes, if there are newer ones, and of what is followed."""
+        results: list[Result] = []
+        if boxes is not None:
+            results, admitted = self._answerer.boxes(scene, boxes)
+            self._counts.boxes(admitted)
+        kept = self._kept
+        if kept:
+            found, followed = follow(self._answerer, scene, kept, self._config.follow)
+            with self._lock:
+                # What was dropped or begun meanwhile stays so.
+                now = {id(before): after for before, after in zip(kept, found, strict=True)}
+                after = [now.get(id(one), one) for one in self._kept]
+                self._kept = tuple(one for one in after if one is not None)
+            results += followed
+        return results
 
     def _standing(self, scene: Scene, look: Filtered | None, in_force: InForce | None) -> list[Result]:
         """What a new frame shows without a new decode."""
@@ -262,33 +293,6 @@ class Pipeline:
         if look is None or is_looking(look):
             return []
         return [self._answerer.nothing(scene, look)]
-
-    def _emit(self, scene: Scene, results: Sequence[Result]) -> None:
-        """Tell results, and before them that the frame of the results before is over."""
-        assert scene.frame is not None, "the scheduler saw one"
-        for result in results:
-            self._counts.result(result)
-        if self._shown is not None and self._shown.frame is not scene.frame:
-            self._say(self._shown, [], last=True)
-        self._shown = scene
-        if results:
-            self._say(scene, results, last=False)
-
-    def _say(self, scene: Scene, results: Sequence[Result], *, last: bool) -> None:
-        assert scene.frame is not None, "there was one"
-        is_encoded = scene.embedding is not None and scene.embedding.capture_ns == scene.frame.capture_ns
-        encode_ms = scene.encode_ms if is_encoded else None
-        start = perf_counter_ns()
-        try:
-            self._tell(FrameResult(scene.frame, encode_ms, tuple(results), last))
-        except Exception as error:  # a listener's mistake must not end the stream
-            self._counts.fail("listener", error)
-        self._counts.took("publish", (perf_counter_ns() - start) / 1e6)
-
-
-def is_looking(look: Filtered) -> bool:
-    """Whether an eye looks into the frame, or did a blink ago."""
-    return look.phase not in ("outside", "no_gaze")
 
 
 def _loop(slot: Slot[Any], work: Callable[[Any], None]) -> None:

@@ -7,8 +7,8 @@ they are done.
 The rules:
 - The encoder takes the newest frame, at once where the scene moved or changed since the frame of the embedding.
   Where it did not, it rests, but for a refresh now and then; without anyone who asks, it only refreshes.
-- The decoder answers what was asked last: the newest admitted gaze sample, or the boxes that came last, in
-  turns where both wait. When there is a new embedding, what is looked at is decoded again on it.
+- The decoder answers what was asked last: the newest admitted gaze sample, or the objects that moved last,
+  in turns where both wait. When there is a new embedding, what is looked at is decoded again on it.
 - Between decodes the mask in force is carried to each new frame, and is held through blinks.
 - Nothing is queued. What is shed under load is encoding: decoding never waits for it.
 """
@@ -61,11 +61,10 @@ class GazeCame:
 
 
 @dataclass(frozen=True)
-class BoxesCame:
-    """An object tracker has told where its objects are."""
+class ObjectsMoved:
+    """An object tracker has told where its objects are, or followed ones can be found on a new embedding."""
 
     now_ns: int
-    t_ns: int
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class BudgetChanged:
     encodes_per_s: float
 
 
-Event = FrameCame | GazeCame | BoxesCame | EncodeDone | DecodeDone | BudgetChanged
+Event = FrameCame | GazeCame | ObjectsMoved | EncodeDone | DecodeDone | BudgetChanged
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Encode:
 class Decode:
     """Answer what was asked last on the newest embedding."""
 
-    what: Literal["gaze", "boxes"]
+    what: Literal["gaze", "objects"]
 
 
 @dataclass(frozen=True)
@@ -137,16 +136,15 @@ class State:
     decoding: bool = False
     gaze: GazeCame | None = None
     """The newest sample of those that are not on their way."""
-    boxes: BoxesCame | None = None
     answered_gaze_ns: int | None = None
     """Time of the admitted sample that was decoded last."""
     wants_gaze: bool = False
     """Whether an admitted sample waits."""
-    wants_boxes: bool = False
+    wants_objects: bool = False
     wants_carry: bool = False
     gaze_on_ns: int | None = None
     """Capture time of the embedding that the gaze was decoded on last."""
-    last: Literal["gaze", "boxes"] | None = None
+    last: Literal["gaze", "objects"] | None = None
     """What was decoded last."""
     asked_ns: int | None = None
     """When somebody asked last."""
@@ -177,8 +175,8 @@ def _taken_in(state: State, event: Event) -> State:
         state = replace(state, frame=event, wants_carry=True)
     elif isinstance(event, GazeCame):
         state = _looked(state, event)
-    elif isinstance(event, BoxesCame):
-        state = replace(state, boxes=event, wants_boxes=True, asked_ns=event.now_ns)
+    elif isinstance(event, ObjectsMoved):
+        state = replace(state, wants_objects=True, asked_ns=event.now_ns)
     elif isinstance(event, EncodeDone):
         if event.ok:
             state = replace(state, encoding_ns=None, embedding_ns=event.capture_ns)
@@ -223,8 +221,8 @@ def _decode_now(state: State) -> Decode | Carry | None:
         return None
     # On a new embedding what is looked at is asked again.
     gaze = state.gaze is not None and (state.wants_gaze or state.gaze_on_ns != state.embedding_ns)
-    if state.wants_boxes and not (gaze and state.last == "boxes"):
-        return Decode("boxes")
+    if state.wants_objects and not (gaze and state.last == "objects"):
+        return Decode("objects")
     if gaze:
         return Decode("gaze")
     return Carry() if state.wants_carry else None
@@ -233,8 +231,8 @@ def _decode_now(state: State) -> Decode | Carry | None:
 def _begun(state: State, task: Decode | Carry) -> State:
     if isinstance(task, Carry):
         return replace(state, decoding=True, wants_carry=False)
-    if task.what == "boxes":
-        return replace(state, decoding=True, wants_boxes=False, wants_carry=False, last="boxes")
+    if task.what == "objects":
+        return replace(state, decoding=True, wants_objects=False, wants_carry=False, last="objects")
     return replace(
         state,
         decoding=True,

@@ -71,6 +71,8 @@ class Stream:
         self._lock = Lock()
         self._latest: Result | None = None
         self._readers: list[Reader] = []
+        self.notes: list[str] = []
+        """What sinks say of themselves, such as their encoder, one line each."""
         self.sink_reports: list[SinkReport] = []
         """How each sink ended, once the stream is closed."""
         self._closing_first: list[Callable[[], None]] = []
@@ -116,6 +118,18 @@ class Stream:
     def push_boxes(self, boxes: Sequence[TrackedBox]) -> None:
         """Where an object tracker sees all of its objects at one time; an empty sequence: it sees none."""
         self._pipeline.boxes(boxes)
+
+    def follow(self, object_id: int) -> None:
+        """Keep what is masked now under an id of yours, also when the gaze leaves it, until it is `lost`.
+
+        Raises:
+            InputError: nothing is masked, or 8 objects are followed already.
+        """
+        self._pipeline.keep(object_id)
+
+    def unfollow(self, object_id: int) -> None:
+        """Follow an object no longer; one that is not followed changes nothing."""
+        self._pipeline.drop(object_id)
 
     def push(self, item: Frame | GazeSample) -> None:
         """A frame or a sample of a source. Nothing about it raises: what cannot be used is counted in

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from sam_edge.streaming.live.scheduler import (
     Action,
-    BoxesCame,
     BudgetChanged,
     Carry,
     Decision,
@@ -23,6 +22,7 @@ from sam_edge.streaming.live.scheduler import (
     Event,
     FrameCame,
     GazeCame,
+    ObjectsMoved,
     SchedulerConfig,
     State,
     step,
@@ -111,13 +111,13 @@ def test_held_gaze_keeps_an_admitted_one_waiting() -> None:
     assert run(state, DecodeDone(47 * MS))[1] == [Decode("gaze")]
 
 
-def test_boxes_and_gaze_take_turns() -> None:
-    state, decisions = run(ready(), BoxesCame(40 * MS, 39 * MS))
-    assert decisions == [Decode("boxes")]
-    state, _ = run(state, GazeCame(41 * MS, 41 * MS, "decode"), BoxesCame(42 * MS, 42 * MS))
+def test_objects_and_gaze_take_turns() -> None:
+    state, decisions = run(ready(), ObjectsMoved(40 * MS))
+    assert decisions == [Decode("objects")]
+    state, _ = run(state, GazeCame(41 * MS, 41 * MS, "decode"), ObjectsMoved(42 * MS))
     state, decisions = run(state, DecodeDone(60 * MS))
     assert decisions == [Decode("gaze")]
-    assert run(state, GazeCame(61 * MS, 61 * MS, "decode"), DecodeDone(70 * MS))[1] == [Decode("boxes")]
+    assert run(state, GazeCame(61 * MS, 61 * MS, "decode"), DecodeDone(70 * MS))[1] == [Decode("objects")]
 
 
 def test_a_budget_slows_the_encoder_alone() -> None:
@@ -191,7 +191,7 @@ def test_whatever_the_engines_take_decoding_is_never_late(
     for number in range(60):
         simulation.add(FrameCame(number * 33 * MS, number * 33 * MS, 0.05))
         if boxes and number % 3 == 0:
-            simulation.add(BoxesCame(number * 33 * MS + 1, number * 33 * MS))
+            simulation.add(ObjectsMoved(number * 33 * MS + 1))
     for number in range(400):
         action: Action = rng.choice(("decode", "decode", "hold", "skip"))
         simulation.add(GazeCame(number * 5 * MS + 2 * MS, number * 5 * MS, action))

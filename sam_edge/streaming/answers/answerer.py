@@ -9,16 +9,18 @@ from time import perf_counter_ns
 import cv2
 import numpy as np
 
+from sam_edge.embedding import Embedding
 from sam_edge.geometry import View
 from sam_edge.masks import THRESHOLD, Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
+from sam_edge.streaming.answers.freshness import FreshnessConfig, freshness
+from sam_edge.streaming.answers.scene import Scene
 from sam_edge.streaming.choice import ChoiceConfig, choose
 from sam_edge.streaming.foveation import FoveationConfig, choose_window, window_view
 from sam_edge.streaming.gaze.filters.chain import Filtered
-from sam_edge.streaming.live.freshness import FreshnessConfig, freshness
-from sam_edge.streaming.live.scene import Scene
 from sam_edge.streaming.motion.carry import carry_masks
+from sam_edge.streaming.motion.flow import SmallFrame
 from sam_edge.streaming.motion.motion import Motion
 from sam_edge.streaming.objects import Admitted, TrackedBox, admit, decode_objects
 from sam_edge.streaming.result import Result, Status
@@ -35,8 +37,15 @@ class InForce:
     """The answer it came with."""
     chosen: Masks
     """k = 1, on the frame it was made from."""
-    capture_ns: int
-    """That frame's capture time."""
+    embedding: Embedding
+    """That it was decoded from."""
+    small: SmallFrame | None
+    """The small grey image of its frame."""
+
+    @property
+    def capture_ns(self) -> int:
+        """When that frame was taken."""
+        return self.embedding.capture_ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +93,7 @@ class Answerer:
         result = self._result(
             scene, look, "mask", began_ns, stages, masks=masks, decoded=decoded, motion=motion
         )
-        return result, InForce(result, chosen, embedding.capture_ns)
+        return result, InForce(result, chosen, embedding, scene.embedding_small)
 
     def boxes(self, scene: Scene, boxes: Sequence[TrackedBox]) -> tuple[list[Result], Admitted]:
         """Decode an object tracker's boxes, all of one time, in one run, and carry their masks to the newest

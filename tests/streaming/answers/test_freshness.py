@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sam_edge.streaming.live.freshness import FreshnessConfig, freshness
+from sam_edge.streaming.answers.freshness import FreshnessConfig, freshness
 from sam_edge.streaming.motion.motion import Motion
 
 

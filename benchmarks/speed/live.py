@@ -1,0 +1,231 @@
+"""The whole of a live stream: camera, gaze chain, scheduler, both engines, carrying and a sink, at once.
+
+python -m sam_edge.benchmarks.speed.live [--model nano] [--runtime NAME ...] [--size WxH] [--seconds S]
+    [--rounds N] [--background N] [--boxes N] [--sink NAME ...] [--json]
+
+A generated scene is played in real time at 30 frames a second, drawn beforehand, with simulated gaze at 200 Hz,
+as from a camera and an eye tracker. `--background N` keeps N other processes busy with dense arithmetic, as the
+programs of a robot do. `--boxes N` adds an object tracker that gives the true boxes of N objects ten times a
+second.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from threading import Event, Thread
+from time import monotonic_ns
+
+import click
+import numpy as np
+
+from sam_edge.benchmarks.options import Benchmark, json_option, runtimes_option, size_option
+from sam_edge.cli.options import FiniteRange, parse_size
+from sam_edge.loading import load
+from sam_edge.segmenter import Segmenter
+from sam_edge.streaming.gaze.sample import GazeSample
+from sam_edge.streaming.live.api import stream
+from sam_edge.streaming.live.stream import Stream
+from sam_edge.streaming.objects import TrackedBox
+from sam_edge.streaming.result import FrameResult
+from sam_edge.streaming.sources.scene import SceneSource
+from sam_edge.streaming.sources.source import Frame, FrameSource, SourceInfo
+from sam_edge.synthetic.gaze.recording import simulate_gaze
+from sam_edge.synthetic.scene import Scene
+
+from .stream import busy
+
+GAZE_HZ = 200.0
+BOXES_HZ = 10.0
+SEED = 3
+SHOWN = (
+    ("gaze_to_mask", "p50"), ("gaze_to_mask", "p99"), ("embedding_age", "p50"), ("embedding_age", "p99"),
+    ("bookkeeping", "p99"), ("motion", "p50"), ("carry", "p99"), ("wait", "p50"), ("decode", "p50"), ("encode", "p50"),
+)  # fmt: skip
+
+
+def measure(
+    model: str,
+    runtimes: Sequence[str],
+    scene: Scene,
+    *,
+    rounds: int,
+    background: int,
+    boxes: int,
+    sinks: Sequence[str],
+) -> dict[str, dict[str, float]]:
+    """Rates and latencies of the stream on each runtime: medians of `rounds` turns.
+
+    Args:
+        model: a shipped model's name, or a folder.
+        runtimes: NAME or NAME:DEVICE.
+        scene: what the camera sees; its length is that of a turn.
+        rounds: how often each runtime has its turn; the machine's other load is spread over all of them.
+        background: how many other processes are busy meanwhile.
+        boxes: how many objects a tracker gives besides.
+        sinks: outputs that run meanwhile, in a folder that is thrown away.
+
+    Returns:
+        Runtime -> name -> value: rates a second, `longest_gap_ms` between two results, and percentiles in ms.
+    """
+    source = SceneSource(scene)
+    frames = [*source]
+    simulated = simulate_gaze(scene, GAZE_HZ, seed=SEED)
+    gaze = [
+        GazeSample(one.t_ns, one.x_px / scene.width, one.y_px / scene.height, one.confidence)
+        for one in simulated
+    ]
+    turns: dict[str, list[dict[str, float]]] = {runtime: [] for runtime in runtimes}
+    frame_wh = (scene.width, scene.height)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        opened = {
+            runtime: stack.enter_context(load(model, runtime=runtime, frame_wh=frame_wh))
+            for runtime in runtimes
+        }
+        stack.enter_context(busy(background))
+        for _ in range(rounds):
+            for runtime, segmenter in opened.items():
+                outputs = [str(folder / sink) for sink in sinks]
+                again = _Again(frames, source.info)
+                turns[runtime].append(_turn(segmenter, again, gaze, scene, boxes, outputs))
+    return {
+        runtime: {head: median(turn[head] for turn in own) for head in own[0]} for runtime, own in turns.items()
+    }
+
+
+@dataclass
+class _Seen:
+    """What the benchmark itself notes, on the decoder's thread."""
+
+    longest_gap_ms: float = 0.0
+    """Between two results."""
+    objects_ms: list[float] = field(default_factory=list)
+    """From the time of the boxes to the masks of all of them."""
+    last_ns: int | None = None
+
+    def __call__(self, frame_result: FrameResult) -> None:
+        now_ns = monotonic_ns()
+        if frame_result.results:
+            if self.last_ns is not None:
+                self.longest_gap_ms = max(self.longest_gap_ms, (now_ns - self.last_ns) / 1e6)
+            self.last_ns = now_ns
+        tracked = [result.gaze_age_ms for result in frame_result.results if result.object_id is not None]
+        if tracked:
+            self.objects_ms.append(max(tracked))
+
+
+class _Again:
+    """The drawn frames once more: a stream closes its source, and the next turn needs them again."""
+
+    lost_frames = 0
+
+    def __init__(self, frames: Sequence[Frame], info: SourceInfo) -> None:
+        self.info = info
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self._frames)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _turn(
+    segmenter: Segmenter,
+    source: FrameSource,
+    gaze: Sequence[GazeSample],
+    scene: Scene,
+    boxes: int,
+    sinks: Sequence[str],
+) -> dict[str, float]:
+    seen, ended = _Seen(), Event()
+    with stream(source, gaze, model=segmenter, sinks=sinks, each=seen) as running:
+        if boxes:
+            Thread(target=_track, args=(running, scene, boxes, ended), daemon=True).start()
+        for _ in running:
+            pass
+        ended.set()
+    report = running.report()
+    figures = {
+        "frames_per_s": report.encoded_frames / scene.duration_s,
+        "decodes_per_s": report.decodes / scene.duration_s,
+        "results_per_s": sum(report.results.values()) / scene.duration_s,
+        "stale_share": report.results.get("stale", 0) / max(1, sum(report.results.values())),
+        "longest_gap_ms": seen.longest_gap_ms,
+    }
+    for stage, share in SHOWN:
+        if stage in report.latency_ms:
+            figures[f"{stage}_{share}"] = report.latency_ms[stage][share]
+    if seen.objects_ms:
+        figures["objects_p50"] = median(seen.objects_ms)
+    return figures
+
+
+def _track(running: Stream, scene: Scene, count: int, ended: Event) -> None:
+    """A tracker that gives the true boxes of some objects, on the frame that was newest a moment ago."""
+    number = 0
+    while not ended.wait(1 / BOXES_HZ):
+        labels = scene.labels(number * round(scene.fps / BOXES_HZ) % scene.frame_count)
+        number += 1
+        found = []
+        for label in np.unique(labels)[1 : count + 1].tolist():
+            ys, xs = np.nonzero(labels == label)
+            box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
+            found.append(TrackedBox(label, monotonic_ns(), box))
+        running.push_boxes(found)
+
+
+@click.command(cls=Benchmark)
+@click.option("--model", default="nano", show_default=True, help="A shipped model, or a folder.")
+@runtimes_option
+@size_option
+@click.option("--seconds", type=FiniteRange(0.5, 60), default=8.0, show_default=True, help="Of a turn.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns of each.")
+@click.option("--background", type=click.IntRange(0, 64), default=0, show_default=True, help="Busy processes.")
+@click.option(
+    "--boxes", type=click.IntRange(0, 8), default=0, show_default=True, help="Objects at 10 Hz besides."
+)
+@click.option(
+    "--sink", "sinks", multiple=True, default=("seen.jsonl",), show_default=True, help="Outputs; thrown away."
+)
+@json_option
+def main(
+    model: str,
+    runtimes: tuple[str, ...],
+    size: str,
+    seconds: float,
+    rounds: int,
+    background: int,
+    boxes: int,
+    sinks: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Print how fast and how fresh a live stream is.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.speed.live
+      python -m sam_edge.benchmarks.speed.live --runtime onnxruntime --background 2 --json
+      python -m sam_edge.benchmarks.speed.live --boxes 3
+    """
+    width, height = parse_size(size, "--size")
+    scene = Scene(seed=SEED, width=width, height=height, duration_s=seconds)
+    rows = measure(model, runtimes, scene, rounds=rounds, background=background, boxes=boxes, sinks=sinks)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for head in next(iter(rows.values())):
+        click.echo(
+            f"{head:<22}"
+            + "".join(f"{name:>14}{row.get(head, float('nan')):>8.2f}" for name, row in rows.items())
+        )
+
+
+if __name__ == "__main__":
+    main()

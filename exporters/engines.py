@@ -22,7 +22,7 @@ from sam_edge.fidelity.result import LIMITS, FidelityResult
 from sam_edge.host.machine import this_machine
 from sam_edge.progress import Progress, silent
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import backends, find_runtime, is_installed
+from sam_edge.sessions.choice import backends, find_runtime, is_installed
 from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.storage.files import sha256

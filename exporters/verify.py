@@ -20,7 +20,7 @@ from sam_edge.fidelity.self_test import read_self_test, self_test_limits
 from sam_edge.lazy import import_object
 from sam_edge.progress import Progress, part_of, silent
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import Runtime, find_runtime
+from sam_edge.sessions.choice import Runtime, find_runtime
 from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.storage.files import write_bytes
 

@@ -1,1 +1,1 @@
-"""One file an engine; sam_edge.sessions.backends has the port they keep and the table that finds them."""
+"""One folder for each backend; `sam_edge.sessions` has the port they keep and the table that finds them."""

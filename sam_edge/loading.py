@@ -10,7 +10,7 @@ from sam_edge.bundle.manifest import Precision
 from sam_edge.errors import InputError, PlanError
 from sam_edge.progress import Progress
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import find_runtime
 from sam_edge.sessions.precision import choose_engine
 
 MAX_THREADS = 1024

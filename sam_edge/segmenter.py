@@ -43,7 +43,7 @@ class Segmenter:
 
     Args:
         bundle: the model.
-        loader: opens its graphs; `sam_edge.sessions.backends.find_runtime` gives one.
+        loader: opens its graphs; `sam_edge.sessions.choice.find_runtime` gives one.
         threads: processor cores each engine may use; None: all for the encoder, at most 4 for the decoders.
         engine: whose graphs are opened; None: the FP32 sources.
     """

@@ -11,7 +11,7 @@ import pytest
 
 from sam_edge.cli import COMMANDS
 from sam_edge.lazy import EXTRA_OF, import_object
-from sam_edge.sessions.backends import BUILT_IN
+from sam_edge.sessions.choice import BUILT_IN
 from sam_edge.streaming.gaze.source import GAZE_SOURCES, LIVE_GAZE_SOURCES
 from sam_edge.streaming.sinks.sink import SINKS
 from sam_edge.streaming.sources.source import SOURCES

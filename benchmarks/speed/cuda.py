@@ -24,7 +24,7 @@ from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.options import parse_size
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import find_runtime
 from sam_edge.sessions.precision import choose_engine
 from sam_edge.sessions.session import Session, SessionOptions, Wrapper
 from sam_edge.tensors import Arrays

@@ -20,7 +20,7 @@ import numpy as np
 from sam_edge.benchmarks.options import Benchmark, json_option, runtimes_option, threads_option
 from sam_edge.host.cores import usable_cores
 from sam_edge.lazy import import_object
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import find_runtime
 from sam_edge.sessions.session import SessionOptions
 
 from .flops import count_flops

@@ -24,7 +24,7 @@ from sam_edge.embedding import Embedding
 from sam_edge.host.cores import usable_cores
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import find_runtime
 from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
 

@@ -21,7 +21,7 @@ from sam_edge.benchmarks.options import Benchmark, json_option
 from sam_edge.cli.options import runtime_option
 from sam_edge.errors import EngineError
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.backends import best_backend
+from sam_edge.sessions.choice import best_backend
 from sam_edge.streaming.gaze.sample import GazeSample
 
 REPEATS = 5

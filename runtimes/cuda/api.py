@@ -22,7 +22,7 @@ from sam_edge.host.advice import cuda_install
 from sam_edge.host.machine import this_machine
 from sam_edge.host.nvidia_driver import probe
 from sam_edge.lazy import import_object
-from sam_edge.sessions.backends import is_installed as _is_installed
+from sam_edge.sessions.choice import is_installed as _is_installed
 
 from .errors import OutOfMemoryError, fail, out_of_memory
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sam_edge.host.advice import CUDA_BINDINGS, TENSORRT_FLOOR_L4T, tensorrt_install, tensorrt_unavailable
 from sam_edge.host.machine import Machine
 from sam_edge.sessions.backend import Backend
-from sam_edge.sessions.backends import is_installed
+from sam_edge.sessions.choice import is_installed
 from sam_edge.sessions.session import Session, SessionOptions
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sam_edge.bundle.manifest import PRECISIONS, Precision
 from sam_edge.cli.options import parse_size
 from sam_edge.cli.progress import progress
 from sam_edge.host.machine import this_machine
-from sam_edge.sessions.backends import split_name
+from sam_edge.sessions.choice import split_name
 from sam_edge.sessions.precision import choose_engine
 
 from .build import BuilderSettings

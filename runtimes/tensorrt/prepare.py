@@ -14,7 +14,7 @@ from sam_edge.errors import BundleError, FidelityError, OutputError
 from sam_edge.fidelity.self_test import run_self_test, self_test_input_wh
 from sam_edge.host.machine import this_machine
 from sam_edge.progress import Progress
-from sam_edge.sessions.backends import split_name
+from sam_edge.sessions.choice import split_name
 from sam_edge.sessions.session import Session, SessionOptions
 
 from .build import BuilderSettings

@@ -21,7 +21,7 @@ from sam_edge.host.machine import Machine
 from sam_edge.imaging.opencv_build import OpenCvBuild, find_build
 from sam_edge.lazy import import_object
 from sam_edge.sessions.backend import Backend
-from sam_edge.sessions.backends import backends, best_backend, is_installed
+from sam_edge.sessions.choice import backends, best_backend, is_installed
 from sam_edge.storage.cache import cache_folder
 
 PACKAGES = {

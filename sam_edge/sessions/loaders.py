@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sam_edge.bundle.manifest import Manifest
 from sam_edge.progress import Progress, silent
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import find_runtime
 from sam_edge.sessions.session import Session, SessionLoader, SessionOptions
 
 

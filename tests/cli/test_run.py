@@ -187,11 +187,11 @@ def test_a_full_disk_names_the_lines(sam_edge: SamEdge, clip: str, gaze: str) ->
 
 HEAD = """
 import sys
-from sam_edge.sessions import backends
+from sam_edge.sessions import choice
 from sam_edge.cli import main
 from tests.fixtures.tables import backend
 
-backends.backends = lambda: {"disc": backend("disc")}
+choice.backends = lambda: {"disc": backend("disc")}
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -221,12 +221,12 @@ def test_a_reader_may_leave(sam_edge: SamEdge, clip: str) -> None:
 # source waits until the signal was sent, so nothing depends on how fast the machine is.
 INTERRUPTED = """
 import sys
-from sam_edge.sessions import backends
+from sam_edge.sessions import choice
 from sam_edge.cli import main
 from tests.fixtures.tables import backend
 from sam_edge.streaming.sources import video as video_source
 
-backends.backends = lambda: {"disc": backend("disc")}
+choice.backends = lambda: {"disc": backend("disc")}
 every = video_source.VideoSource.__iter__
 
 def waits(self):

@@ -19,7 +19,7 @@ from sam_edge.exporters.staging import commit, staging_folder
 from sam_edge.exporters.verify import store
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
-from sam_edge.sessions.backends import backends
+from sam_edge.sessions.choice import backends
 from sam_edge.storage.files import sha256
 from tests.toy_model import toy_bundle, with_answers
 

@@ -18,7 +18,7 @@ from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraEr
 from sam_edge.geometry import InputSize
 from sam_edge.imaging.image import Layout, encoder_input, to_rgb
 from sam_edge.imaging.preprocess import Preprocess
-from sam_edge.sessions.backends import backends, find_runtime
+from sam_edge.sessions.choice import backends, find_runtime
 from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wrapper
 from sam_edge.tensors import TensorSpec
 from tests.imaging.layouts import laid_out
@@ -267,7 +267,7 @@ def test_unknown_runtime_lists_the_known() -> None:
 
 
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam_edge.sessions.backends.find_spec", lambda library: None)
+    monkeypatch.setattr("sam_edge.sessions.choice.find_spec", lambda library: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sam-edge\[cpu\]'"):
         find_runtime()
 

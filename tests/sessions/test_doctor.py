@@ -15,7 +15,7 @@ from sam_edge.cli import main
 from sam_edge.host import nvidia_driver as driver
 from sam_edge.host.machine import Machine
 from sam_edge.runtimes import openvino, tensorrt
-from sam_edge.sessions import backends as runtime
+from sam_edge.sessions import choice as runtime
 from sam_edge.sessions import doctor
 from sam_edge.sessions.doctor import Report, examine
 from tests.fixtures.tables import backend, use_backends

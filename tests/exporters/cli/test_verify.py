@@ -22,7 +22,7 @@ from sam_edge.exporters.verify import store
 from sam_edge.fidelity.images import textured_image
 from sam_edge.imaging.image import write_image
 from sam_edge.loading import load
-from sam_edge.sessions.backends import backends, find_runtime
+from sam_edge.sessions.choice import backends, find_runtime
 from sam_edge.sessions.session import SessionOptions, Wrapper
 from sam_edge.tensors import Arrays
 from tests.fixtures.tables import backend, use_backends

@@ -17,7 +17,7 @@ from sam_edge.fidelity.gate import Reference, ask
 from sam_edge.fidelity.images import textured_image
 from sam_edge.loading import load
 from sam_edge.progress import Progress
-from sam_edge.sessions.backends import backends
+from sam_edge.sessions.choice import backends
 from tests.exporters.cli.test_verify import Bending, Shifting
 from tests.fixtures.tables import backend, use_backends
 from tests.toy_model import toy_bundle

@@ -10,7 +10,7 @@ import pytest
 
 from sam_edge.errors import MissingExtraError
 from sam_edge.exporters import verify
-from sam_edge.sessions import backends as runtime
+from sam_edge.sessions import choice as runtime
 
 WITHOUT = """
 import sys

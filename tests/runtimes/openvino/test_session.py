@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import BundleError, EngineError, InputError
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import find_runtime
 
 pytest.importorskip("openvino", reason="openvino is not installed: pip install 'sam-edge[openvino]'")
 

@@ -23,7 +23,7 @@ from sam_edge.runtimes.tensorrt.plans import build_request, plan_requests, timin
 from sam_edge.runtimes.tensorrt.prepare import PlanLoader
 from sam_edge.segmenter import Segmenter
 from sam_edge.sessions import loaders
-from sam_edge.sessions.backends import Runtime, find_runtime
+from sam_edge.sessions.choice import Runtime, find_runtime
 from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.sessions.session import SessionLoader
 from sam_edge.storage.cache import BlobCache

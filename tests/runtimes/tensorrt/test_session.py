@@ -18,7 +18,7 @@ from sam_edge.runtimes.tensorrt import device as device_module
 from sam_edge.runtimes.tensorrt.device import device_problems, find_gpu
 from sam_edge.runtimes.tensorrt.session import TensorRtSession
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.backends import find_runtime
+from sam_edge.sessions.choice import find_runtime
 from tests.runtimes.tensorrt.graphs import DECODE, ENCODE, image, prompt
 from tests.runtimes.tensorrt.simulated_tensorrt import Logger, SimulatedRuntime, Simulation
 

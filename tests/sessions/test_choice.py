@@ -15,8 +15,8 @@ from sam_edge.bundle.folder import find_bundle
 from sam_edge.errors import EngineError, InputError, MissingExtraError
 from sam_edge.host.machine import Machine
 from sam_edge.runtimes.null.session import NullSession
-from sam_edge.sessions import backends as runtime
-from sam_edge.sessions.backends import backends, best_backend, find_runtime, split_name
+from sam_edge.sessions import choice as runtime
+from sam_edge.sessions.choice import backends, best_backend, find_runtime, split_name
 from sam_edge.sessions.session import Session, SessionOptions
 from tests.fixtures.tables import backend, use_backends
 from tests.host.machines import bare_arm, jetson
@@ -132,7 +132,7 @@ def test_on_jetson_a_missing_tensorrt_comes_from_apt(tmp_path: Path, monkeypatch
 def test_choosing_imports_no_engine() -> None:
     code = (
         "import sys; from sam_edge.host.machine import this_machine; "
-        "from sam_edge.sessions.backends import best_backend; "
+        "from sam_edge.sessions.choice import best_backend; "
         "best_backend(this_machine()); "
         "assert not {'onnxruntime', 'openvino', 'tensorrt', 'torch', 'onnx', 'cv2'} & set(sys.modules)"
     )

@@ -37,12 +37,12 @@ from .engines import (
     find_halves,
     is_here,
     measure_engine,
-    repair,
     with_engine,
 )
 from .onnx_graph import describe_graph, write_graph
 from .pytorch_answers import float64_mask_iou, most_points, references, self_test_reference
 from .rectangular import COST_IMAGES, as_exportable, measure_cost, shaped
+from .repair import repair
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 

@@ -232,7 +232,7 @@ def _judge(
                 repair.progress(f"finding where {engine} departs")
                 departs = _first_departure(work, loader, reference.expected[0])
         else:
-            from .engines import NotRepairedError
+            from .repair import NotRepairedError
 
             try:
                 work, found, raised = _repaired(work, engine, reference.expected, repair)
@@ -284,7 +284,8 @@ def _repaired(
         NotRepairedError: no such layers were found.
         EngineError: the engine does not run, or its graphs cannot be read.
     """
-    from .engines import find_halves, repair, with_engine
+    from .engines import find_halves, with_engine
+    from .repair import repair
 
     how.progress(f"finding what {engine} can hold")
     halved = find_halves(work, [one.image for one in expected])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_edge.exporters.engines import most_graphs
 from sam_edge.exporters.half.bisect import WHOLE, Islands, bisect_fp32_nodes
+from sam_edge.exporters.repair import most_graphs
 
 ORDER = {"encoder": [f"e{index}" for index in range(40)], "decoder": [f"d{index}" for index in range(25)]}
 NODES = [(graph, node) for graph, nodes in ORDER.items() for node in nodes]

@@ -30,11 +30,11 @@ ASPECT_TRIES = 32
 class FoveationConfig:
     """When a window is encoded, and which. Shares are of the frame's side."""
 
-    largest: float = 0.5
+    largest: float = 0.75
     """An object that needs more than this share is left to the whole frame. 0: never a window."""
-    smallest: float = 1 / 3
+    smallest: float = 0.5
     """No window is smaller."""
-    fill: float = 0.5
+    fill: float = 0.4
     """The object's share of the window, so that what is round it is seen too."""
     outgrown: float = 0.8
     """Above this share of the window, or cut off by it, an object has outgrown it."""

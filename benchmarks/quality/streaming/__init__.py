@@ -1,0 +1,1 @@
+"""What memory, windows and following gain, on generated scenes and on real videos."""

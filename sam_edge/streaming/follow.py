@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
+from sam_edge.geometry import View
 from sam_edge.masks import THRESHOLD, Masks
 from sam_edge.prompt import Prompt
 from sam_edge.streaming.choice import choose
+from sam_edge.streaming.foveation import in_view
 from sam_edge.streaming.motion.carry import carry_masks
 from sam_edge.streaming.motion.motion import Motion
 
@@ -105,7 +107,12 @@ def begin(object_id: int, masks: Masks, embedding: Embedding) -> Followed:
 
 
 def attempt(
-    followed: Followed, motion: Motion, *, takes_masks: bool, config: FollowConfig = FollowConfig()
+    followed: Followed,
+    motion: Motion,
+    *,
+    takes_masks: bool,
+    view: View | None = None,
+    config: FollowConfig = FollowConfig(),
 ) -> Attempt | None:
     """The prompt that finds an object on the next frame; None: it has left the view.
 
@@ -114,10 +121,13 @@ def attempt(
         motion: of the object from the frame of its mask to the next one, see `object_motion`; the camera's for
             what stands still.
         takes_masks: whether the model takes mask prompts (`Segmenter.takes_masks`).
+        view: of the embedding that will be decoded; None: that of the mask. In a window that does not show the
+            object it counts as left.
         config: margins.
     """
     carried = carry_masks(followed.masks, motion)
-    view = carried.view
+    view = view or carried.view
+    carried = in_view(carried, view)
     plane = carried.logits[0] > THRESHOLD
     if np.count_nonzero(plane) < config.least_cells:
         return None

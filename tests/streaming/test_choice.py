@@ -21,7 +21,7 @@ CELL_PX = 10
 
 def disc(x_px: float, y_px: float, radius_px: float) -> np.ndarray:
     ys, xs = (np.mgrid[0:72, 0:128] + 0.5) * CELL_PX
-    return (radius_px - np.hypot(xs - x_px, ys - y_px)).astype(np.float32)
+    return np.asarray(radius_px - np.hypot(xs - x_px, ys - y_px), np.float32)
 
 
 def masks(*planes: np.ndarray, iou: tuple[float, ...]) -> Masks:

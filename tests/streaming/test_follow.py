@@ -111,6 +111,17 @@ def test_of_three_answers_the_one_that_resembles_the_object_is_taken() -> None:
     assert followed.masks.predicted_iou[0] == pytest.approx(0.8)
 
 
+def test_a_mask_goes_into_the_view_that_is_decoded() -> None:
+    window = InputSize(long_side=256, multiple=32, square=False).view((512, 256), (0, 0, 256, 128))
+    followed = begin(7, disc(100, 60, 40), seen())
+    tried = attempt(followed, shift(20), takes_masks=True, view=window, config=CONFIG)
+    assert tried is not None
+    assert tried.carried.view == window
+    assert tried.prompt.points_px[0] == pytest.approx((120, 60), abs=8)
+    assert tried.carried.binary[0, 60, 120]
+    assert attempt(followed, shift(300), takes_masks=True, view=window, config=CONFIG) is None
+
+
 @pytest.mark.parametrize("motion", [shift(-400), shift(0, 300), Motion(np.diag([0.01, 0.01, 1.0]))])
 def test_an_object_that_leaves_the_view_is_lost_at_once(motion: Motion) -> None:
     followed = begin(7, disc(100, 100, 40), seen())

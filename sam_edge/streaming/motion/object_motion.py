@@ -58,10 +58,10 @@ def _own_motion(before: SmallFrame, after: SmallFrame, inside: NDArray[np.uint8]
     # Points on the outline may belong to what is behind it.
     inner = cv2.erode(inside, np.ones((3, 3), np.uint8))
     region = inner if np.count_nonzero(inner) > LEAST_INNER else inside
-    points = cv2.goodFeaturesToTrack(before.grey, MAX_POINTS, 0.01, 3, mask=region)
-    if points is None or len(points) < MIN_POINTS:
+    corners = cv2.goodFeaturesToTrack(before.grey, MAX_POINTS, 0.01, 3, mask=region)
+    if corners is None or len(corners) < MIN_POINTS:
         return None
-    points = np.asarray(points, np.float32)
+    points: NDArray[np.float32] = np.asarray(corners, np.float32)
     there, found = _followed(before, after, points)
     back, returned = _followed(after, before, there)
     sound = found & returned & (((back - points)[:, 0] ** 2).sum(axis=1) < RETURN_PX**2)

@@ -68,6 +68,7 @@ def test_memory_flickers_less_than_the_highest_prediction() -> None:
     assert found["argmax"]["looks"] == 5
 
 
+@pytest.mark.slow
 def test_choices_on_scenes_and_videos(model: Path, video: Path) -> None:
     found = answer(
         "choice", video, "--model", model, "--scenes", 1, "--seconds", 0.2, "--first-seed", 1, "--memory", 2

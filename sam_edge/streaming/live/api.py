@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
 from time import monotonic_ns
 
 from sam_edge.bundle.manifest import Precision
@@ -22,12 +21,10 @@ from sam_edge.streaming.pace import Pace
 from sam_edge.streaming.result import FrameResult
 from sam_edge.streaming.sinks.threaded import SinkReport, ThreadedSink
 from sam_edge.streaming.sources.paced import Paced
-from sam_edge.streaming.sources.source import Frame, FrameSource, open_source
+from sam_edge.streaming.sources.source import FrameSource, open_source
 
 START_NS = 200_000_000
 """A recording begins so long after everything is open."""
-LAST_ANSWER_S = 5.0
-"""After the last frame of a recording, so long its answers are waited for."""
 
 
 def stream(
@@ -108,11 +105,9 @@ def stream(
         running.sink_reports = reports
         running.notes = [output.note for output in outputs if output.note]
         running.on_close(opened.pop_all().close, last=True)
-    running.on_close(frames.close)
     if live_gaze is not None:
-        running.on_close(live_gaze.close)
-        _pump(running, live_gaze, "gaze", ends=False)
-    _pump(running, frames, "camera", ends=True)
+        running.play(live_gaze)
+    running.play(frames, ends=True)
     return running
 
 
@@ -140,19 +135,3 @@ def open_any_gaze(
 
 def _close(output: ThreadedSink, reports: list[SinkReport]) -> None:
     reports.append(output.close())
-
-
-def _pump(running: Stream, source: Iterable[Frame] | Iterable[GazeSample], name: str, *, ends: bool) -> None:
-    """Push what a source gives, in a thread of its own; `ends`: the stream ends with it."""
-
-    def pump() -> None:
-        try:
-            for item in source:
-                running.push(item)
-        except Exception as error:  # a source must not end the stream without a word
-            running.fail(name, error)
-        if ends:
-            running.drain(LAST_ANSWER_S)
-            running.close()
-
-    Thread(target=pump, name=f"sam-edge {name}", daemon=True).start()

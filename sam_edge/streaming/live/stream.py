@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from time import monotonic_ns
 from types import TracebackType
 from typing import Protocol
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sam_edge.imaging.image import Layout, check_image, to_rgb
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze.sample import GazeSample
+from sam_edge.streaming.gaze.source import LiveGaze
 from sam_edge.streaming.live.config import StreamConfig
 from sam_edge.streaming.live.monitor import Monitor
 from sam_edge.streaming.live.pipeline import CLOSE_S, Pipeline
@@ -23,10 +24,12 @@ from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.sinks.threaded import SinkReport
 from sam_edge.streaming.slot import Slot
-from sam_edge.streaming.sources.source import Frame
+from sam_edge.streaming.sources.source import Frame, FrameSource
 
 WAITING_RESULTS = 8
 """So many results wait for a slow reader; then the oldest go."""
+LAST_ANSWER_S = 5.0
+"""After the last frame of a recording, so long its answers are waited for."""
 
 
 class Reader(Protocol):
@@ -178,9 +181,26 @@ class Stream:
         """Wait until everything that was pushed is answered, or for so many seconds."""
         self._pipeline.drain(timeout_s)
 
-    def fail(self, where: str, error: Exception) -> None:
-        """Count something that failed outside, such as a source, among the errors of `report`."""
-        self._counts.fail(where, error)
+    def play(self, source: FrameSource | LiveGaze, *, ends: bool = False) -> None:
+        """Push what a source gives, in a thread of its own, until it ends; it is closed with the stream.
+
+        Args:
+            source: frames or gaze. What it raises is counted among the errors of `report`.
+            ends: whether the stream ends with it, once its last frame is answered.
+        """
+
+        def pump() -> None:
+            try:
+                for item in source:
+                    self.push(item)
+            except Exception as error:  # a source must not end the stream without a word
+                self._counts.fail("source", error)
+            if ends:
+                self.drain(LAST_ANSWER_S)
+                self.close()
+
+        self.on_close(source.close)
+        Thread(target=pump, name="sam-edge source", daemon=True).start()
 
     def on_close(self, call: Callable[[], None], *, last: bool = False) -> None:
         """Call something when the stream is closed.

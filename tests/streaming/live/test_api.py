@@ -120,7 +120,7 @@ def test_a_camera_and_a_tracker_run_until_they_are_closed(segmenter: Segmenter) 
 def test_a_camera_that_fails_ends_the_stream_with_a_word(segmenter: Segmenter) -> None:
     with stream(Camera(broken=True), Tracker(), model=segmenter) as running:
         list(running)
-    assert running.report().errors == {"camera: OSError: the cable": 1}
+    assert running.report().errors == {"source: OSError: the cable": 1}
 
 
 def test_recorded_gaze_does_not_belong_to_a_camera(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -27,11 +27,10 @@ from sam_edge.sessions.session import Session, SessionLoader, SessionOptions, Wr
 from sam_edge.storage.files import sha256
 from sam_edge.tensors import Arrays
 
+from .trusted import TRUSTED
+
 EMULATION = EngineSpec("emulation", "fp16")
 """What float16 hardware computes, on any processor: float32 that is rounded wherever the engine is float16."""
-TRUSTED = "onnxruntime:cpu"
-"""Runs the FP32 graphs to see their ranges, and the emulation. Its FP32 engine is checked whatever the targets
-are: all others are made from the same graphs."""
 PROCESSOR_OF = {"onnxruntime": TRUSTED, "openvino": "openvino:CPU"}
 """Target -> where an export is checked, the same on every machine; other devices are checked by `verify`."""
 CALIBRATION_RUNS = 12

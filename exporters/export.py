@@ -32,7 +32,6 @@ from sam_edge.storage.folders import temporary_folder
 from .engines import (
     EMULATION,
     PROCESSOR_OF,
-    TRUSTED,
     chosen_here,
     find_halves,
     is_here,
@@ -43,6 +42,7 @@ from .onnx_graph import describe_graph, write_graph
 from .pytorch_answers import float64_mask_iou, most_points, references, self_test_reference
 from .rectangular import COST_IMAGES, as_exportable, measure_cost, shaped
 from .repair import repair
+from .trusted import TRUSTED
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 

@@ -12,26 +12,18 @@ from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import ASSETS, MANIFEST, Bundle
 from sam_edge.bundle.manifest import EngineSpec, dump
-from sam_edge.errors import BundleError, EngineError, InputError, MissingExtraError
+from sam_edge.errors import BundleError, EngineError, InputError
 from sam_edge.fidelity.frames import Frames
-from sam_edge.fidelity.gate import Reference, ask, measure
-from sam_edge.fidelity.result import LIMITS, FidelityResult, Limits
-from sam_edge.fidelity.self_test import read_self_test, self_test_limits
-from sam_edge.lazy import import_object
+from sam_edge.fidelity.gate import Reference, measure
+from sam_edge.fidelity.result import FidelityResult
 from sam_edge.progress import Progress, part_of, silent
 from sam_edge.segmenter import Segmenter
-from sam_edge.sessions.choice import Runtime, find_runtime
+from sam_edge.sessions.choice import find_runtime
 from sam_edge.sessions.loaders import GraphLoader, find_graph_loader
 from sam_edge.storage.files import write_bytes
 
 from .staging import ShapeCheckedLoader, commit, staging_folder
-
-TRUSTED = "onnxruntime:cpu"
-"""Runs the FP32 graphs that the others are compared with, after it was compared with PyTorch's own answers."""
-TRUSTED_ENGINE = EngineSpec(TRUSTED)
-PYTORCH, ONNX, ITSELF = "PyTorch", "FP32 ONNX", "itself"
-FROM_CHECKPOINT = "sam_edge.exporters.pytorch_answers:from_checkpoint"
-UNKNOWN = "the folder has no answers of PyTorch to compare it with: export the model again with this version"
+from .trusted import ITSELF, ONNX, PYTORCH, Expected, graph_references, pytorch_references, trusted_runtime
 
 
 @dataclass(frozen=True)
@@ -127,22 +119,18 @@ def verify(
         loaders = [find_graph_loader(engine.runtime, bundle.manifest, progress) for engine in engines]
         share = 1 / (1 + len(engines))
         if checkpoint is not None:
-            progress("running PyTorch", 0.0)
-            asked = import_object(FROM_CHECKPOINT)(
-                checkpoint, bundle.manifest, images, part_of(progress, 0.0, share)
-            )
-            trusted = others = _Reference(asked, PYTORCH)
+            references = pytorch_references(bundle, images, checkpoint, part_of(progress, 0.0, share))
         else:
-            trusted, others = _references(bundle, work, images, threads, part_of(progress, 0.0, share))
+            references = graph_references(bundle, work, images, threads, part_of(progress, 0.0, share))
         verdicts = []
         for index, (engine, loader) in enumerate(zip(engines, loaders, strict=True), 1):
             progress(f"running {engine}", index * share)
             shown = part_of(progress, index * share, (index + 1) * share, f"running {engine}")
-            reference = trusted if engine == TRUSTED_ENGINE else others
+            reference = references.of(engine)
             frames = Frames(loader)
             checked = ShapeCheckedLoader(frames, bundle, engine)
             with Segmenter(work, checked, engine=engine, threads=threads) as segmenter:
-                found = measure(segmenter, reference.expected, shown, frames)
+                found = measure(segmenter, reference.answers, shown, frames)
             repairing = _Repair(max_tries, part_of(progress, (index + 1) * share, (index + 1) * share))
             verdict, work = _judge(work, engine, loader, reference, found, repairing if repair else None)
             verdicts.append(verdict)
@@ -160,21 +148,6 @@ def store(bundle: Bundle) -> bool:
     return True
 
 
-@dataclass(frozen=True, eq=False)
-class _Reference:
-    """What engines are compared with."""
-
-    expected: Sequence[Reference]
-    against: str
-    """As in `Verdict`."""
-    note: str | None = None
-    is_self_test: bool = False
-    """Whether these are the few answers that the folder brings along."""
-
-    def limits(self, engine: EngineSpec) -> Limits:
-        return (self_test_limits if self.is_self_test else LIMITS.__getitem__)(engine.precision)
-
-
 @dataclass(frozen=True)
 class _Repair:
     """How a failing engine may be repaired."""
@@ -183,39 +156,11 @@ class _Repair:
     progress: Progress
 
 
-def _references(
-    bundle: Bundle,
-    work: Bundle,
-    images: Sequence[NDArray[np.uint8]],
-    threads: int | None,
-    progress: Progress,
-) -> tuple[_Reference, _Reference]:
-    """What TRUSTED is compared with, and what all others are: its answers, if it can be trusted."""
-    progress("running the FP32 graphs", 0.0)
-    loader = _trusted()
-    name = loader.name
-    with Segmenter(work, ShapeCheckedLoader(loader, bundle, EngineSpec(name)), threads=threads) as segmenter:
-        self_test = read_self_test(bundle, segmenter)
-        wrong = self_test and measure(segmenter, [self_test]).violations(self_test_limits("fp32"))
-        asked = [] if wrong else ask(segmenter, images, part_of(progress, 0.0, 1.0, "running the FP32 graphs"))
-    if self_test is None:
-        return _Reference(asked, ITSELF, UNKNOWN), _Reference(asked, ONNX)
-    if not wrong:
-        return _Reference([self_test], PYTORCH, is_self_test=True), _Reference(asked, ONNX)
-    note = (
-        f"{name} gives other answers here than PyTorch did at export ({wrong[0]}), and nothing can be "
-        f"compared with it: export the model again, or, if that changes nothing, install another "
-        f"{name.split(':')[0]}"
-    )
-    known = _Reference([self_test], PYTORCH, note, is_self_test=True)
-    return known, known
-
-
 def _judge(
     work: Bundle,
     engine: EngineSpec,
     loader: GraphLoader,
-    reference: _Reference,
+    reference: Expected,
     found: FidelityResult,
     repair: _Repair | None,
 ) -> tuple[Verdict, Bundle]:
@@ -230,12 +175,12 @@ def _judge(
         if engine.precision == "fp32":
             if _can_show(work, engine, reference):
                 repair.progress(f"finding where {engine} departs")
-                departs = _first_departure(work, loader, reference.expected[0])
+                departs = _first_departure(work, loader, reference.answers[0])
         else:
             from .repair import NotRepairedError
 
             try:
-                work, found, raised = _repaired(work, engine, reference.expected, repair)
+                work, found, raised = _repaired(work, engine, reference.answers, repair)
                 is_repaired = True
             except NotRepairedError as error:
                 note = f"not repaired: {error.tried}"
@@ -249,16 +194,16 @@ def _judge(
     return verdict, work
 
 
-def _can_show(work: Bundle, engine: EngineSpec, reference: _Reference) -> bool:
+def _can_show(work: Bundle, engine: EngineSpec, reference: Expected) -> bool:
     """Whether TRUSTED can show where `engine` departs: it is another, and right on the first image."""
-    loader = _trusted()
+    loader = trusted_runtime()
     name = loader.name
     if engine == EngineSpec(name):
         return False
     if reference.against == ONNX:
         return True
     with Segmenter(work, loader) as segmenter:
-        return not measure(segmenter, reference.expected[:1]).violations(reference.limits(EngineSpec(name)))
+        return not measure(segmenter, reference.answers[:1]).violations(reference.limits(EngineSpec(name)))
 
 
 def _first_departure(work: Bundle, loader: GraphLoader, expected: Reference) -> str | None:
@@ -269,7 +214,7 @@ def _first_departure(work: Bundle, loader: GraphLoader, expected: Reference) -> 
     with loader.trial() as trial:
         for name, feeds in feeds_of(work, [expected.image]).items():
             if feeds:
-                found = first_departure(work.graph(name), trial, _trusted(), feeds[0], work.path)
+                found = first_departure(work.graph(name), trial, trusted_runtime(), feeds[0], work.path)
                 if found:
                     return f"{name}/{found}"
     return None
@@ -298,13 +243,3 @@ def _repaired(
     work = with_engine(work, engine, halved.write(engine, work.path))
     raised = {**work.manifest.raised, engine.graphs_key: halved.raised}
     return Bundle(work.path, replace(work.manifest, raised=raised)), found, halved.raised
-
-
-def _trusted() -> Runtime:
-    try:
-        return find_runtime(TRUSTED)
-    except MissingExtraError as missing:
-        try:
-            return find_runtime("reference")
-        except MissingExtraError:
-            raise missing from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle
 from sam_edge.bundle.manifest import EngineSpec, Manifest
+from sam_edge.exporters import trusted
 from sam_edge.exporters import verify as module
 from sam_edge.exporters.verify import Verdict, verify
 from sam_edge.fidelity.gate import Reference, ask
@@ -41,7 +42,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
             expected: list[Reference] = ask(segmenter, images, progress)
         return expected
 
-    monkeypatch.setattr(module, "import_object", lambda where: {module.FROM_CHECKPOINT: from_checkpoint}[where])
+    monkeypatch.setattr(
+        trusted, "import_object", lambda where: {trusted.FROM_CHECKPOINT: from_checkpoint}[where]
+    )
     return bundle
 
 
@@ -59,14 +62,12 @@ def test_a_wrong_kernel_is_named_if_the_trusted_runtime_agrees_with_pytorch(toy:
 def test_a_wrong_trusted_runtime_shows_no_other_where_it_departs(
     toy: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TRUSTED", "bending")
-    monkeypatch.setattr(module, "TRUSTED_ENGINE", EngineSpec("bending"))
+    monkeypatch.setattr(trusted, "TRUSTED", "bending")
     # The other computes what would be named as the graph says.
     assert judged(toy, "shifting").departs_at is None
 
 
 def test_the_trusted_runtime_is_not_compared_with_itself(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TRUSTED", "bending")
-    monkeypatch.setattr(module, "TRUSTED_ENGINE", EngineSpec("bending"))
+    monkeypatch.setattr(trusted, "TRUSTED", "bending")
     monkeypatch.setattr(module, "_first_departure", lambda *_: pytest.fail("compared with itself"))
     assert judged(toy, "bending").departs_at is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sam_edge.errors import MissingExtraError
-from sam_edge.exporters import verify
+from sam_edge.exporters.trusted import trusted_runtime
 from sam_edge.sessions import choice as runtime
 
 WITHOUT = """
@@ -39,4 +39,4 @@ def test_the_cure_of_a_missing_reference_is_the_small_one(monkeypatch: pytest.Mo
     """onnxruntime, and not the evaluator of onnx, whose extra brings torch."""
     monkeypatch.setattr(runtime, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"onnxruntime is not installed: pip install 'sam-edge\[cpu\]'"):
-        verify._trusted()
+        trusted_runtime()

@@ -16,9 +16,11 @@ from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.answers.freshness import FreshnessConfig, freshness
 from sam_edge.streaming.answers.scene import Scene
+from sam_edge.streaming.answers.trail import Trail
 from sam_edge.streaming.choice import ChoiceConfig, choose
 from sam_edge.streaming.foveation import FoveationConfig, choose_window, window_view
 from sam_edge.streaming.gaze.filters.chain import Filtered
+from sam_edge.streaming.gaze.filters.config import GazeFilterConfig
 from sam_edge.streaming.motion.carry import carry_masks
 from sam_edge.streaming.motion.flow import SmallFrame
 from sam_edge.streaming.motion.motion import Motion
@@ -41,6 +43,8 @@ class InForce:
     """That it was decoded from."""
     small: SmallFrame | None
     """The small grey image of its frame."""
+    look: int | None
+    """The number of the look it answers."""
 
     @property
     def capture_ns(self) -> int:
@@ -54,22 +58,29 @@ class Answerer:
 
     segmenter: Segmenter
     clock: Clock
+    gaze: GazeFilterConfig = field(default_factory=GazeFilterConfig)
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     foveation: FoveationConfig = field(default_factory=FoveationConfig)
     limits: FreshnessConfig = field(default_factory=FreshnessConfig)
 
-    def look(self, scene: Scene, look: Filtered, in_force: InForce | None) -> tuple[Result, InForce | None]:
+    def look(
+        self, scene: Scene, look: Filtered, trail: Trail, in_force: InForce | None
+    ) -> tuple[Result, InForce | None]:
         """Decode what the eye looks at, and carry its mask to the newest frame.
 
         The point is on the frame that was the newest at the sample's time; it is carried back to the
-        embedding's frame. Of the three masks one is chosen with the memory of the one in force.
+        embedding's frame, along with the camera or with the thing that the eye follows. Of the three masks one
+        is chosen with the memory of the one in force.
         """
         began_ns = self.clock()
         embedding = scene.embedding
         assert embedding is not None, "the scheduler asks for this later"
         seen_ns = scene.frame_at(look.sample.t_ns)
-        to_embedding = Motion(is_known=False) if seen_ns is None else scene.motion_to_embedding(seen_ns)
-        x_px, y_px = to_embedding.carry_point(look.x_px, look.y_px)
+        since = Motion(is_known=False)
+        if seen_ns is not None:
+            since = scene.motion_to_embedding(seen_ns).inverse()
+            since = self._along(trail, since, embedding.capture_ns, seen_ns, scene, look.fixation_id)
+        x_px, y_px = since.inverse().carry_point(look.x_px, look.y_px)
         if not _inside(embedding.view, x_px, y_px):
             # The eye is ahead of the encoder: what it looks at was not seen yet.
             return self._result(scene, look, "outside", began_ns), in_force
@@ -78,12 +89,14 @@ class Answerer:
         decoded_at = perf_counter_ns()
         previous = None
         if in_force is not None and in_force.result.object_id is None:
+            camera = scene.chain.between(in_force.capture_ns, embedding.capture_ns)
+            begin_ns, end_ns = in_force.capture_ns, embedding.capture_ns
             previous = carry_masks(
-                in_force.chosen, scene.chain.between(in_force.capture_ns, embedding.capture_ns)
+                in_force.chosen, self._along(trail, camera, begin_ns, end_ns, scene, in_force.look)
             )
         chosen = decoded[choose(decoded, previous, (x_px, y_px), self.choice).index]
         chosen_at = perf_counter_ns()
-        motion = scene.motion_to_now(embedding.capture_ns)
+        motion = self._to_now(scene, embedding.capture_ns, trail, look.fixation_id)
         masks = carry_masks(chosen, motion)
         stages = {
             "decode": (decoded_at - start) / 1e6,
@@ -93,7 +106,7 @@ class Answerer:
         result = self._result(
             scene, look, "mask", began_ns, stages, masks=masks, decoded=decoded, motion=motion
         )
-        return result, InForce(result, chosen, embedding, scene.embedding_small)
+        return result, InForce(result, chosen, embedding, scene.embedding_small, look.fixation_id)
 
     def boxes(self, scene: Scene, boxes: Sequence[TrackedBox]) -> tuple[list[Result], Admitted]:
         """Decode an object tracker's boxes, all of one time, in one run, and carry their masks to the newest
@@ -144,7 +157,14 @@ class Answerer:
             )
         return results, admitted
 
-    def view(self, scene: Scene, look: Filtered | None, in_force: InForce | None, before: View | None) -> View:
+    def view(
+        self,
+        scene: Scene,
+        look: Filtered | None,
+        trail: Trail,
+        in_force: InForce | None,
+        before: View | None,
+    ) -> View:
         """Which part of the newest frame to encode: the whole of it, or a window round what the eye rests
         on."""
         frame_wh = scene.frame_wh
@@ -155,7 +175,8 @@ class Answerer:
         to_now = Motion() if seen_ns is None else scene.motion_to_now(seen_ns)
         object_px = None
         if in_force is not None:
-            moved = carry_masks(in_force.chosen, scene.motion_to_now(in_force.capture_ns))
+            motion = self._to_now(scene, in_force.capture_ns, trail, in_force.look)
+            moved = carry_masks(in_force.chosen, motion)
             object_px = _box(moved)
         previous = None
         if before is not None and before.window_xywh[2:] != frame_wh:
@@ -165,12 +186,12 @@ class Answerer:
         )
         return window_view(self.segmenter, frame_wh, window)
 
-    def carried(self, scene: Scene, in_force: InForce) -> Result:
+    def carried(self, scene: Scene, in_force: InForce, trail: Trail) -> Result:
         """The mask in force, on the newest frame."""
         frame = scene.frame
         assert frame is not None, "there was one when the mask was made"
         start = perf_counter_ns()
-        motion = scene.motion_to_now(in_force.capture_ns)
+        motion = self._to_now(scene, in_force.capture_ns, trail, in_force.look)
         masks = carry_masks(in_force.chosen, motion)
         now_ns = self.clock()
         before = in_force.result
@@ -189,6 +210,22 @@ class Answerer:
             stages_ms={"carry": (perf_counter_ns() - start) / 1e6},
             reused=True,
         )
+
+    def _to_now(self, scene: Scene, capture_ns: int, trail: Trail, look: int | None) -> Motion:
+        """The motion of what a look rests on, from a frame to the newest one."""
+        assert scene.frame is not None, "asked only where there is one"
+        camera = scene.motion_to_now(capture_ns)
+        return self._along(trail, camera, capture_ns, scene.frame.capture_ns, scene, look)
+
+    def _along(
+        self, trail: Trail, camera: Motion, from_ns: int, to_ns: int, scene: Scene, look: int | None
+    ) -> Motion:
+        wh = scene.frame_wh
+        assert wh is not None, "asked only where there is a frame"
+        if from_ns > to_ns:
+            back = trail.carries(camera.inverse(), to_ns, from_ns, self.gaze.scale(wh), look=look)
+            return back.inverse()
+        return trail.carries(camera, from_ns, to_ns, self.gaze.scale(wh), look=look)
 
     def nothing(self, scene: Scene, look: Filtered) -> Result:
         """No eye looks into the frame: there is nothing to show."""

@@ -21,6 +21,7 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.answers.answerer import Answerer, Clock, InForce
 from sam_edge.streaming.answers.following import MAX_FOLLOWED, Kept, follow, keep
 from sam_edge.streaming.answers.scene import Scene
+from sam_edge.streaming.answers.trail import Trail
 from sam_edge.streaming.gaze.filters.chain import Filtered
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.live.config import StreamConfig
@@ -71,12 +72,15 @@ class Pipeline:
     ) -> None:
         self._segmenter, self._config, self._clock = segmenter, config, clock
         self._counts = counts
-        self._answerer = Answerer(segmenter, clock, config.choice, config.foveation, config.freshness)
+        self._answerer = Answerer(
+            segmenter, clock, config.gaze, config.choice, config.foveation, config.freshness
+        )
         self._lock = Condition()
         self._state = State(config.scheduler)
         self._scene = Scene()
         self._gaze = GazeEntry(config.gaze, counts)
         self._look: Filtered | None = None
+        self._trail = Trail()
         self._boxes: tuple[TrackedBox, ...] | None = None
         self._kept: tuple[Kept, ...] = ()
         self._in_force: InForce | None = None
@@ -113,7 +117,7 @@ class Pipeline:
             look = self._gaze.take(sample, now_ns, wh, self._scene.flow_px_s)
             if look is None:
                 return
-            self._look = look
+            self._look, self._trail = look, self._trail.then(look)
             if not is_looking(look):
                 # The eye is lost or looks past the image: nothing is masked any more.
                 self._in_force = None
@@ -232,7 +236,7 @@ class Pipeline:
             look, in_force = (self._look, self._in_force) if alone else (None, None)
         try:
             before = None if scene.embedding is None else scene.embedding.view
-            view = self._answerer.view(scene, look, in_force, before)
+            view = self._answerer.view(scene, look, self._trail, in_force, before)
             embedding = self._segmenter.encode(frame.image, view, capture_ns=frame.capture_ns)
         except Exception as error:  # an engine that fails once may recover
             self._counts.fail("encode", error)
@@ -249,17 +253,17 @@ class Pipeline:
 
     def _decode(self, task: Decode | Carry) -> None:
         with self._lock:
-            scene, look, in_force = self._scene, self._look, self._in_force
+            scene, look, trail, in_force = self._scene, self._look, self._trail, self._in_force
             boxes = None
             if task == Decode("objects"):
                 boxes, self._boxes = self._boxes, None
         try:
             if isinstance(task, Carry):
-                self._teller.emit(scene, self._standing(scene, look, in_force))
+                self._teller.emit(scene, self._standing(scene, look, trail, in_force))
             elif task.what == "objects":
                 self._teller.emit(scene, self._objects(scene, boxes))
             elif look is not None:
-                result, stands = self._answerer.look(scene, look, in_force)
+                result, stands = self._answerer.look(scene, look, trail, in_force)
                 with self._lock:
                     # Unless the eye was lost meanwhile.
                     self._in_force = stands if self._look is not None and is_looking(self._look) else None
@@ -286,10 +290,12 @@ class Pipeline:
             results += followed
         return results
 
-    def _standing(self, scene: Scene, look: Filtered | None, in_force: InForce | None) -> list[Result]:
+    def _standing(
+        self, scene: Scene, look: Filtered | None, trail: Trail, in_force: InForce | None
+    ) -> list[Result]:
         """What a new frame shows without a new decode."""
         if in_force is not None:
-            return [self._answerer.carried(scene, in_force)]
+            return [self._answerer.carried(scene, in_force, trail)]
         if look is None or is_looking(look):
             return []
         return [self._answerer.nothing(scene, look)]

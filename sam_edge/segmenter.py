@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from types import TracebackType
 from typing import NoReturn, cast
 
@@ -17,19 +16,15 @@ from sam_edge.decoders import Decoder, Decoders
 from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
 from sam_edge.geometry import View
-from sam_edge.host.cores import usable_cores
 from sam_edge.imaging.image import Layout, check_image, encoder_input, image_wh, to_rgb
 from sam_edge.masks import Masks, choose_multimask
 from sam_edge.prompt import Prompt
-from sam_edge.sessions.session import FrameSession, Session, SessionLoader, SessionOptions
+from sam_edge.sessions.opened import OpenedSessions
+from sam_edge.sessions.session import FrameSession, SessionLoader
 from sam_edge.tensors import Arrays
 
 MASK_STRIDE = 4
 """Encoder input pixels per logit, in every model of the family."""
-DECODER_CORES = 4
-"""A decoder's products are too thin to share among more, and the encoder wants the rest."""
-HOST_OUTPUTS = frozenset({"logits", "iou"})
-"""Outputs that are numpy arrays on every device; all others only feed other graphs and may stay on it."""
 WARM_RUNS = 3
 """How often a warm-up runs each graph: an engine may record or plan at the second run of a shape."""
 
@@ -59,24 +54,21 @@ class Segmenter:
         self.engine = engine
         self._bundle = bundle
         self._load = loader
-        self._threads = threads
-        self._sessions: dict[str, Session] = {}
-        self._opening = Lock()
-        self._closed = False
+        self._opened = OpenedSessions(bundle, loader, threads, engine)
         graphs = bundle.manifest.graphs
         self._encoder = _named_by_role(graphs, "encoder")[0]
         self._refine = next(iter(_named_by_role(graphs, "refine")), None)
         self._decoders = Decoders.of(bundle.manifest)
         try:
             for graph in (self._encoder, self._decoders.all[0].name):
-                self._session(graph)
+                self._opened.session(graph)
         except BaseException:
             # The memory that one engine takes may be what the other one lacks; a second try must find it free.
             self.close()
             raise
 
     def __repr__(self) -> str:
-        state = ", closed" if self._closed else ""
+        state = ", closed" if self._opened.is_closed else ""
         return f"<Segmenter {self.manifest.model_id} on {self.engine or self._load}{state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -133,7 +125,7 @@ class Segmenter:
         if view.frame_wh != frame_wh:
             raise InputError(f"the view is for frames of {view.frame_wh}, the image is {frame_wh}")
         self.manifest.input_size.check(view)
-        session, preprocess = self._session(self._encoder), self.manifest.preprocess
+        session, preprocess = self._opened.session(self._encoder), self.manifest.preprocess
         # isinstance of a Protocol would look at every member, which takes a tenth of a millisecond.
         if hasattr(session, "run_frame"):
             tensors = cast(FrameSession, session).run_frame(image, view, preprocess, layout)
@@ -221,10 +213,7 @@ class Segmenter:
 
     def close(self) -> None:
         """Give the engines' memory back. Nothing can be encoded or decoded afterwards."""
-        with self._opening:
-            self._closed = True
-            while self._sessions:
-                self._sessions.popitem()[1].close()
+        self._opened.close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -233,27 +222,6 @@ class Segmenter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _session(self, graph: str) -> Session:
-        session = self._sessions.get(graph)
-        if session is None:
-            with self._opening:
-                if self._closed:
-                    raise InputError("the segmenter is closed", hint="load the model again")
-                session = self._sessions.get(graph)
-                if session is None:
-                    path = self._bundle.graph(graph, self.engine)
-                    session = self._load(path, self._options(self.manifest.graphs[graph].role))
-                    self._sessions[graph] = session
-        return session
-
-    def _options(self, role: str) -> SessionOptions:
-        """What the session of a graph is told."""
-        if role == "encoder":
-            return SessionOptions(self._threads, host_outputs=HOST_OUTPUTS)
-        # Whatever a prompt waits for overtakes the encoder.
-        threads = self._threads or min(usable_cores(), DECODER_CORES)
-        return SessionOptions(threads, host_outputs=HOST_OUTPUTS, priority="urgent")
 
     def _check(self, embedding: Embedding) -> None:
         if embedding.model_id != self.manifest.model_id:
@@ -272,7 +240,7 @@ class Segmenter:
             np.concatenate(arrays) for arrays in zip(*slots, strict=True)
         )
         feeds |= self._mask_feeds(embedding, prompts)
-        session = self._session(decoder.name)
+        session = self._opened.session(decoder.name)
         answer = session.run({spec.name: feeds[spec.name] for spec in session.inputs})
         logits, predicted_iou = np.asarray(answer["logits"]), np.asarray(answer["iou"])
         found = []
@@ -307,7 +275,7 @@ class Segmenter:
                 return {}
             # A mask changes what every image token starts from: that part is computed again.
             feeds = {"embedding": embedding.tensors["embedding"], "mask_logits": logits[None, None]}
-            return self._session(self._refine).run(feeds)
+            return self._opened.session(self._refine).run(feeds)
         masks = np.zeros((len(prompts), 1, height, width), np.float32)
         for index, prompt in enumerate(prompts):
             if prompt.mask_logits is not None:

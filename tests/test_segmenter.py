@@ -91,16 +91,16 @@ def test_batch_is_each_prompt_alone(segmenter: Segmenter) -> None:
         np.testing.assert_array_equal(masks.logits, segmenter.decode(embedding, prompt).logits)
 
 
-def test_a_model_without_mask_prompts_refuses_them(segmenter: Segmenter) -> None:
+def test_a_model_without_mask_prompts_refuses_them(disc_folder: Bundle, segmenter: Segmenter) -> None:
     assert segmenter.takes_masks
     decoder = GRAPHS["decoder"]
     plain = replace(decoder, inputs=tuple(spec for spec in decoder.inputs if "mask" not in spec.name))
-    manifest = replace(segmenter.manifest, graphs={**GRAPHS, "decoder": plain})
-    segmenter._bundle = Bundle(segmenter._bundle.path, manifest)
-    assert not segmenter.takes_masks
+    manifest = replace(disc_folder.manifest, graphs={**GRAPHS, "decoder": plain})
     prompt = Prompt.points([(50, 60)], mask_logits=np.zeros((36, 64)))
-    with pytest.raises(InputError, match="disc takes no mask prompt: give points or a box"):
-        segmenter.decode(segmenter.encode(IMAGE), prompt)
+    with Segmenter(Bundle(disc_folder.path, manifest), DiscSession) as pointed:
+        assert not pointed.takes_masks
+        with pytest.raises(InputError, match="disc takes no mask prompt: give points or a box"):
+            pointed.decode(pointed.encode(IMAGE), prompt)
 
 
 def test_mask_prompt_reaches_the_decoder(segmenter: Segmenter) -> None:

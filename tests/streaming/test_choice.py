@@ -68,8 +68,8 @@ def test_padding_is_no_area() -> None:
     seen = np.zeros((128, 128), np.float32) - 1
     seen[:72] = 1
     twice = Masks(np.stack([seen, seen]), np.array([0.5, 0.6], np.float32), square)
-    share_of_all = ChoiceConfig(size=1, usual_share=1)
-    assert choose(twice, config=share_of_all).scores.tolist() == pytest.approx([0.5, 0.6])
+    half = ChoiceConfig(size=0.1, usual_share=0.5)
+    assert choose(twice, config=half).scores.tolist() == pytest.approx([0.4, 0.5])
 
 
 def test_memory_of_another_view_is_brought_into_this_one() -> None:

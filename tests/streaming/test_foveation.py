@@ -61,7 +61,8 @@ def test_a_gaze_that_went_elsewhere_forgets_the_object() -> None:
 def test_a_window_at_the_frames_edge_keeps_a_gaze_at_that_edge() -> None:
     window = choose_window(WH, (10, 30), None, (0, 0, 100, 60), HALF)
     assert window == (0, 0, 320, 180)
-    assert choose_window(WH, (2, 3), window, (0, 0, 100, 60), HALF) == window
+    assert choose_window(WH, (2, 3), window, None, HALF) == window
+    assert choose_window(WH, (318, 3), window, None, HALF) is None
 
 
 def test_a_window_of_a_larger_frame_does_not_stay() -> None:

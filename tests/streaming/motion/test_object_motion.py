@@ -49,6 +49,15 @@ def test_an_object_is_followed_whatever_the_background_does(
     assert found.carry_point(248, 148) == pytest.approx((248 + moved[0], 148 + moved[1]), abs=1.5)
 
 
+def test_a_thing_without_corners_moves_as_the_camera_or_with_it() -> None:
+    ramp = np.tile((np.arange(WH[0]) // 3).astype(np.uint8), (WH[1], 1))
+    camera = Motion(np.array([[1, 0, 15.0], [0, 1, 0], [0, 0, 1.0]]))
+    before = small_frame(ramp, 0)
+    moved = small_frame(np.roll(ramp, 15, axis=1), 0)
+    assert object_motion(before, moved, mask(200, 100), camera).carry_point(5, 5) == (20, 5)
+    assert object_motion(before, before, mask(200, 100), camera).carry_point(5, 5) == (5, 5)
+
+
 def test_where_nothing_can_be_compared_the_cameras_motion_is_the_answer() -> None:
     camera = Motion(np.array([[1, 0, 7.0], [0, 1, 0], [0, 0, 1.0]]))
     empty = Masks(np.full((1, 72, 128), -5, np.float32), np.array([0.9], np.float32), VIEW)

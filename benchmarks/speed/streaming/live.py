@@ -1,6 +1,7 @@
 """The whole of a live stream: camera, gaze chain, scheduler, both engines, carrying and a sink, at once.
 
-python -m sam_edge.benchmarks.speed.live [--model nano] [--runtime NAME ...] [--size WxH] [--seconds S]
+python -m sam_edge.benchmarks.speed.streaming.live
+    [--model nano] [--runtime NAME ...] [--size WxH] [--seconds S]
     [--rounds N] [--background N] [--boxes N] [--sink NAME ...] [--json]
 
 A generated scene is played in real time at 30 frames a second, drawn beforehand, with simulated gaze at 200 Hz,
@@ -38,7 +39,7 @@ from sam_edge.streaming.sources.source import Frame, FrameSource, SourceInfo
 from sam_edge.synthetic.gaze.recording import simulate_gaze
 from sam_edge.synthetic.scene import Scene
 
-from .stream import busy
+from .by_hand import busy
 
 GAZE_HZ = 200.0
 BOXES_HZ = 10.0
@@ -223,9 +224,9 @@ def main(
 
     \b
     Examples:
-      python -m sam_edge.benchmarks.speed.live
-      python -m sam_edge.benchmarks.speed.live --runtime onnxruntime --background 2 --json
-      python -m sam_edge.benchmarks.speed.live --boxes 3
+      python -m sam_edge.benchmarks.speed.streaming.live
+      python -m sam_edge.benchmarks.speed.streaming.live --runtime onnxruntime --background 2 --json
+      python -m sam_edge.benchmarks.speed.streaming.live --boxes 3
     """
     width, height = parse_size(size, "--size")
     scene = Scene(seed=SEED, width=width, height=height, duration_s=seconds)

@@ -6,7 +6,7 @@ import json
 
 from click.testing import CliRunner
 
-from sam_edge.benchmarks.speed.motion import main
+from sam_edge.benchmarks.speed.streaming.motion import main
 
 
 def test_every_stage_is_timed_and_the_error_told() -> None:

@@ -1,7 +1,8 @@
 """Does a live stream keep its memory? Hours of data in minutes, with everything that goes wrong.
 
-python -m sam_edge.benchmarks.speed.soak [--model nano] [--runtime NAME] [--minutes M] [--speed X] [--plot PNG]
-[--json]
+python -m sam_edge.benchmarks.speed.streaming.soak
+    [--model nano] [--runtime NAME] [--minutes M] [--speed X] [--plot PNG]
+    [--json]
 
 A camera of 30 x SPEED frames a second dies and is opened again ten times, gaze comes at 1000 Hz, a sink stalls
 from the first line on, and another one writes. Resident memory is read from the operating system every few
@@ -119,7 +120,7 @@ def measure(model: str, runtime: str | None, minutes: float, speed: float, show:
             report = running.report()
         lost = stalled.lost
     half = len(seconds) // 2
-    slope, low, high = _slope(np.array(seconds[half:]), np.array(resident[half:]))
+    slope, low, high = slope_mb_per_h(np.array(seconds[half:]), np.array(resident[half:]))
     return {
         "seconds": seconds,
         "resident_mb": resident,
@@ -195,7 +196,7 @@ def _resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _slope(seconds: NDArray[np.float64], resident: NDArray[np.float64]) -> tuple[float, float, float]:
+def slope_mb_per_h(seconds: NDArray[np.float64], resident: NDArray[np.float64]) -> tuple[float, float, float]:
     """MB an hour by Theil-Sen, and the 95 % interval of a block bootstrap: readings near in time are alike."""
 
     def fit(at: NDArray[np.int64]) -> float:
@@ -226,8 +227,8 @@ def main(
 
     \b
     Examples:
-      python -m sam_edge.benchmarks.speed.soak
-      python -m sam_edge.benchmarks.speed.soak --minutes 5 --runtime openvino --plot soak.png
+      python -m sam_edge.benchmarks.speed.streaming.soak
+      python -m sam_edge.benchmarks.speed.streaming.soak --minutes 5 --runtime openvino --plot soak.png
     """
     with progress() as show:
         found = measure(model, runtime, minutes, speed, show)

@@ -19,7 +19,7 @@ def answer(name: str, *arguments: str) -> Any:
 
 @pytest.mark.parametrize("background", [0, 1])
 def test_frames_and_gaze_are_answered_at_once(background: int) -> None:
-    rows = answer("stream", "--seconds", "0.3", "--rounds", "2", "--background", str(background))
+    rows = answer("streaming.by_hand", "--seconds", "0.3", "--rounds", "2", "--background", str(background))
     row = rows["null"]
     assert 0 < row["frames_per_s"] <= 30
     assert 0 < row["masks_per_s"] <= 200

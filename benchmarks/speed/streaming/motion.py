@@ -1,6 +1,6 @@
 """Milliseconds that camera motion takes for each 1280 x 720 frame, and carrying for each mask, on one thread.
 
-python -m sam_edge.benchmarks.speed.motion [--size WxH] [--rounds N] [--seeds N] [--json]
+python -m sam_edge.benchmarks.speed.streaming.motion [--size WxH] [--rounds N] [--seeds N] [--json]
 
 And how exact it is: generated scenes know the true motion of their background.
 """
@@ -139,8 +139,8 @@ def main(size: str, rounds: int, seeds: int, as_json: bool) -> None:
 
     \b
     Examples:
-      python -m sam_edge.benchmarks.speed.motion
-      taskset -c 0 python -m sam_edge.benchmarks.speed.motion --rounds 1000 --json
+      python -m sam_edge.benchmarks.speed.streaming.motion
+      taskset -c 0 python -m sam_edge.benchmarks.speed.streaming.motion --rounds 1000 --json
     """
     cv2.setNumThreads(1)
     found = measure(parse_size(size, "--size"), rounds, seeds)

@@ -1,7 +1,8 @@
 """Two engines on the same cores, as a stream needs them: frames are encoded in one thread, gaze is decoded in
 another.
 
-python -m sam_edge.benchmarks.speed.stream [--model nano] [--runtime NAME ...] [--size WxH] [--seconds S]
+python -m sam_edge.benchmarks.speed.streaming.by_hand
+    [--model nano] [--runtime NAME ...] [--size WxH] [--seconds S]
     [--rounds N] [--background N] [--json]
 
 A camera gives 30 frames a second and an eye tracker 200 samples a second. The encoder takes the newest frame,
@@ -179,8 +180,8 @@ def main(
 
     \b
     Examples:
-      python -m sam_edge.benchmarks.speed.stream
-      python -m sam_edge.benchmarks.speed.stream --runtime openvino --background 2 --json
+      python -m sam_edge.benchmarks.speed.streaming.by_hand
+      python -m sam_edge.benchmarks.speed.streaming.by_hand --runtime openvino --background 2 --json
     """
     rows = measure(model, runtimes, parse_size(size, "--size"), seconds, background, rounds)
     if as_json:

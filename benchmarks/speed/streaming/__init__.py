@@ -1,0 +1,1 @@
+"""How fast and how fresh live streams are."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,28 +53,27 @@ SHOWN = (
 
 
 def measure(
-    model: str,
-    runtimes: Sequence[str],
+    opened: Mapping[str, Segmenter],
     scene: Scene,
     *,
     rounds: int,
-    background: int,
-    boxes: int,
-    sinks: Sequence[str],
+    background: int = 0,
+    boxes: int = 0,
+    sinks: Sequence[str] = ("seen.jsonl",),
 ) -> dict[str, dict[str, float]]:
-    """Rates and latencies of the stream on each runtime: medians of `rounds` turns.
+    """Rates and latencies of the stream on each segmenter: medians of `rounds` turns.
 
     Args:
-        model: a shipped model's name, or a folder.
-        runtimes: NAME or NAME:DEVICE.
+        opened: name -> a model on a runtime, warm.
         scene: what the camera sees; its length is that of a turn.
-        rounds: how often each runtime has its turn; the machine's other load is spread over all of them.
+        rounds: how often each has its turn; the machine's other load is spread over all of them.
         background: how many other processes are busy meanwhile.
         boxes: how many objects a tracker gives besides.
         sinks: outputs that run meanwhile, in a folder that is thrown away.
 
     Returns:
-        Runtime -> name -> value: rates a second, `longest_gap_ms` between two results, and percentiles in ms.
+        Name of the segmenter -> name -> value: rates a second, `longest_gap_ms` between two results, and
+        percentiles in ms.
     """
     source = SceneSource(scene)
     frames = [*source]
@@ -84,23 +83,14 @@ def measure(
         for one in simulated
     ]
     truth = _truth(scene, boxes)
-    turns: dict[str, list[dict[str, float]]] = {runtime: [] for runtime in runtimes}
-    frame_wh = (scene.width, scene.height)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        opened = {
-            runtime: stack.enter_context(load(model, runtime=runtime, frame_wh=frame_wh))
-            for runtime in runtimes
-        }
-        stack.enter_context(busy(background))
+    turns: dict[str, list[dict[str, float]]] = {name: [] for name in opened}
+    with tempfile.TemporaryDirectory() as folder, busy(background):
         for _ in range(rounds):
-            for runtime, segmenter in opened.items():
-                outputs = [str(folder / sink) for sink in sinks]
+            for name, segmenter in opened.items():
+                outputs = [str(Path(folder) / sink) for sink in sinks]
                 again = _Again(frames, source.info)
-                turns[runtime].append(_turn(segmenter, again, gaze, scene.duration_s, truth, outputs))
-    return {
-        runtime: {head: median(turn[head] for turn in own) for head in own[0]} for runtime, own in turns.items()
-    }
+                turns[name].append(_turn(segmenter, again, gaze, scene.duration_s, truth, outputs))
+    return {name: {head: median(turn[head] for turn in own) for head in own[0]} for name, own in turns.items()}
 
 
 @dataclass
@@ -230,7 +220,12 @@ def main(
     """
     width, height = parse_size(size, "--size")
     scene = Scene(seed=SEED, width=width, height=height, duration_s=seconds)
-    rows = measure(model, runtimes, scene, rounds=rounds, background=background, boxes=boxes, sinks=sinks)
+    with ExitStack() as stack:
+        opened = {
+            runtime: stack.enter_context(load(model, runtime=runtime, frame_wh=(width, height)))
+            for runtime in runtimes
+        }
+        rows = measure(opened, scene, rounds=rounds, background=background, boxes=boxes, sinks=sinks)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.bundle.folder import Bundle, check_target, write_bundle
-from sam_edge.bundle.manifest import EngineSpec, Graph, Manifest, Precision
+from sam_edge.bundle.manifest import Graph, Manifest, Precision
 from sam_edge.bundle.reading import check_name
-from sam_edge.errors import EngineError, FidelityError, OutputError
+from sam_edge.errors import FidelityError, OutputError
 from sam_edge.exporters.half.weights import halve_weights
 from sam_edge.exporters.interop.interfaces import check_interface, make_interface
-from sam_edge.exporters.lint.tensorrt import check_engine
-from sam_edge.fidelity.gate import Reference, check
 from sam_edge.fidelity.images import read_images
-from sam_edge.fidelity.result import LIMITS, FidelityResult
+from sam_edge.fidelity.result import LIMITS
 from sam_edge.fidelity.self_test import write_self_test
 from sam_edge.modeling.checkpoint import load_model
 from sam_edge.modeling.exportable import GraphSource
@@ -29,28 +27,16 @@ from sam_edge.progress import Progress, part_of, silent
 from sam_edge.storage.files import sha256
 from sam_edge.storage.folders import temporary_folder
 
-from .engines import (
-    EMULATION,
-    PROCESSOR_OF,
-    chosen_here,
-    find_halves,
-    is_here,
-    measure_engine,
-    with_engine,
-)
+from .gating import lint_sources, with_chosen, with_halves, with_sources
 from .onnx_graph import describe_graph, write_graph
 from .pytorch_answers import float64_mask_iou, most_points, references, self_test_reference
 from .rectangular import COST_IMAGES, as_exportable, measure_cost, shaped
-from .repair import repair
-from .trusted import TRUSTED
 
 TOOLS = ("sam-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 
 IMAGES = {"fp32": 1, "fp16": 3}
 """What engines are checked with, at most: an encoder may take half a minute for one. The FP32 graphs differ by
 the order of sums, which any image shows; float16 is as good as the ranges that were seen."""
-LINTED = "tensorrt"
-"""Builds its engines on the device: what it would refuse should be found before the model is there."""
 
 
 @dataclass(frozen=True)
@@ -151,17 +137,16 @@ def export(
             input_cost=cost,
         )
         bundle = Bundle(folder, manifest)
-        if "fp32" in settings.precisions and LINTED in settings.targets:
-            warnings += check_engine(bundle, EngineSpec(LINTED))
-        for engine in _engines(settings, "fp32"):
-            progress(f"comparing {engine} with PyTorch", 0.6)
-            part = part_of(progress, 0.6, 0.65, f"comparing {engine} with PyTorch")
-            found = measure_engine(bundle, engine, [self_test, *expected], part)
-            with _blaming(lambda: float64_mask_iou(checkpoint, family_name, spec, expected[0])):
-                bundle = _accept(bundle, engine, found)
+        if "fp32" in settings.precisions:
+            warnings += lint_sources(bundle, settings.targets)
+        every = [self_test, *expected]
+        with _blaming(lambda: float64_mask_iou(checkpoint, family_name, spec, expected[0])):
+            bundle = with_sources(bundle, settings.targets, every, part_of(progress, 0.6, 0.65))
         if "fp16" in settings.precisions:
-            bundle = _with_halves(bundle, settings, ranging, expected, progress, warnings)
-        bundle = _with_chosen(bundle, [self_test, *expected], part_of(progress, 0.9, 0.95), warnings)
+            part = part_of(progress, 0.65, 0.9)
+            tries = settings.max_tries
+            bundle = with_halves(bundle, settings.targets, ranging, expected, part, warnings, tries)
+        bundle = with_chosen(bundle, every, part_of(progress, 0.9, 0.95), warnings)
         progress("writing", 0.95)
         write_bundle(out, bundle.manifest, folder)
     progress("done", 1.0)
@@ -199,14 +184,6 @@ def _images(settings: ExportSettings) -> tuple[Sequence[NDArray[np.uint8]], Sequ
     return shown[1::2] or shown, shown[::2]
 
 
-def _engines(settings: ExportSettings, precision: Precision) -> list[EngineSpec]:
-    """The engines that this machine can check; the FP32 graphs are always checked in one of them."""
-    runtimes = [PROCESSOR_OF.get(target, target) for target in settings.targets if is_here(target)]
-    if precision == "fp32" and TRUSTED not in runtimes:
-        runtimes.insert(0, TRUSTED)
-    return [EngineSpec(runtime, precision) for runtime in runtimes]
-
-
 @contextmanager
 def _blaming(agreement: Callable[[], float]) -> Iterator[None]:
     """Add to the error of an engine that fails in float32 whether PyTorch's own float32 is any better."""
@@ -220,89 +197,6 @@ def _blaming(agreement: Callable[[], float]) -> Iterator[None]:
             f"{error}; these weights are too steep for float32: PyTorch's own masks agree with those of its "
             f"float64 to a mean IoU of {mask_iou:.4f} only"
         ) from error
-
-
-def _with_halves(
-    bundle: Bundle,
-    settings: ExportSettings,
-    ranging: Sequence[NDArray[np.uint8]],
-    expected: Sequence[Reference],
-    progress: Progress,
-    warnings: list[str],
-) -> Bundle:
-    """Add an fp16 engine for every target; each is compared in the emulation, and here if it runs here."""
-    progress("finding what float16 can hold", 0.65)
-    halved = find_halves(bundle, ranging)
-    progress("comparing emulated fp16 with PyTorch", 0.75)
-    halved, found = repair(
-        halved, bundle, EMULATION, expected, part_of(progress, 0.75, 0.85), settings.max_tries
-    )
-    for name in halved.write(EMULATION, bundle.path).values():
-        for file in bundle.path.glob(f"{name}*"):
-            file.unlink()
-    bundle = _accept(bundle, EMULATION, found)
-    here = _engines(settings, "fp16")
-    for engine in (EngineSpec(PROCESSOR_OF.get(target, target), "fp16") for target in settings.targets):
-        own = halved
-        if engine in here:
-            progress(f"comparing {engine} with PyTorch", 0.85)
-            own, found = repair(
-                halved, bundle, engine, expected, part_of(progress, 0.85, 0.9), settings.max_tries
-            )
-        bundle = with_engine(bundle, engine, own.write(engine, bundle.path))
-        if engine.runtime == LINTED:
-            warnings += check_engine(bundle, engine)
-        if engine in here:
-            bundle = _accept(bundle, engine, found)
-        if own.raised:
-            raised = {**bundle.manifest.raised, engine.graphs_key: own.raised}
-            bundle = Bundle(bundle.path, replace(bundle.manifest, raised=raised))
-    return bundle
-
-
-def _with_chosen(
-    bundle: Bundle, expected: Sequence[Reference], progress: Progress, warnings: list[str]
-) -> Bundle:
-    """The bundle with a verdict on the engine that `load` chooses on this machine.
-
-    Nobody asked for that one: if it fails, the model is written all the same, and says so.
-    """
-    runtime = chosen_here()
-    if runtime is None:
-        return bundle
-    half = EngineSpec(runtime, "fp16")
-    engines = [half] if half.graphs_key in bundle.manifest.engines else []
-    for engine in (*engines, EngineSpec(runtime)):
-        if engine.key not in bundle.manifest.fidelity:
-            step = f"comparing {engine}, which is the default here, with PyTorch"
-            progress(step, 0.0)
-            try:
-                found = measure_engine(bundle, engine, expected, part_of(progress, 0.0, 1.0, step))
-            except EngineError as error:
-                warnings.append(f"note: {engine}, the default here, could not be compared: {error}")
-                return bundle
-            bundle = _noted(bundle, engine, found)
-            if violations := found.violations(LIMITS[engine.precision]):
-                warnings.append(
-                    f"warning: {engine}, the default here, differs from the model: {', '.join(violations)}; "
-                    "choose another --runtime on this machine"
-                )
-                continue
-        return bundle
-    return bundle
-
-
-def _noted(bundle: Bundle, engine: EngineSpec, found: FidelityResult) -> Bundle:
-    """The bundle with what was measured against PyTorch."""
-    document = found.judged(LIMITS[engine.precision], against_onnx=False).to_document()
-    fidelity = {**bundle.manifest.fidelity, engine.key: document}
-    return Bundle(bundle.path, replace(bundle.manifest, fidelity=fidelity))
-
-
-def _accept(bundle: Bundle, engine: EngineSpec, found: FidelityResult) -> Bundle:
-    """The bundle with what was measured; FidelityError if that is too far from the model."""
-    check(found, engine)
-    return _noted(bundle, engine, found)
 
 
 @contextmanager

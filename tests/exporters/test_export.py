@@ -21,7 +21,7 @@ from sam_edge.bundle.folder import Bundle, find_bundle
 from sam_edge.bundle.manifest import EngineSpec
 from sam_edge.cli.engine_line import engine_line
 from sam_edge.errors import CheckpointError, EngineError, FidelityError, InputError, OutputError
-from sam_edge.exporters import engines, onnx_graph
+from sam_edge.exporters import engines, gating, onnx_graph
 from sam_edge.exporters import export as export_module
 from sam_edge.exporters.engines import Fp16Model
 from sam_edge.exporters.export import ExportSettings, export
@@ -140,8 +140,8 @@ def test_a_default_that_nobody_asked_for_stops_no_export(
         return FidelityResult(mask_iou_mean=0.5)
 
     monkeypatch.setattr(export_module, "write_graph", kept_graph)
-    monkeypatch.setattr(export_module, "measure_engine", measure_engine)
-    monkeypatch.setattr(export_module, "chosen_here", lambda: "openvino:GPU")
+    monkeypatch.setattr(gating, "measure_engine", measure_engine)
+    monkeypatch.setattr(gating, "chosen_here", lambda: "openvino:GPU")
     warnings: list[str] = []
     manifest = find_bundle(export(tiny_checkpoint, tmp_path / "out", warnings=warnings)).manifest
     (line,) = warnings
@@ -184,7 +184,7 @@ def test_an_export_clears_what_a_killed_one_left(
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".out-export-")
     monkeypatch.setattr(export_module, "write_graph", kept_graph)
-    monkeypatch.setattr(export_module, "chosen_here", lambda: None)
+    monkeypatch.setattr(gating, "chosen_here", lambda: None)
     export(tiny_checkpoint, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -217,14 +217,13 @@ def test_half_precision_for_every_target(
         halved: Fp16Model = engines.find_halves(bundle, images)
         return halved
 
-    monkeypatch.setattr(export_module, "find_halves", find_halves)
+    monkeypatch.setattr(gating, "find_halves", find_halves)
     # A machine without TensorRT.
-    monkeypatch.setattr(engines, "is_here", lambda runtime: runtime == "onnxruntime")
-    monkeypatch.setattr(export_module, "is_here", lambda runtime: runtime == "onnxruntime")
-    monkeypatch.setattr(export_module, "chosen_here", lambda: "onnxruntime:cpu")
+    monkeypatch.setattr(gating, "is_here", lambda runtime: runtime == "onnxruntime")
+    monkeypatch.setattr(gating, "chosen_here", lambda: "onnxruntime:cpu")
     linted: list[str] = []
     monkeypatch.setattr(export_module, "write_graph", kept_graph)
-    monkeypatch.setattr(export_module, "check_engine", lambda bundle, engine: [f"{engine} has been seen"])
+    monkeypatch.setattr(gating, "check_engine", lambda bundle, engine: [f"{engine} has been seen"])
     folder = export(tiny_checkpoint, tmp_path / "half", settings=settings, warnings=linted)
     assert linted == ["tensorrt fp32 has been seen", "tensorrt fp16 has been seen"]
     # The ranges are found on images that the engines are not checked with: 96 and 160 wide.

@@ -17,6 +17,7 @@ import torch
 from sam_edge.bundle.folder import find_bundle
 from sam_edge.cli import main
 from sam_edge.exporters import export as export_module
+from sam_edge.exporters import gating
 from sam_edge.fidelity.images import textured_image
 from sam_edge.fidelity.result import FidelityResult
 from sam_edge.imaging.image import write_image
@@ -156,7 +157,7 @@ sys.exit(main(["export", "any.pth", "--out", "out"]))
 def test_an_engine_that_differs_exits_with_1(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module, "measure_engine", lambda *_: FidelityResult())
+    monkeypatch.setattr(gating, "measure_engine", lambda *_: FidelityResult())
     arguments = ("--out", str(tmp_path / "out"), "--images", str(photo(tmp_path / "photos")))
     assert main(["export", str(checkpoint), *arguments]) == 1
     *_, error = capsys.readouterr().err.splitlines()

@@ -206,7 +206,8 @@ def _looks(masks: Masks, embedding: Embedding) -> NDArray[np.float32]:
         features = np.asarray(embedding.tensors[name])[0, :, rows, columns]
         mean = np.tensordot(features, weights[rows, columns], axes=([1, 2], [0, 1]))
         parts.append(mean / max(float(np.linalg.norm(mean)), 1e-9))
-    return np.concatenate(parts).astype(np.float32)
+    # An encoder that gives nothing of that kind cannot tell: everything looks the same.
+    return np.concatenate(parts or [np.ones(1)]).astype(np.float32)
 
 
 def _innermost(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -94,6 +94,12 @@ def test_answers_that_are_not_the_object_lose_it_after_some(answer: Masks, reaso
         assert not followed.masks.binary[0, 100, 400]
 
 
+def test_where_the_encoder_shows_no_image_looks_do_not_count() -> None:
+    blind = Embedding({"embedding": np.zeros((1, 20, 4), np.float32)}, VIEW, 0, "none")
+    followed = go_on(begin(7, disc(100, 100, 40), blind), disc(120, 100, 40), blind)
+    assert (followed.status, followed.likeness) == ("followed", 1)
+
+
 def test_an_answer_that_counts_again_ends_the_doubt() -> None:
     followed = begin(7, disc(100, 100, 40), seen())
     for iou, failures in ((0.2, 1), (0.2, 2), (0.9, 0), (0.2, 1)):

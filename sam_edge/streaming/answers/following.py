@@ -57,8 +57,7 @@ def follow(
         camera = scene.chain.between(one.capture_ns, embedding.capture_ns)
         moved = camera if small is None else object_motion(one.small, small, one.object.masks, camera)
         takes_masks = answerer.segmenter.takes_masks
-        # Of another view than the embedding's nothing can be decoded: the object is not seen there.
-        seen = one.object.masks.view == embedding.view
+        tried = attempt(one.object, moved, takes_masks=takes_masks, view=embedding.view, config=config)
         tries.append(
             (one, attempt(one.object, moved, takes_masks=takes_masks, config=config) if seen else None)
         )

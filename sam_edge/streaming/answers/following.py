@@ -58,9 +58,7 @@ def follow(
         moved = camera if small is None else object_motion(one.small, small, one.object.masks, camera)
         takes_masks = answerer.segmenter.takes_masks
         tried = attempt(one.object, moved, takes_masks=takes_masks, view=embedding.view, config=config)
-        tries.append(
-            (one, attempt(one.object, moved, takes_masks=takes_masks, config=config) if seen else None)
-        )
+        tries.append((one, tried))
     prompts: list[Prompt] = [tried.prompt for _, tried in tries if tried is not None]
     answers = iter(answerer.segmenter.decode_batch(embedding, prompts) if prompts else ())
     decode_ms = (perf_counter_ns() - start) / 1e6

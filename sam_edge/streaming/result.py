@@ -13,8 +13,8 @@ from sam_edge.streaming.motion.motion import Motion
 from sam_edge.streaming.sources.source import Frame
 
 Status = Literal["mask", "no_gaze", "outside", "saccade", "lost"]
-"""`mask`: there is a mask. `no_gaze`: a blink or lost eye. `outside`: it looks past the image. `saccade`: the eye
-is on its way. `lost`: a followed object is not seen any more."""
+"""`mask`: there is a mask. `no_gaze`: a blink or lost eye. `outside`: it looks past the image. `saccade`: the
+eye is on its way. `lost`: a followed object is not seen any more."""
 Freshness = Literal["fresh", "carried", "stale"]
 """`fresh`: made from the frame it lies on. `carried`: made from an older frame and moved along with the camera.
 `stale`: too old, or the camera's motion is not known well enough: it shows what was, not what is."""

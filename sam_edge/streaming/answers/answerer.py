@@ -26,6 +26,7 @@ from sam_edge.streaming.motion.flow import SmallFrame
 from sam_edge.streaming.motion.motion import Motion
 from sam_edge.streaming.objects import Admitted, TrackedBox, admit, decode_objects
 from sam_edge.streaming.result import Result, Status
+from sam_edge.streaming.sources.source import Frame
 
 Clock = Callable[[], int]
 """Nanoseconds of this machine's monotonic clock."""
@@ -129,7 +130,7 @@ class Answerer:
         carried = [carry_masks(masks.best(), motion) for masks in decoded]
         now_ns = self.clock()
         age_ms = (now_ns - embedding.capture_ns) / 1e6
-        state = freshness(age_ms, embedding.capture_ns == frame.capture_ns, motion, self.limits)
+        state = freshness(age_ms, embedding.capture_ns == frame.capture_ns, motion, _wh(frame), self.limits)
         stages = {
             "decode": (decoded_at - start) / 1e6,
             "carry": (perf_counter_ns() - decoded_at) / 1e6,
@@ -203,7 +204,9 @@ class Answerer:
             y_px=y_px,
             masks=masks,
             motion=motion,
-            freshness=freshness(age_ms, frame.capture_ns == in_force.capture_ns, motion, self.limits),
+            freshness=freshness(
+                age_ms, frame.capture_ns == in_force.capture_ns, motion, _wh(frame), self.limits
+            ),
             gaze_age_ms=(now_ns - before.t_ns) / 1e6,
             frame_age_ms=(now_ns - frame.capture_ns) / 1e6,
             embedding_age_ms=age_ms,
@@ -260,7 +263,9 @@ class Answerer:
             y_px,
             status,
             masks,
-            None if masks is None else freshness(age_ms, is_same_frame, motion or Motion(), self.limits),
+            None
+            if masks is None
+            else freshness(age_ms, is_same_frame, motion or Motion(), _wh(frame), self.limits),
             sample,
             gaze_age_ms=(now_ns - sample.t_ns) / 1e6,
             frame_age_ms=(now_ns - frame.capture_ns) / 1e6,
@@ -269,6 +274,10 @@ class Answerer:
             decoded=decoded,
             motion=motion or Motion(),
         )
+
+
+def _wh(frame: Frame) -> tuple[int, int]:
+    return frame.image.shape[1], frame.image.shape[0]
 
 
 def _middle(box: TrackedBox) -> tuple[float, float]:

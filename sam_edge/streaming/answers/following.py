@@ -81,7 +81,9 @@ def _result(answerer: Answerer, scene: Scene, found: Followed, decode_ms: float)
     masks = None if found.status == "lost" else carry_masks(found.masks, motion)
     now_ns = answerer.clock()
     age_ms = (now_ns - embedding.capture_ns) / 1e6
-    state = freshness(age_ms, embedding.capture_ns == frame.capture_ns, motion, answerer.limits)
+    state = freshness(
+        age_ms, embedding.capture_ns == frame.capture_ns, motion, embedding.view.frame_wh, answerer.limits
+    )
     x, y, width, height = (0, 0, 0, 0) if masks is None else masks.boxes_px()[0].tolist()
     return Result(
         embedding.capture_ns,

@@ -16,12 +16,16 @@ class FreshnessConfig:
     """Of the pixels it was made from."""
     min_inlier_ratio: float = 0.35
     """Of the camera's motion since."""
-    max_residual_px: float = 4.0
-    """Of that motion, in pixels of the frame."""
+    max_residual_share: float = 0.0015
+    """Of that motion, as a share of the frame's longer side: 2 of 1280 pixels (docs/measurements.md)."""
 
 
 def freshness(
-    embedding_age_ms: float, is_same_frame: bool, motion: Motion, config: FreshnessConfig
+    embedding_age_ms: float,
+    is_same_frame: bool,
+    motion: Motion,
+    frame_wh: tuple[int, int],
+    config: FreshnessConfig,
 ) -> Freshness:
     """How a mask may be shown.
 
@@ -29,6 +33,7 @@ def freshness(
         embedding_age_ms: how old the pixels are that it was made from.
         is_same_frame: whether it lies on the very frame it was made from.
         motion: from that frame to the one it lies on.
+        frame_wh: width and height of the frame in pixels.
         config: the limits.
     """
     if embedding_age_ms > config.max_age_ms:
@@ -38,6 +43,6 @@ def freshness(
     certain = (
         motion.is_known
         and motion.inlier_ratio >= config.min_inlier_ratio
-        and motion.residual_px <= config.max_residual_px
+        and motion.residual_px <= config.max_residual_share * max(frame_wh)
     )
     return "carried" if certain else "stale"

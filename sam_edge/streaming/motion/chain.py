@@ -27,7 +27,7 @@ class MotionChain:
     """The motions of the last frames. A value: `extended` makes a new one, and any thread may ask any of them.
 
     Motions of neighbours are composed. That errs by half a pixel of 1280 after half a second (`python -m
-    sam_edge.benchmarks.speed.motion`), so frames further apart are not compared again.
+    sam_edge.benchmarks.speed.streaming.motion`), so frames further apart are not compared again.
     """
 
     links: tuple[Link, ...] = ()

@@ -23,4 +23,4 @@ from sam_edge.streaming.motion.motion import Motion
     ],
 )
 def test_freshness(age_ms: float, is_same_frame: bool, motion: Motion, wanted: str) -> None:
-    assert freshness(age_ms, is_same_frame, motion, FreshnessConfig()) == wanted
+    assert freshness(age_ms, is_same_frame, motion, (1280, 720), FreshnessConfig()) == wanted

@@ -10,6 +10,7 @@ from sam_edge.embedding import Embedding
 from sam_edge.streaming.motion.chain import MotionChain
 from sam_edge.streaming.motion.change import changed_share
 from sam_edge.streaming.motion.flow import SmallFrame, small_frame
+from sam_edge.streaming.motion.imu import Gyroscope
 from sam_edge.streaming.motion.motion import Motion
 from sam_edge.streaming.sources.source import Frame
 
@@ -43,12 +44,20 @@ class Scene:
         """Width and height of the newest frame in pixels."""
         return None if self.frame is None else (self.frame.image.shape[1], self.frame.image.shape[0])
 
-    def seen(self, frame: Frame) -> Scene:
-        """With a newer frame. One of another size begins a new history: nothing older can be carried to it."""
+    def seen(self, frame: Frame, gyroscope: Gyroscope | None = None) -> Scene:
+        """With a newer frame. One of another size begins a new history: nothing older can be carried to it.
+
+        Args:
+            frame: the newest one.
+            gyroscope: how the camera turned, where that is known.
+        """
         small = small_frame(frame.image, frame.capture_ns)
         if self.frame is not None and self.frame.image.shape != frame.image.shape:
             return Scene(frame, small, (frame.capture_ns,), chain=MotionChain().extended(small))
-        chain = self.chain.extended(small)
+        prior = None
+        if gyroscope is not None and self.frame is not None:
+            prior = gyroscope.between(self.frame.capture_ns, frame.capture_ns)
+        chain = self.chain.extended(small, prior)
         return replace(
             self,
             frame=frame,

@@ -11,6 +11,8 @@ from sam_edge.streaming.motion.pursuit import pursued
 
 STEP_NS = 8_000_000
 """Points nearer in time than this say nothing more about where a thing went."""
+MAX_GAP_NS = 50_000_000
+"""So long after a sample nobody knows where the eye went."""
 KEPT = 128
 """A second: masks that are older are stale."""
 PURSUIT_DEG = 1.5
@@ -38,9 +40,11 @@ class Trail:
         return Trail(self.look, (*self.times_ns[1 - KEPT :], t_ns), (*self.points_px[1 - KEPT :], point))
 
     def at(self, t_ns: int) -> tuple[float, float] | None:
-        """Where the eye looked at a moment; None before it landed."""
+        """Where the eye looked at a moment; None before it landed, and where no sample says so."""
         after = bisect_right(self.times_ns, t_ns)
-        return self.points_px[after - 1] if after else None
+        if not after or t_ns - self.times_ns[after - 1] > MAX_GAP_NS:
+            return None
+        return self.points_px[after - 1]
 
     def carries(
         self, background: Motion, from_ns: int, to_ns: int, px_per_degree: float, *, look: int | None

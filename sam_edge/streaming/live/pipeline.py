@@ -42,6 +42,7 @@ from sam_edge.streaming.live.scheduler import (
     step,
 )
 from sam_edge.streaming.live.teller import Teller
+from sam_edge.streaming.live.turning import Turning
 from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.slot import Slot
@@ -79,6 +80,7 @@ class Pipeline:
         self._state = State(config.scheduler)
         self._scene = Scene()
         self._gaze = GazeEntry(config.gaze, counts)
+        self.turning = Turning(config.gaze)
         self._look: Filtered | None = None
         self._trail = Trail()
         self._boxes: tuple[TrackedBox, ...] | None = None
@@ -200,7 +202,8 @@ class Pipeline:
     def _see(self, frame: Frame) -> None:
         start = perf_counter_ns()
         try:
-            seen = self._scene.seen(frame)
+            wh = (frame.image.shape[1], frame.image.shape[0])
+            seen = self._scene.seen(frame, self.turning.gyroscope(wh))
             moved, changed = seen.since_embedding()
         except Exception as error:  # what a camera gives must not end the stream
             self._counts.fail("motion", error)

@@ -122,6 +122,17 @@ class Stream:
         """Where an object tracker sees all of its objects at one time; an empty sequence: it sees none."""
         self._pipeline.boxes(boxes)
 
+    def push_rotation(self, rates_rad_s: tuple[float, float, float], t_ns: int | None = None) -> None:
+        """How the camera turns, by a gyroscope: it tells where to search for the camera's motion, and is its
+        answer where nothing can be seen.
+
+        Args:
+            rates_rad_s: about the camera's axes, x to the right, y down, z ahead; a turn to the right is a
+                positive y.
+            t_ns: when, in `time.monotonic_ns`; None: now.
+        """
+        self._pipeline.turning.push(self._clock() if t_ns is None else t_ns, rates_rad_s)
+
     def follow(self, object_id: int) -> None:
         """Keep what is masked now under an id of yours, also when the gaze leaves it, until it is `lost`.
 

@@ -42,10 +42,14 @@ def test_an_eye_that_rests_says_nothing_more_than_the_camera() -> None:
     assert followed(0.02).carries(camera, 200 * MS, 500 * MS, 10.0, look=1) is camera
 
 
-@pytest.mark.parametrize(("number", "from_ms"), [(2, 200), (None, 200), (1, -5)])
-def test_of_another_look_or_before_it_nothing_is_known(number: int | None, from_ms: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "from_ms", "to_ms"), [(2, 200, 500), (None, 200, 500), (1, -5, 500), (1, 200, 1100)]
+)
+def test_of_another_look_before_it_or_long_after_it_nothing_is_known(
+    number: int | None, from_ms: int, to_ms: int
+) -> None:
     camera = Motion()
-    assert followed(2.0).carries(camera, from_ms * MS, 500 * MS, 10.0, look=number) is camera
+    assert followed(2.0).carries(camera, from_ms * MS, to_ms * MS, 10.0, look=number) is camera
 
 
 def test_a_new_look_begins_a_new_trail_and_a_blink_does_not() -> None:

@@ -17,6 +17,7 @@ from sam_edge.embedding import Embedding
 from sam_edge.errors import EngineError, InputError
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.follow import FollowConfig
+from sam_edge.streaming.gaze.filters.config import GazeFilterConfig
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.live.config import StreamConfig
 from sam_edge.streaming.live.scheduler import SchedulerConfig
@@ -333,3 +334,25 @@ def test_a_followed_object_that_is_lost_is_said_to_be_once(segmenter: Segmenter)
                 stream.push_frame(picture(shift))
                 stream.drain(PATIENCE_S)
         assert [result.status for result in later.results if result.object_id == 3] == ["lost"]
+
+
+def test_a_gyroscope_carries_the_mask_where_nothing_can_be_seen(segmenter: Segmenter) -> None:
+    # A tenth of a radian to the right in a tenth of a second, seen by a camera of 90 degrees.
+    config = StreamConfig(gaze=GazeFilterConfig(horizontal_fov_deg=90.0))
+    with Stream(segmenter, config) as stream:
+        begin_ns = monotonic_ns()
+        stream.push_frame(picture(), begin_ns)
+        stream.drain(PATIENCE_S)
+        for number in range(40):
+            stream.push_gaze(128, 64, begin_ns + number * MS)
+        stream.drain(PATIENCE_S)
+        for number in range(26):
+            stream.push_rotation((0.0, 1.0, 0.0), begin_ns + number * 4 * MS)
+        grey = np.full((128, 256, 3), 128, np.uint8)
+        with Later(stream) as later:
+            stream.push_frame(grey, begin_ns + 100 * MS)
+            stream.drain(PATIENCE_S)
+        carried = [result for result in later.results if result.reused and result.masks is not None]
+        assert carried
+        assert carried[0].freshness == "carried"
+        assert carried[0].x_px == pytest.approx(128 - 128 * np.tan(0.1), abs=2)

@@ -142,6 +142,21 @@ class Masks:
         """(k, 4): left, top, width, height of each mask in frame pixels; zeros where a mask is empty."""
         return np.array([cv2.boundingRect(plane.view(np.uint8)) for plane in self.binary], np.int64)
 
+    def rough_box_px(self) -> tuple[float, float, float, float] | None:
+        """Left, top, right, bottom of the first mask in frame pixels, to a cell of its logits; None if it is
+        empty.
+
+        A hundred times as fast as `boxes_px`, which resizes the mask.
+        """
+        x, y, width, height = cv2.boundingRect((self.logits[0] > THRESHOLD).astype(np.uint8))
+        if not width:
+            return None
+        cell = self.view.input_wh[0] / self.logits.shape[2]
+        (x0, y0), (x1, y1) = self.view.to_frame(
+            [(x * cell, y * cell), ((x + width) * cell, (y + height) * cell)]
+        ).tolist()
+        return x0, y0, x1, y1
+
 
 @dataclass(frozen=True)
 class _Span:

@@ -105,3 +105,25 @@ def test_squashed_masks_come_back_in_one_bicubic_step() -> None:
     low = torch.from_numpy(made.logits)[None]
     full = torch.nn.functional.interpolate(low, (100, 320), mode="bicubic", align_corners=False)
     np.testing.assert_allclose(made.frame_logits, full[0].numpy(), atol=1e-4)
+
+
+@given(st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_the_rough_box_is_the_box_to_a_cell(corner: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    view = InputSize(1024, 32, square=False).view((640, 360), (40 * corner, 20 * corner, 320, 180))
+    logits = np.full((1, view.input_wh[1] // 4, view.input_wh[0] // 4), -4.0, np.float32)
+    x, y = rng.integers(2, 60, 2).tolist()
+    width, height = rng.integers(4, 60, 2).tolist()
+    logits[0, y : y + height, x : x + width] = 4.0
+    masks = Masks(logits, np.ones(1, np.float32), view)
+    rough = masks.rough_box_px()
+    assert rough is not None
+    left, top, wide, high = masks.boxes_px()[0].tolist()
+    cell = 4 * 320 / 1024
+    assert np.abs(np.subtract(rough, (left, top, left + wide, top + high))).max() <= 2 * cell
+
+
+def test_an_empty_mask_has_no_rough_box() -> None:
+    view = InputSize(1024, 32, square=False).view((640, 360))
+    logits = np.full((1, view.input_wh[1] // 4, view.input_wh[0] // 4), -4.0, np.float32)
+    assert Masks(logits, np.ones(1, np.float32), view).rough_box_px() is None

@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
 
-import cv2
-import numpy as np
-
 from sam_edge.embedding import Embedding
 from sam_edge.geometry import View
-from sam_edge.masks import THRESHOLD, Masks
+from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.answers.freshness import FreshnessConfig, freshness
@@ -178,7 +175,7 @@ class Answerer:
         if in_force is not None:
             motion = self._to_now(scene, in_force.capture_ns, trail, in_force.look)
             moved = carry_masks(in_force.chosen, motion)
-            object_px = _box(moved)
+            object_px = moved.rough_box_px()
         previous = None
         if before is not None and before.window_xywh[2:] != frame_wh:
             previous = before.window_xywh
@@ -286,19 +283,6 @@ def _middle(box: TrackedBox) -> tuple[float, float]:
         return box.point_px
     x0, y0, x1, y1 = box.box_px
     return (x0 + x1) / 2, (y0 + y1) / 2
-
-
-def _box(masks: Masks) -> tuple[float, float, float, float] | None:
-    """Left, top, right, bottom of a mask in pixels of the frame, to a cell of its logits; None if it is
-    empty."""
-    x, y, width, height = cv2.boundingRect((masks.logits[0] > THRESHOLD).astype(np.uint8))
-    if not width:
-        return None
-    stride = masks.view.input_wh[0] / masks.logits.shape[2]
-    (x0, y0), (x1, y1) = masks.view.to_frame(
-        [(x * stride, y * stride), ((x + width) * stride, (y + height) * stride)]
-    ).tolist()
-    return x0, y0, x1, y1
 
 
 def _inside(view: View, x_px: float, y_px: float) -> bool:

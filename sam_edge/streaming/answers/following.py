@@ -84,11 +84,11 @@ def _result(answerer: Answerer, scene: Scene, found: Followed, decode_ms: float)
     state = freshness(
         age_ms, embedding.capture_ns == frame.capture_ns, motion, embedding.view.frame_wh, answerer.limits
     )
-    x, y, width, height = (0, 0, 0, 0) if masks is None else masks.boxes_px()[0].tolist()
+    x0, y0, x1, y1 = (masks.rough_box_px() if masks is not None else None) or (0.0, 0.0, 0.0, 0.0)
     return Result(
         embedding.capture_ns,
-        x + width / 2,
-        y + height / 2,
+        (x0 + x1) / 2,
+        (y0 + y1) / 2,
         "lost" if masks is None else "mask",
         masks,
         None if masks is None else "stale" if found.status == "unsure" else state,

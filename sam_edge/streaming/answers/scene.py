@@ -45,14 +45,17 @@ class Scene:
         return None if self.frame is None else (self.frame.image.shape[1], self.frame.image.shape[0])
 
     def seen(self, frame: Frame, gyroscope: Gyroscope | None = None) -> Scene:
-        """With a newer frame. One of another size begins a new history: nothing older can be carried to it.
+        """With a newer frame. One of another size, or one whose time went back, begins a new history: nothing
+        older can be carried to it.
 
         Args:
             frame: the newest one.
             gyroscope: how the camera turned, where that is known.
         """
         small = small_frame(frame.image, frame.capture_ns)
-        if self.frame is not None and self.frame.image.shape != frame.image.shape:
+        if self.frame is not None and (
+            self.frame.image.shape != frame.image.shape or frame.capture_ns < self.frame.capture_ns
+        ):
             return Scene(frame, small, (frame.capture_ns,), chain=MotionChain().extended(small))
         prior = None
         if gyroscope is not None and self.frame is not None:

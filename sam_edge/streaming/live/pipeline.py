@@ -201,24 +201,38 @@ class Pipeline:
 
     def _see(self, frame: Frame) -> None:
         start = perf_counter_ns()
+        newest = self._scene.frame
+        if newest is not None and frame.capture_ns == newest.capture_ns:
+            self._counts.drop("frames that came again")
+            self._seen_one()
+            return
         try:
             wh = (frame.image.shape[1], frame.image.shape[0])
             seen = self._scene.seen(frame, self.turning.gyroscope(wh))
             moved, changed = seen.since_embedding()
         except Exception as error:  # what a camera gives must not end the stream
             self._counts.fail("motion", error)
+            self._seen_one()
             return
         self._counts.took("motion", (perf_counter_ns() - start) / 1e6)
         with self._lock:
             self._counts.seen += 1
-            if seen.frame_wh != self._scene.frame_wh:
-                # Nothing of before can be carried to frames of another size.
+            self._end_of_silence()
+            if newest is not None and len(seen.captures_ns) == 1:
+                # A new history: nothing of before can be carried into it.
+                self._counts.drop("histories, by another frame size or time")
                 self._in_force = None
                 self._state = replace(self._state, embedding_ns=None)
-            self._end_of_silence()
-            # The encoder may have finished meanwhile.
-            self._scene = seen.with_embedding_of(self._scene)
+                self._scene = seen
+            else:
+                # The encoder may have finished meanwhile.
+                self._scene = seen.with_embedding_of(self._scene)
             self._apply(FrameCame(self._clock(), frame.capture_ns, moved, changed))
+
+    def _seen_one(self) -> None:
+        with self._lock:
+            self._counts.seen += 1
+            self._lock.notify_all()
 
     def _end_of_silence(self) -> None:
         """A tracker that sends nothing has lost the eye as much as one that says so; the lock is held."""
@@ -263,6 +277,9 @@ class Pipeline:
         try:
             if isinstance(task, Carry):
                 self._teller.emit(scene, self._standing(scene, look, trail, in_force))
+            elif scene.embedding is None:
+                # Frames of another size came meanwhile.
+                pass
             elif task.what == "objects":
                 self._teller.emit(scene, self._objects(scene, boxes))
             elif look is not None:

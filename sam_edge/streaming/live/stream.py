@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.errors import InputError
 from sam_edge.imaging.image import Layout, check_image, to_rgb
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.gaze.sample import GazeSample
@@ -28,6 +29,8 @@ from sam_edge.streaming.sources.source import Frame, FrameSource
 
 WAITING_RESULTS = 8
 """So many results wait for a slow reader; then the oldest go."""
+OTHER_CLOCK_NS = 60 * 10**9
+"""A time that is farther from now is on another clock."""
 LAST_ANSWER_S = 5.0
 """After the last frame of a recording, so long its answers are waited for."""
 
@@ -98,11 +101,11 @@ class Stream:
             layout: how the pixels lie in memory.
 
         Raises:
-            InputError: not such an array.
+            InputError: not such an array, or a time that is on another clock.
         """
         now_ns = self._clock()
         rgb = to_rgb(check_image(image, layout=layout), layout)
-        self.push(Frame(rgb, self._counts.frames, now_ns if capture_ns is None else capture_ns, now_ns))
+        self.push(Frame(rgb, self._counts.frames, self._checked(capture_ns, now_ns), now_ns))
 
     def push_gaze(self, x_px: float, y_px: float, t_ns: int | None = None, *, confidence: float = 1.0) -> None:
         """Where the eye looks, in pixels of the camera's frame.
@@ -112,10 +115,13 @@ class Stream:
             y_px: down, from the top edge.
             t_ns: when, in `time.monotonic_ns`; None: now.
             confidence: 0 (a blink, or the eye was not found) to 1.
+
+        Raises:
+            InputError: a time that is on another clock.
         """
         now_ns = self._clock()
         width, height = self._pipeline.frame_wh or (1, 1)
-        t_ns = now_ns if t_ns is None else t_ns
+        t_ns = self._checked(t_ns, now_ns)
         self.push(GazeSample(t_ns, x_px / width, y_px / height, confidence, "host", receive_ns=now_ns))
 
     def push_boxes(self, boxes: Sequence[TrackedBox]) -> None:
@@ -247,6 +253,16 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _checked(self, t_ns: int | None, now_ns: int) -> int:
+        if t_ns is None:
+            return now_ns
+        if abs(t_ns - now_ns) > OTHER_CLOCK_NS:
+            raise InputError(
+                f"a time is {(t_ns - now_ns) / 1e9:+.0f} s from now",
+                hint="give time.monotonic_ns(), or leave it out",
+            )
+        return t_ns
 
     def _add(self, reader: Reader) -> None:
         with self._lock:

@@ -356,3 +356,27 @@ def test_a_gyroscope_carries_the_mask_where_nothing_can_be_seen(segmenter: Segme
         assert carried
         assert carried[0].freshness == "carried"
         assert carried[0].x_px == pytest.approx(128 - 128 * np.tan(0.1), abs=2)
+
+
+def test_a_frame_that_comes_again_and_a_camera_whose_clock_goes_back(stream: Stream) -> None:
+    look(stream, 100, 60)
+    begin_ns = monotonic_ns()
+    for capture_ns in (begin_ns, begin_ns, begin_ns - 500 * MS):
+        stream.push_frame(picture(1), capture_ns)
+        stream.drain(PATIENCE_S)
+    report = stream.report()
+    assert report.dropped["frames that came again"] == 1
+    assert report.errors == {}
+    with Later(stream) as later:
+        for number in range(40):
+            stream.push_gaze(100, 60, monotonic_ns() + number * 5 * MS)
+        assert later.mask().masks is not None
+
+
+@pytest.mark.parametrize("off_s", [-3600, 3600, 10**9])
+def test_times_of_another_clock_are_refused(stream: Stream, off_s: int) -> None:
+    t_ns = monotonic_ns() + off_s * 10**9
+    with pytest.raises(InputError):
+        stream.push_frame(picture(), t_ns)
+    with pytest.raises(InputError):
+        stream.push_gaze(1, 1, t_ns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 import click
 
@@ -140,7 +140,10 @@ def run(
     settings = StreamConfig.read(config) if config else None
     tracker = open_live_gaze(gaze) if gaze else None
     recording = open_gaze(gaze, repair=gaze_repair) if gaze and tracker is None else None
-    with closing(open_source(source, rate_hz=rate)) as whole:
+    with (
+        closing(tracker) if tracker is not None else nullcontext(),
+        closing(open_source(source, rate_hz=rate)) as whole,
+    ):
         runs_now = live or whole.info.live or tracker is not None
         if gaze is None and not runs_now:
             raise InputError("no gaze to follow", hint="give --gaze with a recording, or a tracker's address")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,6 +189,7 @@ def test_a_full_disk_names_the_lines(sam_edge: SamEdge, clip: str, gaze: str) ->
 
 HEAD = """
 import sys
+import threading
 from sam_edge.sessions import choice
 from sam_edge.cli import main
 from tests.fixtures.tables import backend
@@ -221,6 +224,7 @@ def test_a_reader_may_leave(sam_edge: SamEdge, clip: str) -> None:
 # source waits until the signal was sent, so nothing depends on how fast the machine is.
 INTERRUPTED = """
 import sys
+import threading
 from sam_edge.sessions import choice
 from sam_edge.cli import main
 from tests.fixtures.tables import backend
@@ -266,3 +270,68 @@ def test_ctrl_c_leaves_a_playable_video(sam_edge: SamEdge, clip: str, gaze: str)
     assert sorted(file.name for file in Path().iterdir()) == [
         "clip.avi", "gaze.csv", "out.jsonl", "out.mp4",
     ]  # fmt: skip
+
+
+def test_live_plays_a_recording_in_real_time(sam_edge: SamEdge, clip: str, gaze: str) -> None:
+    answer = sam_edge("run", clip, "live.jsonl", "--gaze", gaze, "--live", *MODEL, "--json")
+    assert answer.code == 0, answer.err
+    report = json.loads(answer.out)
+    assert report["frames"] == 10
+    assert report["errors"] == {}
+    lines = [json.loads(line) for line in Path("live.jsonl").read_text().splitlines()]
+    assert {line["freshness"] for line in lines if line["mask"]} <= {"fresh", "carried", "stale"}
+    # Ages are of this run, not of the recording.
+    assert all(line["gaze_age_ms"] > 0 for line in lines)
+
+
+def test_a_tracker_that_runs_now(sam_edge: SamEdge, clip: str) -> None:
+    ended = threading.Event()
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def send() -> None:
+        while not ended.wait(0.005):
+            sender.sendto(b'{"x_norm": 0.25, "y_norm": 0.5}', ("127.0.0.1", port))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        answer = sam_edge("run", clip, "now.jsonl", "--gaze", f"udp://127.0.0.1:{port}", *MODEL, "--json")
+    finally:
+        ended.set()
+        thread.join()
+        sender.close()
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["gaze_samples"] > 0
+    lines = [json.loads(line) for line in Path("now.jsonl").read_text().splitlines()]
+    assert [line["x_px"] for line in lines if line["mask"]] == pytest.approx([32.0] * len(lines), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("clip.avi", "o.jsonl", "--gaze", "tcp://here"), "tcp:// is not a gaze source"),
+        (("ftp://here", "o.jsonl", "--gaze", "udp://127.0.0.1:0"), "ftp: is not a frame source"),
+        (("clip.avi", "o.jsonl", "--live", "--config", "nowhere.toml"), "cannot read nowhere.toml"),
+        (("clip.avi", "o.jsonl"), "no gaze to follow"),
+    ],
+)
+def test_live_bad_input(
+    sam_edge: SamEdge, clip: str, gaze: str, arguments: tuple[str, ...], message: str
+) -> None:
+    given = (
+        arguments if "--gaze" in arguments or message.startswith("no gaze") else (*arguments, "--gaze", gaze)
+    )
+    answer = sam_edge("run", *given, *MODEL)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
+    assert not Path("o.jsonl").exists()
+
+
+def test_the_pipeline_of_a_jetson_camera_is_shown(sam_edge: SamEdge) -> None:
+    answer = sam_edge("run", "csi://0?size=1920x1080", "--dry-run")
+    assert answer.code == 0
+    assert answer.out.startswith("nvarguscamerasrc")
+    assert "width=1920" in answer.out

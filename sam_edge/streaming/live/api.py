@@ -70,6 +70,8 @@ def stream(
         frames = open_source(source) if isinstance(source, str) else source
         opened.callback(frames.close)
         looks = open_any_gaze(gaze, frames)
+        if looks is not None and not isinstance(looks, Sequence):
+            opened.callback(looks.close)
         if isinstance(model, Segmenter):
             segmenter = model
             segmenter.warm_up(frames.info.frame_wh)

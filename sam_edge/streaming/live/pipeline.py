@@ -103,9 +103,9 @@ class Pipeline:
             thread.start()
 
     @property
-    def frame_wh(self) -> tuple[int, int] | None:
-        """Width and height of the newest frame; None before the first."""
-        return self._scene.frame_wh
+    def scene(self) -> Scene:
+        """What is known of now."""
+        return self._scene
 
     def gaze(self, sample: GazeSample) -> None:
         """Take a sample in; what cannot be used is counted."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sam_edge.errors import InputError
 from sam_edge.imaging.image import Layout, check_image, to_rgb
 from sam_edge.segmenter import Segmenter
+from sam_edge.streaming.answers.scene import Scene
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.gaze.source import LiveGaze
 from sam_edge.streaming.live.config import StreamConfig
@@ -120,7 +121,7 @@ class Stream:
             InputError: a time that is on another clock.
         """
         now_ns = self._clock()
-        width, height = self._pipeline.frame_wh or (1, 1)
+        width, height = self.scene.frame_wh or (1, 1)
         t_ns = self._checked(t_ns, now_ns)
         self.push(GazeSample(t_ns, x_px / width, y_px / height, confidence, "host", receive_ns=now_ns))
 
@@ -163,6 +164,11 @@ class Stream:
     def latest(self) -> Result | None:
         """The newest result; its ages are of the moment it was made. None before the first."""
         return self._latest
+
+    @property
+    def scene(self) -> Scene:
+        """What is known of now: the newest frame, the newest embedding, and how the camera moved. A snapshot."""
+        return self._pipeline.scene
 
     def results(self) -> Iterator[Result]:
         """Results from now on, as they are made, until the stream is closed; a slow reader misses the

@@ -28,7 +28,13 @@ EXTRA_OF = {
     "msgpack": "core",
     "av": "video",
     "foxglove": "mcap",
+    "mcap": "mcap",
+    "mcap_protobuf": "mcap",
+    "google": "mcap",
     "rerun": "rerun",
+    "zenoh": "zenoh",
+    "aiohttp": "serve",
+    "prometheus_client": "serve",
 }
 
 

@@ -24,6 +24,7 @@ LAYERS = (
     ("modeling", "synthetic"),
     ("fidelity",),
     ("streaming",),
+    ("service",),
     ("cli",),
 )
 """The core's rooms and files, the lowest first: one imports from its own layer and from those above it in this

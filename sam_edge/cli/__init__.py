@@ -20,6 +20,7 @@ from sam_edge.errors import FidelityError, SamEdgeError
 COMMANDS = {
     "segment": ("sam_edge.cli.segment:segment", "Mask what points or a box show in an image."),
     "run": ("sam_edge.cli.run:run", "Mask what a gaze recording looks at in a video."),
+    "serve": ("sam_edge.cli.serve:serve", "Serve the masks of a live stream on HTTP, with a page to look."),
     "demo": ("sam_edge.cli.demo:demo", "Run the whole pipeline on a generated scene and gaze."),
     "export": ("sam_edge.exporters.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
     "verify": ("sam_edge.exporters.cli.verify:verify", "Compare an exported model's engines with the model."),

@@ -1,0 +1,1 @@
+"""What clients ask of the model: prompts, the engine, and what is kept for them."""

@@ -74,6 +74,7 @@ LIVE_GAZE_SOURCES: Mapping[str, str] = {
     "lsl:": "sam_edge.streaming.gaze.live.lsl:open_lsl",
     "neon:": "sam_edge.streaming.gaze.live.neon:open_neon",
     "core:": "sam_edge.streaming.gaze.live.core:open_core",
+    "zenoh:": "sam_edge.streaming.gaze.live.zenoh:open_zenoh_gaze",
     "mouse": "sam_edge.streaming.gaze.live.mouse:open_mouse",
     "mouse:": "sam_edge.streaming.gaze.live.mouse:open_mouse",
 }

@@ -65,6 +65,7 @@ SINKS: Mapping[str, str] = {
     ".mcap": "sam_edge.streaming.sinks.mcap:mcap_sink",
     ".rrd": "sam_edge.streaming.sinks.rerun:rerun_file_sink",
     "rerun:": "sam_edge.streaming.sinks.rerun:rerun_viewer_sink",
+    "zenoh:": "sam_edge.streaming.sinks.zenoh:zenoh_sink",
     STANDARD_OUTPUT: "sam_edge.streaming.sinks.jsonl:jsonl_sink",
 }
 

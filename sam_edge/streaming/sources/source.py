@@ -100,6 +100,7 @@ SOURCES: Mapping[str, str] = {
     "https:": "sam_edge.streaming.sources.live.mjpeg:open_mjpeg",
     "gst:": "sam_edge.streaming.sources.live.gstreamer:open_gstreamer",
     "csi:": "sam_edge.streaming.sources.live.gstreamer:open_gstreamer",
+    "zenoh:": "sam_edge.streaming.sources.live.zenoh:open_zenoh_frames",
     "scene:": "sam_edge.streaming.sources.scene:open_scene",
     "/": "sam_edge.streaming.sources.folder:open_folder",
     "": "sam_edge.streaming.sources.video:VideoSource",

@@ -66,6 +66,10 @@ class Hub:
         """From now on, `newest` gives the stream's newest embedding."""
         self._newest = newest
 
+    def viewers(self) -> tuple[Viewer, ...]:
+        """Everybody who looks now."""
+        return self._viewers
+
     def end(self) -> None:
         """Nobody looks any more."""
         for viewer in self._viewers:

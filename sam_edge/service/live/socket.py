@@ -82,9 +82,10 @@ class Client:
             self._outbox.close()
             for task in (*self._tasks, sender):
                 task.cancel()
-            await asyncio.gather(*self._tasks, sender, return_exceptions=True)
+            # Before anything is waited for: a lost connection cancels the waiting.
             if self._context.pointer is self:
                 self._context.pointer = None
+            await asyncio.gather(*self._tasks, sender, return_exceptions=True)
             with suppress(ConnectionError):
                 await socket.close(code=WSCloseCode.GOING_AWAY)
 

@@ -20,6 +20,7 @@ from sam_edge.errors import InputError
 VARIABLE = "SAM_EDGE_TOKEN"
 LEAST_TOKEN, MAX_TOKEN = 16, 1024
 COOKIE = "sam_edge_session"
+CHALLENGE = 'Basic realm="sam-edge", charset="UTF-8"'
 
 
 def read_token(path: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -63,7 +64,10 @@ class Gate:
     def check(self, request: web.Request) -> None:
         """Raise the answer to a request that may not come in."""
         if self.token is not None and not self._is_known(request):
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="sam-edge", charset="UTF-8"'})
+            # Only where a person went to an address: a browser would ask beside the page, for what the page
+            # itself asks for.
+            is_person = request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": CHALLENGE} if is_person else None)
         if self.token is None and not _is_local(request.host):
             # A web site whose name points here would read everything through its visitor's browser.
             raise web.HTTPMisdirectedRequest()

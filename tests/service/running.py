@@ -75,7 +75,7 @@ async def serving(
     stream = Stream(segmenter, each=feed.each)
     stream.on_close(feed.close, last=True)
     context = Context.of(
-        ServiceConfig(port=0, **limits),
+        ServiceConfig(**{"port": 0, **limits}),
         stream,
         segmenter,
         feed.hub,

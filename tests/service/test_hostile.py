@@ -64,6 +64,11 @@ def test_without_the_token_nothing_answers_but_401(segmenter: Segmenter) -> None
                         assert answer.status == 401, (method, path, headers)
                         assert "WWW-Authenticate" in answer.headers
 
+            async with service.http.get("/v1/info", headers={"Sec-Fetch-Mode": "cors"}) as answer:
+                assert answer.status == 401
+                # The page asks for the token, not the browser beside it.
+                assert "WWW-Authenticate" not in answer.headers
+
     run(test)
 
 

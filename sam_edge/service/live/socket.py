@@ -97,6 +97,7 @@ class Client:
                     await socket.send_str(message)
                 else:
                     await socket.send_bytes(message)
+            await socket.close(code=WSCloseCode.GOING_AWAY)
 
     def _take(self, data: str | None) -> None:
         name: Id = None

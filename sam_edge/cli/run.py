@@ -13,6 +13,7 @@ from sam_edge.cli.engine_line import say_engine
 from sam_edge.cli.live import failed, live_summary, watch
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.progress import progress
+from sam_edge.cli.repeat import is_recorded, repeat
 from sam_edge.errors import InputError
 from sam_edge.loading import load
 from sam_edge.storage.files import check_outputs
@@ -25,6 +26,7 @@ from sam_edge.streaming.live.config import StreamConfig
 from sam_edge.streaming.offline import REUSE_DISTANCE
 from sam_edge.streaming.replay import Report, replay, stop_on_signals
 from sam_edge.streaming.result import FrameResult
+from sam_edge.streaming.session.mcap_file import split_record
 from sam_edge.streaming.sinks.sink import find_sink
 from sam_edge.streaming.sources.excerpt import Excerpt
 from sam_edge.streaming.sources.live.gstreamer import pipeline_text
@@ -46,6 +48,11 @@ from sam_edge.streaming.sources.source import open_source
     help="Play a recording in real time: what is late is skipped. Cameras and trackers always run so.",
 )
 @click.option("--config", metavar="TOML", help="Thresholds and limits of live runs, see docs/streaming.md.")
+@click.option(
+    "--record",
+    metavar="MCAP",
+    help="Keep all that is needed to repeat a live run; MCAP?frames=jpeg is smaller.",
+)
 @click.option(
     "--dry-run", is_flag=True, help="Say what would be opened (the pipeline of csi: and gst:), and stop."
 )
@@ -94,6 +101,7 @@ def run(
     gaze: str | None,
     live: bool,
     config: str | None,
+    record: str | None,
     dry_run: bool,
     gaze_repair: bool,
     gaze_clock: GazeClock | None,
@@ -113,8 +121,9 @@ def run(
     """Mask what is looked at in INPUT.
 
     INPUT is a camera (0, /dev/video0, csi://0), a stream (rtsp://..., http://...), a video file, a folder of
-    images, or scene:SEED. Each OUTPUT is a video with the masks drawn in (.mp4, .mkv, .avi), JSON lines
-    (.jsonl, or - for standard output), .mcap for Foxglove, or .rrd for Rerun.
+    images, scene:SEED, or a run kept with --record, which is repeated to the bit. Each OUTPUT is a video with
+    the masks drawn in (.mp4, .mkv, .avi), JSON lines (.jsonl, or - for standard output), .mcap for Foxglove, or
+    .rrd for Rerun.
 
     A recording with recorded gaze is worked through sample by sample, as fast as it goes, and every sample gets
     its mask. Cameras, trackers, and anything with --live, run in real time: the newest frame and the newest
@@ -126,7 +135,8 @@ def run(
       sam-edge run clip.mp4 - --gaze gaze.csv --start 60 --seconds 10 | jq .mask.area
       sam-edge run 0 seen.mp4 --gaze neon://neon.local
       sam-edge run rtsp://camera/live - --gaze udp://127.0.0.1:5555 --seconds 60
-      sam-edge run scene:7 scene.mp4 --gaze gaze.csv --live
+      sam-edge run scene:7 scene.mp4 --gaze gaze.csv --live --record session.mcap
+      sam-edge run session.mcap again.jsonl
       sam-edge run csi://0 --gaze lsl: --dry-run
     """
     if as_json and "-" in outputs:
@@ -134,9 +144,13 @@ def run(
     if dry_run:
         click.echo(pipeline_text(source) or f"{source} is opened without a pipeline")
         return 0
-    check_outputs([name for name in (source, gaze) if name], outputs)
+    kept = split_record(record)[0] if record else None
+    check_outputs([name for name in (source, gaze) if name], [*outputs, kept])
     for name in outputs:
         find_sink(name)
+    if gaze is None and is_recorded(source):
+        unfit = any((live, config, record, start, seconds, rate))
+        return repeat(source, outputs, model, runtime, precision, threads, as_json=as_json, unfit=unfit)
     settings = StreamConfig.read(config) if config else None
     tracker = open_live_gaze(gaze) if gaze else None
     recording = open_gaze(gaze, repair=gaze_repair) if gaze and tracker is None else None
@@ -145,6 +159,8 @@ def run(
         closing(open_source(source, rate_hz=rate)) as whole,
     ):
         runs_now = live or whole.info.live or tracker is not None
+        if record and not runs_now:
+            raise InputError("--record is for live runs", hint="add --live")
         if gaze is None and not runs_now:
             raise InputError("no gaze to follow", hint="give --gaze with a recording, or a tracker's address")
         frames = whole
@@ -179,6 +195,7 @@ def run(
                     model=segmenter,
                     config=settings,
                     sinks=outputs,
+                    record=record,
                 )
                 # An excerpt ends by itself; how long a camera runs is up to the clock.
                 limit = seconds if whole.info.live else None

@@ -67,6 +67,7 @@ class OpenLiveGaze(Protocol):
 
 # See `find_opener` for the keys. A new source is a new file and a line here.
 GAZE_SOURCES: Mapping[str, str] = {
+    ".mcap": "sam_edge.streaming.gaze.recordings.mcap:read_mcap_gaze",
     "": "sam_edge.streaming.gaze.recordings.formats:open_recording",
 }
 LIVE_GAZE_SOURCES: Mapping[str, str] = {

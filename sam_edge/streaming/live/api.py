@@ -16,9 +16,11 @@ from sam_edge.streaming.gaze.paced import PacedGaze
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.gaze.source import LiveGaze, open_gaze, open_live_gaze
 from sam_edge.streaming.live.config import StreamConfig
+from sam_edge.streaming.live.pipeline import Pipeline
 from sam_edge.streaming.live.stream import Stream
 from sam_edge.streaming.pace import Pace
 from sam_edge.streaming.result import FrameResult
+from sam_edge.streaming.session.mcap_file import open_recorder
 from sam_edge.streaming.sinks.threaded import SinkReport, ThreadedSink
 from sam_edge.streaming.sources.paced import Paced
 from sam_edge.streaming.sources.source import FrameSource, open_source
@@ -39,6 +41,7 @@ def stream(
     sinks: Sequence[str] = (),
     each: Callable[[FrameResult], None] | None = None,
     speed: float = 1.0,
+    record: str | None = None,
 ) -> Stream:
     """Mask what is looked at, live: `for result in sam_edge.stream("0", "neon://neon.local"): ...`
 
@@ -60,6 +63,8 @@ def stream(
         output.
         each: called with every result, see `Stream`.
         speed: of recordings: 2 is twice as fast.
+        record: keep all that is needed to repeat this run, in `session.mcap`, or `session.mcap?frames=jpeg`
+            (docs/recording.md).
 
     Raises:
         InputError: a source, sink or number that cannot be used; see also `load`.
@@ -99,11 +104,17 @@ def stream(
             if each is not None:
                 each(frame_result)
 
+        pipeline: Callable[..., Pipeline] = Pipeline
+        if record is not None:
+            recorder = open_recorder(record, segmenter, config or StreamConfig(), frames.info)
+            opened.callback(lambda: reports.append(recorder.close()))
+            pipeline = recorder.pipeline
+
         pace = Pace(frames.info.start_ns, monotonic_ns() + START_NS, speed)
         if not frames.info.live:
             frames = Paced(frames, pace)
         live_gaze = PacedGaze("gaze", looks, pace) if isinstance(looks, Sequence) else looks
-        running = Stream(segmenter, config, each=tell if outputs or each else None)
+        running = Stream(segmenter, config, each=tell if outputs or each else None, pipeline=pipeline)
         running.sink_reports = reports
         running.notes = [output.note for output in outputs if output.note]
         running.on_close(opened.pop_all().close, last=True)

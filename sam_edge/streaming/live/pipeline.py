@@ -61,6 +61,7 @@ class Pipeline:
         clock: nanoseconds of this machine's monotonic clock.
         tell: called with every result, on the decoder's thread; what it raises is counted and changes nothing.
         counts: where everything is counted.
+        lock: what the threads meet in; a recorded stream keeps the order by it (`streaming/session`).
     """
 
     def __init__(
@@ -70,13 +71,14 @@ class Pipeline:
         clock: Clock,
         tell: Callable[[FrameResult], None],
         counts: Counts,
+        lock: Condition | None = None,
     ) -> None:
         self._segmenter, self._config, self._clock = segmenter, config, clock
         self._counts = counts
         self._answerer = Answerer(
             segmenter, clock, config.gaze, config.choice, config.foveation, config.freshness
         )
-        self._lock = Condition()
+        self._lock = lock or Condition()
         self._state = State(config.scheduler)
         self._scene = Scene()
         self._gaze = GazeEntry(config.gaze, counts)
@@ -201,14 +203,16 @@ class Pipeline:
 
     def _see(self, frame: Frame) -> None:
         start = perf_counter_ns()
-        newest = self._scene.frame
+        with self._lock:
+            scene = self._scene
+        newest = scene.frame
         if newest is not None and frame.capture_ns == newest.capture_ns:
             self._counts.drop("frames that came again")
             self._seen_one()
             return
         try:
             wh = (frame.image.shape[1], frame.image.shape[0])
-            seen = self._scene.seen(frame, self.turning.gyroscope(wh))
+            seen = scene.seen(frame, self.turning.gyroscope(wh))
             moved, changed = seen.since_embedding()
         except Exception as error:  # what a camera gives must not end the stream
             self._counts.fail("motion", error)
@@ -278,8 +282,7 @@ class Pipeline:
             if isinstance(task, Carry):
                 self._teller.emit(scene, self._standing(scene, look, trail, in_force))
             elif scene.embedding is None:
-                # Frames of another size came meanwhile.
-                pass
+                pass  # Frames of another size came meanwhile.
             elif task.what == "objects":
                 self._teller.emit(scene, self._objects(scene, boxes))
             elif look is not None:
@@ -299,7 +302,8 @@ class Pipeline:
         if boxes is not None:
             results, admitted = self._answerer.boxes(scene, boxes)
             self._counts.boxes(admitted)
-        kept = self._kept
+        with self._lock:
+            kept = self._kept
         if kept:
             found, followed = follow(self._answerer, scene, kept, self._config.follow)
             with self._lock:

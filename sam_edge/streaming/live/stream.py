@@ -62,6 +62,7 @@ class Stream:
         each: called with every result, in the order they are made, on the decoder's thread: what it does delays
             the next mask. What it raises is counted and changes nothing else.
         clock: nanoseconds; a test may give its own.
+        pipeline: makes what does the work; `Recorder.pipeline` makes one that is recorded.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Stream:
         *,
         each: Callable[[FrameResult], None] | None = None,
         clock: Callable[[], int] = monotonic_ns,
+        pipeline: Callable[..., Pipeline] = Pipeline,
     ) -> None:
         self._clock = clock
         self._began_ns = clock()
@@ -88,7 +90,7 @@ class Stream:
         self._ended = Event()
         self._counts = Counts()
         config = config or StreamConfig()
-        self._pipeline = Pipeline(segmenter, config, clock, self._tell, self._counts)
+        self._pipeline = pipeline(segmenter, config, clock, self._tell, self._counts)
         self.on_close(Monitor(config.budget, self._pipeline.allow).close)
 
     def push_frame(

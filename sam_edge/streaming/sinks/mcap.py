@@ -44,7 +44,7 @@ CHUNK_NS = 1_000_000_000
 class McapSink:
     """Writes frames, gaze and results to an open MCAP file; `name` is what errors call it."""
 
-    def __init__(self, file: _Refusable, name: str, frame_wh: tuple[int, int], fps: float) -> None:
+    def __init__(self, file: RefusableFile, name: str, frame_wh: tuple[int, int], fps: float) -> None:
         import foxglove
         from foxglove import channels
         from foxglove.mcap import MCAPWriteOptions
@@ -141,7 +141,7 @@ class McapSink:
         self._frames.log(facts, log_time=log_time)
 
 
-class _Refusable:
+class RefusableFile:
     """A file that remembers why it could not be written: the writer keeps that to itself."""
 
     def __init__(self, path: Path, file: FileIO) -> None:
@@ -182,7 +182,7 @@ def mcap_sink(name: str, frame_wh: tuple[int, int], fps: float) -> Iterator[Mcap
         with os_errors_as_output_error(name):
             file = temporary.open("wb", buffering=0)
         with file:
-            sink = McapSink(_Refusable(temporary, file), name, frame_wh, fps)
+            sink = McapSink(RefusableFile(temporary, file), name, frame_wh, fps)
             try:
                 yield sink
             except BaseException:

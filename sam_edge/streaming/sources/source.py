@@ -102,6 +102,7 @@ SOURCES: Mapping[str, str] = {
     "csi:": "sam_edge.streaming.sources.live.gstreamer:open_gstreamer",
     "zenoh:": "sam_edge.streaming.sources.live.zenoh:open_zenoh_frames",
     "scene:": "sam_edge.streaming.sources.scene:open_scene",
+    ".mcap": "sam_edge.streaming.sources.mcap:open_mcap",
     "/": "sam_edge.streaming.sources.folder:open_folder",
     "": "sam_edge.streaming.sources.video:VideoSource",
 }

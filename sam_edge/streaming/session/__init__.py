@@ -1,0 +1,1 @@
+"""Live runs that are recorded as they happen, and repeated bit for bit."""

@@ -11,6 +11,7 @@ from time import monotonic
 import click
 
 from sam_edge.cli.progress import EVERY_S, progress
+from sam_edge.errors import InputError
 from sam_edge.streaming.latency import table
 from sam_edge.streaming.live.report import StreamReport
 from sam_edge.streaming.live.stream import Stream
@@ -51,6 +52,9 @@ def live_summary(running: Stream, report: StreamReport, *, as_json: bool, to_std
     for sink in running.sink_reports:
         if str(sink):
             click.echo(f"note: {sink}", err=True)
+    if report.reconnects or report.last_failure:
+        why = f": {report.last_failure}" if report.last_failure else ""
+        click.echo(f"note: a source was opened again {report.reconnects} times{why}", err=True)
     for what, count in {**report.dropped, **report.errors}.items():
         click.echo(f"note: {count} x {what}", err=True)
     if as_json:
@@ -68,6 +72,22 @@ def live_summary(running: Stream, report: StreamReport, *, as_json: bool, to_std
         f"{report.decodes} decoded ({report.decodes_per_s:.1f}/s); {shown}\n{table(report.latency_ms)}",
         err=to_stderr,
     )
+
+
+def only_for(what: str, fits: bool, **given: object) -> None:
+    """Refuse options that would change nothing.
+
+    Args:
+        what: they are for, such as "live runs".
+        fits: whether this is such a run.
+        given: name -> value; what was not given is None, 0 or False.
+
+    Raises:
+        InputError: naming the first that was given.
+    """
+    for name, value in given.items():
+        if value and not fits:
+            raise InputError(f"--{name.replace('_', '-')} is for {what}", hint="leave it out")
 
 
 def failed(running: Stream) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 
 import click
 
 from sam_edge.bundle.manifest import Precision
 from sam_edge.cli.engine_line import say_engine
-from sam_edge.cli.live import failed, live_summary, watch
+from sam_edge.cli.live import failed, live_summary, only_for, watch
 from sam_edge.cli.options import FiniteRange, model_options
 from sam_edge.cli.progress import progress
 from sam_edge.cli.repeat import is_recorded, repeat
@@ -74,16 +75,13 @@ from sam_edge.streaming.sources.source import open_source
 @click.option(
     "--min-confidence",
     type=FiniteRange(0, 1),
-    default=0.6,
-    show_default=True,
-    help="Gaze below it counts as closed eyes.",
+    help="Gaze below it counts as closed eyes.  [default: 0.6, live what --config says]",
 )
 @click.option(
     "--reuse-distance",
     type=FiniteRange(0, 1),
-    default=REUSE_DISTANCE,
-    show_default=True,
-    help="Samples on one frame that are not farther apart share a mask; a share of the frame's longer side.",
+    help="Samples on one frame that are not farther apart share a mask; a share of the frame's longer side.  "
+    f"[default: {REUSE_DISTANCE}]",
 )
 @click.option("--start", type=FiniteRange(0), metavar="S", help="Begin at this second of the video.")
 @click.option("--seconds", type=FiniteRange(0, min_open=True), metavar="S", help="Take so much of it.")
@@ -107,8 +105,8 @@ def run(
     gaze_clock: GazeClock | None,
     gaze_offset: float,
     gaze_unit: TimeUnit | None,
-    min_confidence: float,
-    reuse_distance: float,
+    min_confidence: float | None,
+    reuse_distance: float | None,
     start: float | None,
     seconds: float | None,
     rate: float | None,
@@ -151,7 +149,9 @@ def run(
     if gaze is None and is_recorded(source):
         unfit = any((live, config, record, start, seconds, rate))
         return repeat(source, outputs, model, runtime, precision, threads, as_json=as_json, unfit=unfit)
-    settings = StreamConfig.read(config) if config else None
+    settings = StreamConfig.read(config) if config else StreamConfig()
+    if min_confidence is not None:
+        settings = replace(settings, gaze=replace(settings.gaze, min_confidence=min_confidence))
     tracker = open_live_gaze(gaze) if gaze else None
     recording = open_gaze(gaze, repair=gaze_repair) if gaze and tracker is None else None
     with (
@@ -159,8 +159,10 @@ def run(
         closing(open_source(source, rate_hz=rate)) as whole,
     ):
         runs_now = live or whole.info.live or tracker is not None
-        if record and not runs_now:
-            raise InputError("--record is for live runs", hint="add --live")
+        only_for("live runs", runs_now, record=record, config=config)
+        only_for("recordings that are not played live", not runs_now, reuse_distance=reuse_distance)
+        own = {"gaze_clock": gaze_clock, "gaze_unit": gaze_unit, "gaze_offset": gaze_offset}
+        only_for("recorded gaze", recording is not None, gaze_repair=gaze_repair, **own)
         if gaze is None and not runs_now:
             raise InputError("no gaze to follow", hint="give --gaze with a recording, or a tracker's address")
         frames = whole
@@ -180,7 +182,8 @@ def run(
             check_overlap(samples, frames.info)
             notes = (str(mapping), *frames.info.notes)
         else:
-            notes = frames.info.notes
+            blind = () if tracker is not None else ("no gaze: only objects that are told are masked",)
+            notes = (*frames.info.notes, *blind)
         with (
             load(model, runtime=runtime, precision=precision, threads=threads) as segmenter,
             stop_on_signals() as stop,
@@ -208,8 +211,8 @@ def run(
                     frames,
                     samples,
                     outputs,
-                    min_confidence=min_confidence,
-                    reuse_distance=reuse_distance,
+                    min_confidence=settings.gaze.min_confidence,
+                    reuse_distance=REUSE_DISTANCE if reuse_distance is None else reuse_distance,
                     stop=stop,
                     each=each,
                 )

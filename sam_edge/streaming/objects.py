@@ -83,7 +83,10 @@ def admit(
     dropped = {"outside": 0, "invalid": 0, "unsure": 0}
     kept: dict[int, _Placed] = {}
     for box in boxes:
-        placed = _place(box, view, motion, min_confidence)
+        try:
+            placed = _place(box, view, motion, min_confidence)
+        except (TypeError, ValueError):
+            placed = "invalid"  # of two numbers, or of words
         if isinstance(placed, str):
             dropped[placed] += 1
         elif box.object_id in kept:

@@ -316,6 +316,9 @@ def test_a_tracker_that_runs_now(sam_edge: SamEdge, clip: str) -> None:
         (("ftp://here", "o.jsonl", "--gaze", "udp://127.0.0.1:0"), "ftp: is not a frame source"),
         (("clip.avi", "o.jsonl", "--live", "--config", "nowhere.toml"), "cannot read nowhere.toml"),
         (("clip.avi", "o.jsonl"), "no gaze to follow"),
+        (("clip.avi", "o.jsonl", "--live", "--reuse-distance", "0.1"), "--reuse-distance is for"),
+        (("clip.avi", "o.jsonl", "--gaze", "udp://127.0.0.1:0", "--gaze-unit", "ms"), "--gaze-unit is for"),
+        (("clip.avi", "o.jsonl", "--record", "o.mcap"), "--record is for live runs"),
     ],
 )
 def test_live_bad_input(

@@ -30,6 +30,9 @@ def test_it_serves_a_video_and_ends_at_sigterm_with_its_output_whole(tmp_path: P
         assert found is not None
         with urllib.request.urlopen(found[0] + "v1/info", timeout=20) as answer:
             assert json.load(answer)["model"]["name"] == "nano"
+        # The preview's first bytes come with the first frame.
+        with urllib.request.urlopen(found[0] + "v1/preview.mjpeg", timeout=20) as preview:
+            assert preview.read(16)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, process.stderr.read()
     assert out.exists()

@@ -117,7 +117,8 @@ class Answerer:
         embedding, frame = scene.embedding, scene.frame
         assert embedding is not None, "the scheduler asks for this later"
         assert frame is not None, "an embedding has a frame"
-        seen_ns = scene.frame_at(boxes[0].t_ns) if boxes else None
+        times_ns = [box.t_ns for box in boxes if isinstance(box.t_ns, int)]
+        seen_ns = scene.frame_at(times_ns[0]) if times_ns else None
         to_embedding = Motion() if seen_ns is None else scene.motion_to_embedding(seen_ns)
         admitted = admit(boxes, embedding.view, to_embedding)
         start = perf_counter_ns()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sam_edge.streaming.motion.motion import Motion
+from sam_edge.streaming.ranges import check_ranges
 from sam_edge.streaming.result import Freshness
 
 
@@ -18,6 +19,9 @@ class FreshnessConfig:
     """Of the camera's motion since."""
     max_residual_share: float = 0.0015
     """Of that motion, as a share of the frame's longer side: 2 of 1280 pixels (docs/measurements.md)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, max_age_ms=(1, 1e6), min_inlier_ratio=(0, 1), max_residual_share=(0, 1))
 
 
 def freshness(

@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from sam_edge.streaming.live.stream import WAITING_RESULTS, Stream
+from sam_edge.streaming.live.readers import WAITING_RESULTS
+from sam_edge.streaming.live.stream import Stream
 from sam_edge.streaming.result import Result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from time import monotonic_ns
 
 from sam_edge.bundle.manifest import Precision
@@ -90,15 +91,17 @@ def stream(
                     frame_wh=frames.info.frame_wh,
                 )
             )
+        told = Event()
         outputs: list[ThreadedSink] = []
         reports: list[SinkReport] = []
         run = {"model": segmenter.manifest.model_id, "config": repr(config or StreamConfig())}
         for name in sinks:
             output = ThreadedSink(name, frames.info.frame_wh, frames.info.fps, run=run)
-            opened.callback(_close, output, reports)
+            opened.callback(_close, output, reports, told)
             outputs.append(output)
 
         def tell(frame_result: FrameResult) -> None:
+            told.set()
             for output in outputs:
                 output.write(frame_result)
             if each is not None:
@@ -146,5 +149,6 @@ def open_any_gaze(
     return to_frame_clock(recording, choose_clock(recording, frames.info))
 
 
-def _close(output: ThreadedSink, reports: list[SinkReport]) -> None:
-    reports.append(output.close())
+def _close(output: ThreadedSink, reports: list[SinkReport], told: Event) -> None:
+    # Of a stream that ended before its first frame, no empty file takes the place of an older one.
+    reports.append(output.close(keep=told.is_set()))

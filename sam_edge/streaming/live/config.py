@@ -15,7 +15,7 @@ from sam_edge.streaming.choice import ChoiceConfig
 from sam_edge.streaming.follow import FollowConfig
 from sam_edge.streaming.foveation import FoveationConfig
 from sam_edge.streaming.gaze.filters.config import GazeFilterConfig
-from sam_edge.streaming.live.budget import Budget
+from sam_edge.streaming.live.budget import BudgetConfig
 from sam_edge.streaming.live.scheduler import SchedulerConfig
 
 if sys.version_info >= (3, 11):
@@ -43,7 +43,7 @@ class StreamConfig:
     """When a window round the gaze is encoded instead of the whole frame."""
     follow: FollowConfig = field(default_factory=FollowConfig)
     """When a followed object is lost."""
-    budget: Budget = field(default_factory=Budget)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     """Temperature and power that may not be exceeded."""
 
     @classmethod

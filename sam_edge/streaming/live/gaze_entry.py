@@ -53,10 +53,11 @@ class GazeEntry:
     def _on_our_clock(self, sample: GazeSample, now_ns: int) -> GazeSample:
         receive_ns = sample.receive_ns or now_ns
         if sample.clock != "source":
-            return sample if sample.receive_ns else replace(sample, receive_ns=receive_ns)
+            return replace(sample, receive_ns=receive_ns)
         self._offset = self._offset.after(sample.t_ns, receive_ns)
         offset_ns = self._offset.offset_ns or 0
-        return replace(sample, t_ns=sample.t_ns + offset_ns, offset_ns=offset_ns, receive_ns=receive_ns)
+        t_ns = sample.t_ns + offset_ns
+        return replace(sample, t_ns=t_ns, clock="host", offset_ns=offset_ns, receive_ns=receive_ns)
 
 
 def is_looking(look: Filtered) -> bool:

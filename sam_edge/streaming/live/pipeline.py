@@ -16,16 +16,17 @@ from threading import Condition, Thread, current_thread
 from time import perf_counter_ns
 from typing import Any
 
-from sam_edge.errors import InputError
 from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.answers.answerer import Answerer, Clock, InForce
-from sam_edge.streaming.answers.following import MAX_FOLLOWED, Kept, follow, keep
+from sam_edge.streaming.answers.following import follow
 from sam_edge.streaming.answers.scene import Scene
 from sam_edge.streaming.answers.trail import Trail
 from sam_edge.streaming.gaze.filters.chain import Filtered
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.live.config import StreamConfig
 from sam_edge.streaming.live.gaze_entry import GazeEntry, is_looking
+from sam_edge.streaming.live.objects import Objects
+from sam_edge.streaming.live.played import Played
 from sam_edge.streaming.live.report import Counts, StreamReport
 from sam_edge.streaming.live.scheduler import (
     BudgetChanged,
@@ -85,8 +86,8 @@ class Pipeline:
         self.turning = Turning(config.gaze)
         self._look: Filtered | None = None
         self._trail = Trail()
-        self._boxes: tuple[TrackedBox, ...] | None = None
-        self._kept: tuple[Kept, ...] = ()
+        self._objects = Objects()
+        self._early: GazeSample | None = None
         self._in_force: InForce | None = None
         self._teller = Teller(tell, counts)
         self.frames: Slot[Frame] = Slot()
@@ -114,28 +115,31 @@ class Pipeline:
         start = perf_counter_ns()
         now_ns = self._clock()
         with self._lock:
-            wh = self._scene.frame_wh
-            if wh is None:
-                self._counts.drop("gaze before the first frame")
-                return
-            look = self._gaze.take(sample, now_ns, wh, self._scene.flow_px_s)
-            if look is None:
-                return
-            self._look, self._trail = look, self._trail.then(look)
-            if not is_looking(look):
-                # The eye is lost or looks past the image: nothing is masked any more.
-                self._in_force = None
-            self._apply(GazeCame(now_ns, look.sample.t_ns, look.action))
+            if self._scene.frame is None:
+                # Until there is a frame, the newest sample waits for it.
+                self._early = sample if sample.receive_ns else replace(sample, receive_ns=now_ns)
+            else:
+                self._take(sample, now_ns)
         self._counts.took("bookkeeping", (perf_counter_ns() - start) / 1e6)
+
+    def _take(self, sample: GazeSample, now_ns: int) -> None:
+        """Take a sample in when there is a frame; the lock is held."""
+        wh = self._scene.frame_wh
+        assert wh is not None, "there is a frame"
+        look = self._gaze.take(sample, now_ns, wh, self._scene.flow_px_s)
+        if look is None:
+            return
+        self._look, self._trail = look, self._trail.then(look)
+        if not is_looking(look):
+            # The eye is lost or looks past the image: nothing is masked any more.
+            self._in_force = None
+        self._apply(GazeCame(now_ns, look.sample.t_ns, look.action))
 
     def boxes(self, boxes: Sequence[TrackedBox]) -> None:
         """Take in where an object tracker sees its objects, all at one time."""
         now_ns = self._clock()
         with self._lock:
-            if self._scene.frame is None:
-                self._counts.drop("boxes before the first frame")
-                return
-            self._boxes = tuple(boxes)
+            self._objects.told(boxes, now_ns)
             self._apply(ObjectsMoved(now_ns))
 
     def keep(self, object_id: int) -> None:
@@ -145,39 +149,34 @@ class Pipeline:
             InputError: nothing is masked, or too many objects are followed.
         """
         with self._lock:
-            if self._in_force is None:
-                raise InputError("nothing is masked now", hint="look at something first")
-            others = tuple(one for one in self._kept if one.object.object_id != object_id)
-            if len(others) >= MAX_FOLLOWED:
-                raise InputError(f"{len(others)} objects are followed", hint="drop one first")
-            self._kept = (*others, keep(object_id, self._in_force))
+            self._objects.keep(object_id, self._in_force)
 
     def drop(self, object_id: int) -> None:
         """Follow an object no longer; one that is not followed changes nothing."""
         with self._lock:
-            self._kept = tuple(one for one in self._kept if one.object.object_id != object_id)
+            self._objects.drop(object_id)
 
     def allow(self, encodes_per_s: float) -> None:
         """What a temperature or power budget allows from now on."""
         with self._lock:
             self._apply(BudgetChanged(self._clock(), encodes_per_s))
 
-    def report(self, seconds: float, unread: int) -> StreamReport:
+    def report(self, seconds: float, unread: int, sources: Played | None = None) -> StreamReport:
         """What happened in so many seconds."""
         with self._lock:
-            return self._counts.report(seconds, self.frames.replaced, unread, self._gaze.drops)
+            return self._counts.report(
+                seconds, self.frames.replaced, unread, self._gaze.drops, sources or Played()
+            )
 
     def drain(self, timeout_s: float) -> None:
         """Wait until everything that came is answered, or for so many seconds."""
+
+        def is_answered() -> bool:
+            all_seen = self._counts.seen >= self._counts.frames - self.frames.replaced
+            return all_seen and self._state.encoding_ns is None and not self._state.decoding
+
         with self._lock:
-            self._lock.wait_for(
-                lambda: (
-                    self._counts.seen >= self._counts.frames - self.frames.replaced
-                    and self._state.encoding_ns is None
-                    and not self._state.decoding
-                ),
-                timeout_s,
-            )
+            self._lock.wait_for(is_answered, timeout_s)
 
     def close(self) -> bool:
         """End the threads; whether all have ended. An engine at work is waited for."""
@@ -186,7 +185,8 @@ class Pipeline:
         for thread in self._threads:
             if thread is not current_thread():
                 thread.join(CLOSE_S)
-        if any(thread.is_alive() for thread in self._threads):
+        # Who closes the stream from a result's callback is one of them.
+        if any(thread.is_alive() for thread in self._threads if thread is not current_thread()):
             return False
         self._teller.end()
         return True
@@ -204,8 +204,7 @@ class Pipeline:
     def _see(self, frame: Frame) -> None:
         start = perf_counter_ns()
         with self._lock:
-            scene = self._scene
-        newest = scene.frame
+            scene, newest = self._scene, self._scene.frame
         if newest is not None and frame.capture_ns == newest.capture_ns:
             self._counts.drop("frames that came again")
             self._seen_one()
@@ -232,6 +231,9 @@ class Pipeline:
                 # The encoder may have finished meanwhile.
                 self._scene = seen.with_embedding_of(self._scene)
             self._apply(FrameCame(self._clock(), frame.capture_ns, moved, changed))
+            if self._early is not None:
+                early, self._early = self._early, None
+                self._take(early, early.receive_ns)
 
     def _seen_one(self) -> None:
         with self._lock:
@@ -252,9 +254,9 @@ class Pipeline:
         frame, embedding = scene.frame, None
         assert frame is not None, "the scheduler saw one"
         with self._lock:
-            # A window would show other objects no more.
-            alone = not self._kept and self._boxes is None
-            look, in_force = (self._look, self._in_force) if alone else (None, None)
+            look, in_force = self._look, self._in_force
+            if self._objects.are_shown(self._clock(), self._config.scheduler.idle_s):
+                look = None  # A window round the gaze would not show them.
         try:
             before = None if scene.embedding is None else scene.embedding.view
             view = self._answerer.view(scene, look, self._trail, in_force, before)
@@ -269,7 +271,7 @@ class Pipeline:
                 self._scene = self._scene.encoded(embedding, scene, encode_ms)
             of_use = embedding is not None and self._scene.embedding is embedding
             self._apply(EncodeDone(self._clock(), frame.capture_ns, of_use))
-            if of_use and self._kept:
+            if of_use and self._objects.kept:
                 self._apply(ObjectsMoved(self._clock()))
 
     def _decode(self, task: Decode | Carry) -> None:
@@ -277,14 +279,14 @@ class Pipeline:
             scene, look, trail, in_force = self._scene, self._look, self._trail, self._in_force
             boxes = None
             if task == Decode("objects"):
-                boxes, self._boxes = self._boxes, None
+                boxes = self._objects.take_boxes()
         try:
             if isinstance(task, Carry):
                 self._teller.emit(scene, self._standing(scene, look, trail, in_force))
-            elif scene.embedding is None:
-                pass  # Frames of another size came meanwhile.
+            elif scene.embedding is None:  # Frames of another size came meanwhile.
+                pass
             elif task.what == "objects":
-                self._teller.emit(scene, self._objects(scene, boxes))
+                self._teller.emit(scene, self._answer_objects(scene, boxes))
             elif look is not None:
                 result, stands = self._answerer.look(scene, look, trail, in_force)
                 with self._lock:
@@ -296,21 +298,18 @@ class Pipeline:
         with self._lock:
             self._apply(DecodeDone(self._clock()))
 
-    def _objects(self, scene: Scene, boxes: tuple[TrackedBox, ...] | None) -> list[Result]:
+    def _answer_objects(self, scene: Scene, boxes: tuple[TrackedBox, ...] | None) -> list[Result]:
         """Masks of a tracker's boxes, if there are newer ones, and of what is followed."""
         results: list[Result] = []
         if boxes is not None:
             results, admitted = self._answerer.boxes(scene, boxes)
             self._counts.boxes(admitted)
         with self._lock:
-            kept = self._kept
+            kept = self._objects.kept
         if kept:
             found, followed = follow(self._answerer, scene, kept, self._config.follow)
             with self._lock:
-                # What was dropped or begun meanwhile stays so.
-                now = {id(before): after for before, after in zip(kept, found, strict=True)}
-                after = [now.get(id(one), one) for one in self._kept]
-                self._kept = tuple(one for one in after if one is not None)
+                self._objects.found(kept, found)
             results += followed
         return results
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sam_edge.streaming.gaze.filters.chain import Filtered
 from sam_edge.streaming.latency import Summary, summarize
+from sam_edge.streaming.live.played import Played
 from sam_edge.streaming.objects import Admitted
 from sam_edge.streaming.result import Result
 
@@ -42,6 +43,10 @@ class StreamReport:
     """Where and what -> how often something failed; the stream went on."""
     unread_results: int
     """Results that slow readers missed."""
+    reconnects: int
+    """How often a source was opened again."""
+    last_failure: str | None
+    """Why a source was lost, the last time."""
     latency_ms: Summary
     """Of the last while: `gaze_to_mask` (arrival of the sample to its result), `gaze_age`, `frame_age`,
     `embedding_age` (of each result that shows a mask), and of each stage: `motion`, `encode`, `wait`, `decode`,
@@ -62,7 +67,7 @@ class Counts:
     """Filled by a stream's threads. Reports may miss what happens while they are made."""
 
     def __init__(self) -> None:
-        self.frames = self.seen = self.encoded = self.samples = self.decodes = self.unread = 0
+        self.frames = self.seen = self.encoded = self.samples = self.decodes = 0
         self._results: Counter[str] = Counter()
         self._looks: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
@@ -103,7 +108,12 @@ class Counts:
             self.decodes += not result.reused
 
     def report(
-        self, seconds: float, skipped_frames: int, unread: int, gaze_drops: Mapping[str, int]
+        self,
+        seconds: float,
+        skipped_frames: int,
+        unread: int,
+        gaze_drops: Mapping[str, int],
+        sources: Played,
     ) -> StreamReport:
         """Everything so far, and what only others know."""
         return StreamReport(
@@ -115,9 +125,11 @@ class Counts:
             decodes=self.decodes,
             results=dict(self._results),
             looks=dict(self._looks),
-            dropped={**self._dropped, **gaze_drops},
+            dropped={**self._dropped, **gaze_drops, **sources.dropped},
             errors=dict(self._errors),
-            unread_results=self.unread + unread,
+            unread_results=unread,
+            reconnects=sources.reconnects,
+            last_failure=sources.last_failure,
             latency_ms=summarize({stage: list(values) for stage, values in list(self._took.items())}),
         )
 

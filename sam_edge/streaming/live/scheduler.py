@@ -15,8 +15,11 @@ The rules:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from sam_edge.streaming.ranges import check_ranges
 
 Action = Literal["decode", "hold", "skip"]
 """What a gaze sample wants: a mask; the mask in force; none, as the eye is on its way."""
@@ -37,6 +40,10 @@ class SchedulerConfig:
     """The encoder starts no more often; a temperature or power budget lowers it."""
     idle_s: float = 2.0
     """So long after the last look or box, nobody is asking."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, moved_share=(0, 1), changed_share=(0, 1), refresh_s=(1e-3, 1e6), idle_s=(0, 1e6))
+        check_ranges(self, max_encodes_per_s=(1e-3, 1e6))
 
 
 @dataclass(frozen=True)
@@ -192,20 +199,20 @@ def _taken_in(state: State, event: Event) -> State:
 def _looked(state: State, event: GazeCame) -> State:
     if event.action == "skip":
         # What was looked at before is not asked for any more.
-        return replace(state, gaze=None, wants_gaze=False, asked_ns=event.now_ns)
+        return replace(state, gaze=None, wants_gaze=False)
     asks = event.action == "decode" or state.wants_gaze
     return replace(state, gaze=event, wants_gaze=asks, asked_ns=event.now_ns)
 
 
 def _encode_now(state: State, now_ns: int) -> bool:
     frame, config = state.frame, state.config
-    if frame is None or state.encoding_ns is not None:
+    if frame is None or state.encoding_ns is not None or frame.capture_ns == state.embedding_ns:
         return False
-    if frame.capture_ns in (state.embedding_ns, state.failed_ns):
+    since_s = math.inf if state.encode_began_ns is None else (now_ns - state.encode_began_ns) / 1e9
+    if frame.capture_ns == state.failed_ns and since_s < config.refresh_s:
         return False
-    if state.embedding_ns is None or state.encode_began_ns is None:
+    if state.embedding_ns is None:
         return True
-    since_s = (now_ns - state.encode_began_ns) / 1e9
     rate = min(config.max_encodes_per_s, state.encodes_per_s)
     if rate <= 0 or since_s < 1 / rate:
         return False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from time import monotonic_ns
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,33 +18,21 @@ from sam_edge.segmenter import Segmenter
 from sam_edge.streaming.answers.scene import Scene
 from sam_edge.streaming.gaze.sample import GazeSample
 from sam_edge.streaming.gaze.source import LiveGaze
+from sam_edge.streaming.live.budget import Monitor
 from sam_edge.streaming.live.config import StreamConfig
-from sam_edge.streaming.live.monitor import Monitor
 from sam_edge.streaming.live.pipeline import CLOSE_S, Pipeline
+from sam_edge.streaming.live.played import played
+from sam_edge.streaming.live.readers import Reader, Readers
 from sam_edge.streaming.live.report import Counts, StreamReport
 from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.result import FrameResult, Result
 from sam_edge.streaming.sinks.threaded import SinkReport
-from sam_edge.streaming.slot import Slot
 from sam_edge.streaming.sources.source import Frame, FrameSource
 
-WAITING_RESULTS = 8
-"""So many results wait for a slow reader; then the oldest go."""
 OTHER_CLOCK_NS = 60 * 10**9
 """A time that is farther from now is on another clock."""
 LAST_ANSWER_S = 5.0
 """After the last frame of a recording, so long its answers are waited for."""
-
-
-class Reader(Protocol):
-    """Takes results on the decoder's thread, at once and without waiting; `Slot` is one."""
-
-    replaced: int
-    """How many results it threw away because nobody took them in time."""
-
-    def put(self, result: Result, /) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Stream:
@@ -79,7 +67,7 @@ class Stream:
         self._each = each
         self._lock = Lock()
         self._latest: Result | None = None
-        self._readers: list[Reader] = []
+        self._readers = Readers()
         self.notes: list[str] = []
         """What sinks say of themselves, such as their encoder, one line each."""
         self.sink_reports: list[SinkReport] = []
@@ -88,6 +76,10 @@ class Stream:
         self._closing_last: list[Callable[[], None]] = []
         self._is_closed = False
         self._ended = Event()
+        self._sources: list[FrameSource | LiveGaze] = []
+        self._frame_wh: tuple[int, int] | None = None
+        # An engine that is at work when Python ends aborts it, and outputs would be lost.
+        atexit.register(self.close)
         self._counts = Counts()
         config = config or StreamConfig()
         self._pipeline = pipeline(segmenter, config, clock, self._tell, self._counts)
@@ -120,10 +112,12 @@ class Stream:
             confidence: 0 (a blink, or the eye was not found) to 1.
 
         Raises:
-            InputError: a time that is on another clock.
+            InputError: no frame was pushed yet, or a time that is on another clock.
         """
+        if self._frame_wh is None:
+            raise InputError("gaze in pixels before the first frame", hint="push a frame first")
         now_ns = self._clock()
-        width, height = self.scene.frame_wh or (1, 1)
+        width, height = self._frame_wh
         t_ns = self._checked(t_ns, now_ns)
         self.push(GazeSample(t_ns, x_px / width, y_px / height, confidence, "host", receive_ns=now_ns))
 
@@ -157,9 +151,16 @@ class Stream:
     def push(self, item: Frame | GazeSample) -> None:
         """A frame or a sample of a source. Nothing about it raises: what cannot be used is counted in
         `report`."""
+        now_ns = self._clock()
         if isinstance(item, Frame):
+            if abs(item.capture_ns - now_ns) > OTHER_CLOCK_NS:
+                self._counts.drop("frames of another clock")
+                return
+            self._frame_wh = (item.image.shape[1], item.image.shape[0])
             self._counts.frames += 1
             self._pipeline.frames.put(item)
+        elif item.clock != "source" and abs(item.t_ns - now_ns) > OTHER_CLOCK_NS:
+            self._counts.drop("gaze of another clock")
         else:
             self._pipeline.gaze(item)
 
@@ -169,33 +170,30 @@ class Stream:
 
     @property
     def scene(self) -> Scene:
-        """What is known of now: the newest frame, the newest embedding, and how the camera moved. A snapshot."""
+        """A snapshot of now: the newest frame, the newest embedding, and how the camera moved."""
         return self._pipeline.scene
 
     def results(self) -> Iterator[Result]:
         """Results from now on, as they are made, until the stream is closed; a slow reader misses the
         oldest."""
-        slot: Slot[Result] = Slot(WAITING_RESULTS)
-        self._add(slot)
-        return self._taken_from(slot)
+        return self._readers.iterate()
 
     @contextmanager
     def read_by(self, reader: Reader) -> Iterator[None]:
         """Give a reader every result until the block ends; it is closed with the stream."""
-        self._add(reader)
+        self._readers.add(reader)
         try:
             yield
         finally:
-            self._remove(reader)
+            self._readers.remove(reader)
 
     def __iter__(self) -> Iterator[Result]:
         return self.results()
 
     def report(self) -> StreamReport:
         """What happened so far."""
-        with self._lock:
-            unread = sum(reader.replaced for reader in self._readers)
-        return self._pipeline.report((self._clock() - self._began_ns) / 1e9, unread)
+        seconds = (self._clock() - self._began_ns) / 1e9
+        return self._pipeline.report(seconds, self._readers.missed, played(self._sources))
 
     @property
     def is_closed(self) -> bool:
@@ -224,6 +222,7 @@ class Stream:
                 self.drain(LAST_ANSWER_S)
                 self.close()
 
+        self._sources.append(source)
         self.on_close(source.close)
         Thread(target=pump, name="sam-edge source", daemon=True).start()
 
@@ -234,7 +233,11 @@ class Stream:
             call: such as a source's `close`.
             last: after the last result, as sinks and models want it, instead of before everything else.
         """
-        (self._closing_last if last else self._closing_first).append(call)
+        with self._lock:
+            is_closed = self._is_closed
+            (self._closing_last if last else self._closing_first).append(call)
+        if is_closed:
+            self._call([call])
 
     def close(self) -> None:
         """End the threads and every iteration; who closes it again waits until it is closed. An engine at work
@@ -244,12 +247,10 @@ class Stream:
         if not is_first:
             self._ended.wait(2 * CLOSE_S)
             return
+        atexit.unregister(self.close)
         self._call(self._closing_first)
         all_ended = self._pipeline.close()
-        with self._lock:
-            readers = tuple(self._readers)
-        for reader in readers:
-            reader.close()
+        self._readers.close()
         if all_ended:
             self._call(self._closing_last)
         self._ended.set()
@@ -272,25 +273,6 @@ class Stream:
             )
         return t_ns
 
-    def _add(self, reader: Reader) -> None:
-        with self._lock:
-            self._readers.append(reader)
-            is_closed = self._is_closed
-        if is_closed:
-            reader.close()
-
-    def _remove(self, reader: Reader) -> None:
-        with self._lock:
-            self._readers.remove(reader)
-            self._counts.unread += reader.replaced
-
-    def _taken_from(self, slot: Slot[Result]) -> Iterator[Result]:
-        try:
-            while (result := slot.take()) is not None:
-                yield result
-        finally:
-            self._remove(slot)
-
     def _call(self, closing: list[Callable[[], None]]) -> None:
         for call in closing:
             try:
@@ -302,9 +284,6 @@ class Stream:
         """A result, on the decoder's thread."""
         for result in frame_result.results:
             self._latest = result
-            with self._lock:
-                readers = tuple(self._readers)
-            for reader in readers:
-                reader.put(result)
+            self._readers.put(result)
         if self._each is not None:
             self._each(frame_result)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event
 from time import monotonic_ns
@@ -223,12 +225,17 @@ def test_no_sample_raises_and_good_ones_are_answered_after_it(
         assert result.masks is not None
         report = stream.report()
         assert report.errors == {}
-        assert report.gaze_samples == len(samples) + 40
+        counted = report.gaze_samples + report.dropped.get("gaze of another clock", 0)
+        assert counted == len(samples) + 40
 
 
-def test_gaze_before_the_first_frame_is_counted(stream: Stream) -> None:
-    stream.push_gaze(3, 4)
-    assert stream.report().dropped == {"gaze before the first frame": 1}
+def test_gaze_that_is_there_before_the_first_frame_is_seen_is_answered(stream: Stream) -> None:
+    with Later(stream) as later:
+        stream.push_frame(picture())
+        stream.push_gaze(100, 60)
+        result = later.mask()
+    assert result.masks is not None
+    assert result.masks.binary[0, 60, 100]
 
 
 def test_an_engine_or_a_listener_that_fails_does_not_end_the_stream(segmenter: Segmenter) -> None:
@@ -272,8 +279,9 @@ def test_closing_ends_every_iteration_and_closing_again_does_nothing(segmenter: 
 
 
 def test_frames_that_come_too_fast_are_skipped_and_counted(stream: Stream) -> None:
+    begin_ns = monotonic_ns()
     for number in range(50):
-        stream.push(Frame(picture(number), number, number * MS))
+        stream.push(Frame(picture(number), number, begin_ns + number * MS))
     stream.drain(PATIENCE_S)
     report = stream.report()
     assert report.frames == 50
@@ -380,3 +388,76 @@ def test_times_of_another_clock_are_refused(stream: Stream, off_s: int) -> None:
         stream.push_frame(picture(), t_ns)
     with pytest.raises(InputError):
         stream.push_gaze(1, 1, t_ns)
+
+
+def test_closing_from_a_result_ends_everything(segmenter: Segmenter) -> None:
+    ended = Event()
+
+    def each(frame_result: FrameResult) -> None:
+        if frame_result.results:
+            running.close()
+
+    running = Stream(segmenter, each=each)
+    running.on_close(ended.set, last=True)
+    running.push_frame(picture())
+    for number in range(40):
+        running.push_gaze(100, 60, monotonic_ns() + number * 5 * MS)
+    assert ended.wait(PATIENCE_S)
+    assert running.is_closed
+
+
+def test_iterators_that_nobody_reads_are_forgotten(stream: Stream) -> None:
+    for _ in range(20):
+        iter(stream)
+    started = iter(stream)
+    look(stream, 100, 60)
+    assert next(started).masks is not None
+
+
+def test_frames_and_gaze_of_another_clock_are_counted(stream: Stream) -> None:
+    unix_ns = monotonic_ns() + 10**18
+    stream.push(Frame(picture(), 0, unix_ns))
+    stream.push(GazeSample(unix_ns, 0.5, 0.5, clock="host"))
+    assert stream.report().dropped == {"frames of another clock": 1, "gaze of another clock": 1}
+
+
+def test_what_a_source_lost_is_in_the_report(stream: Stream) -> None:
+    class Losing:
+        name = "losing"
+        dropped: Mapping[str, int] = {"malformed": 3}
+        reconnects = 2
+
+        def __init__(self) -> None:
+            self.closed = Event()
+
+        def __iter__(self) -> Iterator[GazeSample]:
+            yield GazeSample(monotonic_ns(), 0.5, 0.5, clock="host")
+
+        def close(self) -> None:
+            self.closed.set()
+
+    source = Losing()
+    stream.play(source)
+    report = stream.report()
+    assert (report.dropped["messages malformed"], report.reconnects) == (3, 2)
+    stream.close()
+    assert source.closed.is_set()
+    late = Losing()
+    stream.play(late)
+    assert late.closed.is_set()
+
+
+def test_an_unclosed_stream_does_not_abort_python_and_keeps_its_outputs(tmp_path: Path) -> None:
+    program = """
+import sam_edge
+from sam_edge.streaming.gaze.sample import GazeSample
+gaze = [GazeSample(t * 5_000_000, 0.5, 0.5) for t in range(400)]
+running = sam_edge.stream("scene:0", gaze, runtime="null", sinks=["seen.jsonl"])
+print(next(iter(running)).status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert (done.returncode, done.stdout) == (0, "mask\n"), done.stderr
+    assert (tmp_path / "seen.jsonl").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["seen.jsonl"]

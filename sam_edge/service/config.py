@@ -42,7 +42,7 @@ class ServiceConfig:
     max_embeddings: int = 16
     embedding_expires_s: float = 300.0
     max_connections: int = 256
-    max_clients: int = 32
+    max_clients: int = 64
     max_previews: int = 8
     max_message_bytes: int = 64_000
     max_messages_per_s: float = 400.0

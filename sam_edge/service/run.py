@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from time import monotonic_ns
@@ -20,6 +21,8 @@ from sam_edge.streaming.live.stream import Stream
 from sam_edge.streaming.sources.source import FrameSource
 
 LOOK_S = 0.5
+SWITCH_S = 0.0005
+"""Python threads take turns so often: the stream's wait less for the event loop, which is busy with clients."""
 
 
 class Watched:
@@ -66,6 +69,7 @@ async def serve(
     Raises:
         InputError: the configuration would let others in, or something cannot be opened.
     """
+    sys.setswitchinterval(SWITCH_S)
     config = settings.service
     token = read_token(config.token_file)
     config.check(token is not None)

@@ -5,14 +5,18 @@ The event loop never waits for an engine, and the live stream keeps its own thre
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import get_native_id
 from time import monotonic_ns, perf_counter_ns
 from typing import Any, TypeVar
 
 from sam_edge.embedding import Embedding
 from sam_edge.errors import InputError
+from sam_edge.geometry import View
 from sam_edge.masks import Masks
 from sam_edge.prompt import Prompt
 from sam_edge.segmenter import Segmenter
@@ -26,8 +30,8 @@ from sam_edge.streaming.motion.carry import carry_masks
 from sam_edge.streaming.motion.motion import Motion
 
 T = TypeVar("T")
-PAUSED_S = 1.0
-"""Whom the line has no room for may come back after so long."""
+BEHIND = 10
+"""Niceness of the threads that work for clients."""
 
 
 class BusyError(Exception):
@@ -43,7 +47,7 @@ class Worker:
     """
 
     def __init__(self, max_waiting: int, threads: int = 1) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sam-edge service")
+        self._pool = ThreadPoolExecutor(threads, "sam-edge service", _step_back)
         self._room = max_waiting
         self.waiting = 0
 
@@ -138,9 +142,13 @@ class Engine:
         at_ns = frame.capture_ns if seen_ns is None else scene.frame_at(seen_ns)
         if at_ns is None:
             raise InputError("t_ns is before everything that is known", hint="freeze the frame first")
-        back = scene.motion_to_embedding(at_ns)
+        on_it = _carried(prompt, scene.motion_to_embedding(at_ns))
+        if not _is_inside(on_it, embedding.view):
+            # Only a window round the gaze was encoded.
+            embedding = self.segmenter.encode(frame.image, capture_ns=frame.capture_ns)
+            on_it = _carried(prompt, scene.motion_to_now(at_ns))
         start = perf_counter_ns()
-        decoded = self.segmenter.decode(embedding, _carried(prompt, back), multimask=multimask)
+        decoded = self.segmenter.decode(embedding, on_it, multimask=multimask)
         decode_ms = _since(start)
         motion = scene.motion_to_now(embedding.capture_ns)
         masks: Masks = carry_masks(decoded, motion)
@@ -163,6 +171,20 @@ class Engine:
             "frame_wh": list(kept.embedding.view.frame_wh),
             "encode_ms": _since(start),
         }
+
+
+def _step_back() -> None:
+    """Let the live stream's threads go before this one, where the system gives threads a priority (Linux)."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), BEHIND)
+
+
+def _is_inside(prompt: Prompt, view: View) -> bool:
+    try:
+        prompt.check_inside(view)
+    except InputError:
+        return False
+    return True
 
 
 def _carried(prompt: Prompt, motion: Motion) -> Prompt:

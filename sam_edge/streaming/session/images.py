@@ -16,8 +16,8 @@ Frames = Literal["png", "jpeg"]
 """`png` is as it came. `jpeg` is smaller; the stream that is recorded sees the JPEG as well, so that it can be
 repeated to the bit."""
 
-# A filter that looks at both neighbours and no search for repeats: faster than OpenCV's own settings, and no larger
-# (benchmarks/speed/streaming/record.py). Older OpenCV does not let the filter be chosen.
+# A filter that looks at both neighbours and no search for repeats: a little faster than OpenCV's own settings,
+# and no larger (docs/recording.md). Older OpenCV does not let the filter be chosen.
 _FILTER = getattr(cv2, "IMWRITE_PNG_FILTER", None)
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
 if _FILTER is not None:

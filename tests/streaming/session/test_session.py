@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,8 @@ from sam_edge.streaming.session.journal import Turn
 from sam_edge.streaming.session.mcap_file import open_recorder, session_file
 from sam_edge.streaming.session.recorder import Recorder
 from sam_edge.streaming.session.replay import Session
-from tests.disc_model import GRAPHS, DiscSession, disc_manifest, disc_segmenter
+from sam_edge.tensors import Array, Arrays
+from tests.disc_model import GRAPHS, DiscSession, disc_bundle, disc_manifest, disc_segmenter
 from tests.streaming.session.recorded import INFO, WH, Live, record, results_of, run
 
 pytest.importorskip("foxglove", reason="foxglove-sdk is not installed")
@@ -134,6 +135,26 @@ def test_what_is_cut_off_is_repeated_up_to_there_and_says_so(
     assert "cut off" in repeated.notes[0]
 
 
+def test_what_a_crash_leaves_can_be_repeated(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sam_edge.streaming.session.mcap_file.CHUNK_NS", 1)
+    left = tmp_path / "left.mcap"
+
+    def crash(index: int) -> None:
+        if index == 15:
+            (written,) = (tmp_path / "run").glob(".sam-edge-*.mcap")
+            left.write_bytes(written.read_bytes())
+
+    live = record(tmp_path / "run" / "a.mcap", segmenter, before=crash)
+    parts: list[FrameResult] = []
+    repeated = Session(str(left)).repeat(segmenter, parts.append)
+    found = results_of(parts)
+    assert_same(found, live.results[: len(found)])
+    assert repeated.turns > 0
+    assert "cut off" in repeated.notes[0]
+
+
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_a_damaged_recording_is_read_in_part_or_refused(
@@ -161,6 +182,21 @@ def test_another_model_is_refused(live: Live, tmp_path: Path) -> None:
     other = Segmenter(write_bundle(tmp_path / "b", replace(disc_manifest(), name="b"), contents), DiscSession)
     with pytest.raises(InputError, match=r"was recorded with the model disc.*--model"):
         Session(str(live.path)).repeat(other)
+
+
+def test_an_engine_that_rounds_otherwise_is_found(live: Live, tmp_path: Path) -> None:
+    class Rounding(DiscSession):
+        def compute(self, feeds: Mapping[str, Array]) -> Arrays:
+            made = super().compute(feeds)
+            return (
+                made
+                if "logits" not in made
+                else {**made, "logits": np.nextafter(made["logits"], np.float32(9))}
+            )
+
+    repeated = Session(str(live.path)).repeat(Segmenter(disc_bundle(tmp_path), Rounding))
+    assert repeated.other > 0
+    assert not repeated.is_same
 
 
 def test_jpegs_are_smaller_and_repeated_to_the_bit_as_well(

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Lock
+from threading import Lock, Thread
 from time import monotonic_ns
 from typing import Any
 
@@ -24,6 +24,9 @@ RETRY_MS = {"period_init_ms": 100, "period_max_ms": 2000, "period_increase_facto
 MAX_MESSAGE = 1 << 24
 """Larger messages never enter the memory."""
 MAX_WHY = 200
+CLOSE_S = 2.0
+"""A peer that is stopped holds closing up for ten seconds. So long the process may take to end; whoever closes
+waits for less."""
 _sessions: dict[object, tuple[Any, int]] = {}
 """By what makes them different: the session, and how many use it."""
 _lock = Lock()
@@ -54,7 +57,7 @@ def zenoh_session(address: ZenohAddress) -> Iterator[Any]:
             if users > 1:
                 _sessions[key] = session, users - 1
         if users == 1:
-            session.close()
+            _close(session)
 
 
 @contextmanager
@@ -106,6 +109,21 @@ def _open(address: ZenohAddress) -> Any:
         why = str(error).partition(" at /")[0][:MAX_WHY]
         hint = "check connect=, listen= and config="
         raise InputError(f"zenoh:{address.prefix}: {why}", path=address.config, hint=hint) from error
+
+
+def _close(session: Any) -> None:
+    """Close a session, without waiting for a peer that takes nothing any more."""
+
+    def close() -> None:
+        import zenoh
+
+        with suppress(zenoh.ZError):
+            session.close()
+
+    # No daemon: a thread of Zenoh that Python ends with itself aborts the process.
+    closing = Thread(target=close, name="zenoh close")
+    closing.start()
+    closing.join(CLOSE_S)
 
 
 def _settings(address: ZenohAddress) -> dict[str, object]:

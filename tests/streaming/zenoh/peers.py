@@ -45,13 +45,20 @@ class Heard:
         self.samples: list[Any] = []
         self._subscriber = session.declare_subscriber(key, zenoh.handlers.Callback(self._take, indirect=False))
 
-    def wait(self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
-        """The next message of a kind, from now on."""
+    def wait(
+        self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, within_s: float = WAIT_S
+    ) -> dict[str, Any]:
+        """The next message of a kind; it and those before it are not waited for again."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: next(filter(wanted, self._messages), None), within_s)
+            assert found is not None, f"nothing such came; the last was {self._messages[-1:]}"
+            del self._messages[: self._messages.index(found) + 1]
+            return found
+
+    def forget(self) -> None:
+        """Wait only for what comes from now on."""
         with self._changed:
             self._messages.clear()
-            found = self._changed.wait_for(lambda: next(filter(wanted, self._messages), None), WAIT_S)
-            assert found is not None, f"nothing such came; the last was {self._messages[-1:]}"
-            return found
 
     def newest(self) -> dict[str, Any]:
         """The newest message."""

@@ -27,9 +27,12 @@ test-fast: $(VENV)/.dev ## the tests of the core, in under a minute
 		tests/bundle tests/cli tests/host tests/imaging tests/sessions tests/storage tests/streaming tests/synthetic \
 		tests/runtimes/test_contract.py tests/runtimes/openvino
 
-check: $(VENV)/.dev types ## lint, format and types
+check: $(VENV)/.dev types ## lint, format, types and known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive sam_edge runtimes exporters calibration \
+		benchmarks training examples
+	$(BIN)/python tests/audit_libraries.py
 	@PIP_RETRIES=1 $(MAKE) --silent $(VENV)/.bindings 2>/dev/null || \
 		echo "TensorRT's bindings cannot be fetched here: what we say of them is not compared"
 	@! test -e $(VENV)/.bindings || PIP_NO_INDEX=1 PIP_FIND_LINKS=$(VENV)/bindings \

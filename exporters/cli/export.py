@@ -20,6 +20,8 @@ from sam_edge.lazy import named_extras
 from sam_edge.synthetic.scene import MAX_SIDE, MIN_SIDE
 
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
+LAYOUT = "triton"
+"""A command of its own: it needs no checkpoint and measures nothing."""
 INTERFACES = ("samexporter", "official")
 NOT_FREE = "non-commercial"
 """Stands in the licences of weights that may not be used commercially."""
@@ -125,6 +127,11 @@ def export(
       sam-edge export mobile_sam.pt --out mobile_sam/ --interface official
       sam-edge segment photo.jpg --point 320,240 --model mobile_sam/
     """
+    if LAYOUT in targets.split(","):
+        raise InputError(
+            f"--target {LAYOUT}: it is a layout of an exported folder, and not an engine",
+            hint=f"export without it, then run sam-edge {LAYOUT} {out} --out MODELS",
+        )
     choices: dict[str, Any] = {
         "targets": _names(targets, "--target", TARGETS),
         "precisions": _names(precisions, "--precision", PRECISIONS),

@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("sam_edge.cli.serve:serve", "Serve the masks of a live stream on HTTP, with a page to look."),
     "demo": ("sam_edge.cli.demo:demo", "Run the whole pipeline on a generated scene and gaze."),
     "export": ("sam_edge.exporters.cli.export:export", "Turn a PyTorch checkpoint into a model folder."),
+    "triton": ("sam_edge.exporters.cli.triton:triton", "Write a model as a repository for Triton."),
     "verify": ("sam_edge.exporters.cli.verify:verify", "Compare an exported model's engines with the model."),
     "build": ("sam_edge.runtimes.tensorrt.cli:build", "Build a model's TensorRT plans on this device."),
     "distill": ("sam_edge.training.cli:distill", "Teach a small encoder a large model's embedding."),

@@ -43,7 +43,7 @@ def read_token(path: str, environment: Mapping[str, str] = os.environ) -> str | 
     try:
         token = raw.decode("ascii").strip()
     except UnicodeDecodeError:
-        token = ""
+        token = ""  # nosec B105
     if not (LEAST_TOKEN <= len(token) <= MAX_TOKEN and token.isprintable() and " " not in token):
         raise InputError(
             f"the token in {where} is not {LEAST_TOKEN} to {MAX_TOKEN} printable characters in one word",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from threading import Condition, Thread, current_thread, local
+from threading import Condition, Thread, current_thread, get_native_id, local
 from typing import Protocol
 
 from sam_edge.errors import OutputError
@@ -39,6 +40,7 @@ MAX_WAITING_BYTES = 256_000_000
 """Frames that wait for the disk: three seconds of 1280 x 720 at 30 a second."""
 TURN_BYTES = 500
 """What a turn or a result takes besides its frame."""
+NICE = 10
 WRITE_S = 60.0
 """So long the end waits for what is not written yet."""
 
@@ -125,6 +127,9 @@ class Recorder:
             return SinkReport(self.name, self._lost_results, self._lost_frames, self._error)
 
     def _live(self) -> None:
+        with suppress(OSError, AttributeError):
+            # Of this thread alone, on Linux: where cores are few, masks go first and frames wait.
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
         try:
             with self._open() as writer:
                 with self._changed:

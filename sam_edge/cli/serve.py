@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, cast
@@ -11,15 +13,21 @@ from typing import Any, cast
 import click
 
 from sam_edge.bundle.manifest import PRECISIONS, Precision
-from sam_edge.cli.engine_line import say_engine
+from sam_edge.cli.engine_line import engine_line
 from sam_edge.cli.progress import progress
-from sam_edge.errors import InputError
+from sam_edge.errors import InputError, SamEdgeError
 from sam_edge.lazy import named_extras
 from sam_edge.loading import load
+from sam_edge.segmenter import Segmenter
 from sam_edge.service.config import Settings
+from sam_edge.service.log import log_as_json
+from sam_edge.service.notify import Notifier, beating
 from sam_edge.service.scene import EndlessScene
 from sam_edge.streaming.sinks.sink import find_sink
 from sam_edge.streaming.sources.source import FrameSource, open_source
+
+Say = Callable[[str], None]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -37,11 +45,12 @@ from sam_edge.streaming.sources.source import FrameSource, open_source
 @click.option("--tls-cert", metavar="FILE", help="The certificate, in PEM.")
 @click.option("--tls-key", metavar="FILE", help="Its key, in PEM.")
 @click.option("--behind-proxy", is_flag=True, default=None, help="A proxy in front brings TLS.")
-def serve(config: str | None, outputs: tuple[str, ...], **given: Any) -> int:
+@click.option("--log-json", is_flag=True, help="What it says as lines of JSON, for journald.")
+def serve(config: str | None, outputs: tuple[str, ...], log_json: bool, **given: Any) -> int:
     """Serve the masks of what is looked at: HTTP, WebSocket, metrics, and a page to look at them.
 
     Without --source it shows a generated scene: open the page and point. SIGTERM and Ctrl-C
-    end it, files whole.
+    end it, files whole. SIGHUP reads the file of --config again.
 
     \b
     Examples:
@@ -52,15 +61,28 @@ def serve(config: str | None, outputs: tuple[str, ...], **given: Any) -> int:
     """
     with named_extras("serve"):
         from sam_edge.service.auth import read_token
-        from sam_edge.service.run import serve as run
 
-    settings = Settings.read(config) if config else Settings()
-    settings = with_options(settings, outputs=outputs or None, **given)
-    # Before anything slow is opened.
-    settings.service.check(read_token(settings.service.token_file) is not None)
-    for name in settings.outputs:
-        find_sink(name)
+    def read() -> Settings:
+        found = with_options(Settings.read(config) if config else Settings(), outputs=outputs or None, **given)
+        # Before anything slow is opened.
+        found.service.check(read_token(found.service.token_file) is not None)
+        for name in found.outputs:
+            find_sink(name)
+        return found
+
+    settings: Settings | None = read()
+    assert settings is not None
+    token = read_token(settings.service.token_file)
+    say = _log([token] if token else []) if log_json else _say
+    while settings is not None:
+        settings = _serve(settings, say, read if config else None)
+    return 0
+
+
+def _serve(settings: Settings, say: Say, read: Callable[[], Settings] | None) -> Settings | None:
+    """Serve until it is ended, or until SIGHUP asks for settings that can be used: then these."""
     model = settings.model
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     with closing(_open(settings.source)) as frames:
         frame_wh = frames.info.frame_wh
         precision = cast("Precision | None", model.precision or None)
@@ -71,17 +93,62 @@ def serve(config: str | None, outputs: tuple[str, ...], **given: Any) -> int:
             threads=model.threads or None,
             frame_wh=frame_wh,
         ) as segmenter:
-            say_engine(segmenter)
+            if segmenter.engine is not None:
+                say(engine_line(segmenter.manifest, segmenter.engine))
+            try:
+                renewed = asyncio.run(_listen(settings, segmenter, frames, say, read))
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                if read is not None:
+                    # One that comes before the next round listens would end it.
+                    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return renewed
 
-            async def main() -> None:
-                stop = asyncio.Event()
-                loop = asyncio.get_running_loop()
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    loop.add_signal_handler(number, stop.set)
-                await run(settings, segmenter, frames, say=_say, stop=stop)
 
-            asyncio.run(main())
-    return 0
+async def _listen(
+    settings: Settings,
+    segmenter: Segmenter,
+    frames: FrameSource,
+    say: Say,
+    read: Callable[[], Settings] | None,
+) -> Settings | None:
+    """One round of `_serve`; systemd is told how it goes."""
+    from sam_edge.service.run import serve as run
+
+    notifier = Notifier.from_environment()
+    stop = asyncio.Event()
+    renewed: list[Settings] = []
+
+    def end() -> None:
+        renewed.clear()
+        notifier.stopping()
+        stop.set()
+
+    def reload(read: Callable[[], Settings]) -> None:
+        try:
+            found = read()
+        except SamEdgeError as error:
+            say(f"the old configuration stays: {error}")
+            return
+        if not stop.is_set():
+            renewed.append(found)
+            notifier.reloading()
+            stop.set()
+
+    def ready(line: str) -> None:
+        say(line)
+        notifier.ready(line)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    if read is not None:
+        loop.add_signal_handler(signal.SIGHUP, reload, read)
+    # A loop that stands still misses its beats.
+    async with beating(notifier, lambda: True):
+        await run(settings, segmenter, frames, say=ready, stop=stop)
+    return renewed[0] if renewed else None
 
 
 def with_options(settings: Settings, **given: Any) -> Settings:
@@ -107,3 +174,8 @@ def _open(source: str) -> FrameSource:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _log(secrets: list[str]) -> Say:
+    log_as_json(secrets)
+    return logging.getLogger("sam_edge.service").info

@@ -22,6 +22,7 @@ from time import monotonic_ns
 BEATS = 3
 """So many times within the watchdog's limit; systemd's manual asks for two at least."""
 MAX_STATUS = 200
+RELOAD_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class Notifier:
 
     def ready(self, status: str = "") -> bool:
         """The service answers, or has read its configuration again; `status` is shown by `systemctl status`."""
-        return self._send("READY=1", _status(status))
+        return self._send("READY=1", _status(status), self._limit(self.watchdog_s))
 
     def reloading(self) -> bool:
-        """It reads its configuration again; `ready` must follow."""
-        return self._send("RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}")
+        """It reads its configuration again; `ready` must follow. Until then the watchdog waits longer, as at a
+        start: engines may be compiled."""
+        since = f"MONOTONIC_USEC={monotonic_ns() // 1000}"
+        return self._send("RELOADING=1", since, self._limit(RELOAD_S))
 
     def stopping(self) -> bool:
         """It closes its outputs and ends."""
@@ -68,6 +71,10 @@ class Notifier:
     def alive(self) -> bool:
         """It is well: the watchdog's time begins anew."""
         return self._send("WATCHDOG=1", "")
+
+    def _limit(self, limit_s: float | None) -> str:
+        """The watchdog's limit from now on, where it watches."""
+        return f"WATCHDOG_USEC={round(1e6 * limit_s)}" if limit_s and self.watchdog_s else ""
 
     def _send(self, *lines: str) -> bool:
         """Whether it was sent. Never waits, and never fails: a service does not end because nobody listens."""

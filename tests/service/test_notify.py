@@ -52,6 +52,14 @@ def test_the_manager_hears_each_step(manager: socket.socket) -> None:
     assert heard(manager) == {"STOPPING": "1"}
 
 
+def test_the_watchdog_waits_longer_while_it_reloads(manager: socket.socket) -> None:
+    notifier = notifier_of(manager, WATCHDOG_USEC="15000000")
+    notifier.reloading()
+    assert int(heard(manager)["WATCHDOG_USEC"]) > 15_000_000
+    notifier.ready()
+    assert heard(manager) == {"READY": "1", "WATCHDOG_USEC": "15000000"}
+
+
 @given(status=st.text())
 def test_a_status_is_one_line_and_sets_nothing_else(status: str) -> None:
     name = f"@sam-edge-test-{os.getpid()}"

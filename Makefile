@@ -23,7 +23,7 @@ test: $(VENV)/.dev ## run every test
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.dev ## the tests of the core, in under a minute
-	$(BIN)/pytest -n 2 --dist loadfile -q -m 'not slow' tests/*.py \
+	$(BIN)/pytest -n 2 --dist loadfile -q -m 'not slow' tests/test_*.py \
 		tests/bundle tests/cli tests/host tests/imaging tests/sessions tests/storage tests/streaming tests/synthetic \
 		tests/runtimes/test_contract.py tests/runtimes/openvino
 

@@ -134,6 +134,7 @@ def test_the_slow_and_right_runtime_agrees() -> None:
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_quality_on_photographs(nano: Segmenter, shared: Path) -> None:
     """A floor well below MODEL_CARD.md's numbers: it breaks when a click or a mask is misplaced."""
     photos = [open_dataset(f"{shared}/data/coco:val", limit=12)]

@@ -162,7 +162,13 @@ def _served(decoder: bytes, embedding: bytes) -> Iterator[str]:
 @click.option("--chromium", default="chromium", show_default=True, help="The browser's program.")
 @json_option
 def main(model: str, size: str, prompts: int, chromium: str, as_json: bool) -> None:
-    """Time a prompt in headless Chromium."""
+    """Time a prompt in headless Chromium.
+
+    \b
+    Examples:
+      python -m sam_edge.benchmarks.speed.browser
+      python -m sam_edge.benchmarks.speed.browser --model sam --json
+    """
     found = measure(model, parse_size(size, "--size"), prompts, chromium)
     if as_json:
         click.echo(json.dumps(found))

@@ -26,7 +26,7 @@ QUIET = (
 PATIENCE_MS = 30_000.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
     if CHROMIUM is None:
@@ -37,13 +37,13 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nano() -> Iterator[Segmenter]:
     with sam_edge.load("nano", threads=1) as segmenter:
         yield segmenter
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def still(nano: Segmenter) -> Embedding:
     """What the fake service shows."""
     return nano.encode(Scene(seed=1).frame(30).image)

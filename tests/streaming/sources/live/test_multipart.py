@@ -36,7 +36,9 @@ def test_parts_with_lengths_come_whole_however_the_bytes_arrive(bodies: list[byt
 def test_parts_without_lengths_end_at_the_next_boundary(bodies: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(part(body, length=0) for body in bodies) + b"--frame--\r\n"
     found = parse(pieces(stream, cuts))
-    assert [body.removesuffix(b"\r\n") for body in found] == [body.removesuffix(b"\r\n") for body in bodies]
+    # Nobody can tell the line's end before a boundary from the picture's own last bytes.
+    assert len(found) == len(bodies)
+    assert all(one in (body, body + b"\r\n") for one, body in zip(found, bodies, strict=True))
 
 
 def test_a_part_with_a_length_is_given_before_the_next_boundary() -> None:

@@ -29,30 +29,26 @@ def photo(width: int, height: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def engine() -> OpenVinoSession:
-    """nano's encoder: one engine for frames of every size."""
-    return OpenVinoSession(find_bundle("nano").graph("encoder"), SessionOptions(threads=1), cached=False)
-
-
 @pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("size_wh", SIZES_WH)
 def test_a_frame_gives_the_same_features_as_its_input(
-    engine: OpenVinoSession, size_wh: tuple[int, int], resize: Literal["area", "antialias", "bilinear"]
+    size_wh: tuple[int, int], resize: Literal["area", "antialias", "bilinear"]
 ) -> None:
     bundle = find_bundle("nano")
     preprocess = replace(bundle.manifest.preprocess, resize=resize)
     image, view = photo(*size_wh), bundle.manifest.input_size.view(size_wh)
+    engine = OpenVinoSession(bundle.graph("encoder"), SessionOptions(threads=1), cached=False)
     expected = engine.run({"image": encoder_input(image, view, preprocess)})
     for _ in range(3):
         for name, value in engine.run_frame(image, view, preprocess).items():
             np.testing.assert_allclose(value, expected[name], atol=2e-5)
 
 
-def test_a_window_of_a_frame(engine: OpenVinoSession) -> None:
+def test_a_window_of_a_frame() -> None:
     bundle = find_bundle("nano")
     preprocess = bundle.manifest.preprocess
     image = photo(640, 480)
+    engine = OpenVinoSession(bundle.graph("encoder"), SessionOptions(threads=1), cached=False)
     for window in [(100, 40, 320, 256), (0, 0, 320, 256), (7, 200, 320, 256)]:
         view = bundle.manifest.input_size.view((640, 480), window)
         expected = engine.run({"image": encoder_input(image, view, preprocess)})

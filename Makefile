@@ -23,7 +23,7 @@ test: $(VENV)/.dev ## run every test
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.dev ## the tests of the core without networks and outputs, for the loop while coding
-	$(BIN)/pytest -n 2 --dist loadfile -q -m 'not slow' tests/test_*.py \
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow' tests/test_*.py \
 		$(addprefix --ignore=tests/streaming/,gaze/live session sinks sources/live zenoh) \
 		tests/bundle tests/cli tests/host tests/imaging tests/sessions tests/storage tests/streaming tests/synthetic \
 		tests/runtimes/test_contract.py tests/runtimes/openvino

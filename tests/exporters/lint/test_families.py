@@ -13,7 +13,6 @@ import torch
 from onnx import TensorProto
 
 from sam_edge.exporters.half.precision import halve, read_source, save
-from sam_edge.exporters.onnx_graph import write_graph
 from sam_edge.modeling.decoders.efficient_sam import EfficientSamDecoder, PointPrompts
 from sam_edge.modeling.decoders.mask_decoder import MaskDecoder
 from sam_edge.modeling.decoders.prompt_encoder import PromptEncoder
@@ -27,6 +26,7 @@ from sam_edge.modeling.families import HALF_INPUT
 from sam_edge.modeling.sam import Sam
 from sam_edge.modeling.sam_export import SamExport
 from tests.exporters.lint.rtx import really_built
+from tests.kept_graphs import kept_graph
 
 DIM, SIDE_PX = 32, 256
 
@@ -78,7 +78,7 @@ def encoder_graph(family: str, folder: Path) -> Path:
     torch.manual_seed(0)
     model = MODELS[family]().eval().requires_grad_(False)
     source = next(source for source in SamExport(model).graphs() if source.name == "encoder")
-    path: Path = write_graph(source, folder)
+    path: Path = kept_graph(source, folder)
     return path
 
 

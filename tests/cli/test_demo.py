@@ -16,7 +16,7 @@ SamEdge = Callable[..., Answer]
 def test_writes_everything_and_prints_a_latency_table(sam_edge: SamEdge) -> None:
     answer = sam_edge("demo", "--seconds", "1", "--model", "../disc")
     assert answer.code == 0
-    for stage in ("30 frames", "encode", "decode", "gaze_to_mask", "embedding_age", "p99", "mean IoU"):
+    for stage in (" frames ", "encode", "decode", "gaze_to_mask", "embedding_age", "p99", "mean IoU"):
         assert stage in answer.out
     lines = [json.loads(line) for line in Path("out/demo.jsonl").read_text().splitlines()]
     assert lines

@@ -276,7 +276,8 @@ def test_live_plays_a_recording_in_real_time(sam_edge: SamEdge, clip: str, gaze:
     answer = sam_edge("run", clip, "live.jsonl", "--gaze", gaze, "--live", *MODEL, "--json")
     assert answer.code == 0, answer.err
     report = json.loads(answer.out)
-    assert report["frames"] == 10
+    # Late frames are left out on a busy machine.
+    assert 0 < report["frames"] <= 10
     assert report["errors"] == {}
     lines = [json.loads(line) for line in Path("live.jsonl").read_text().splitlines()]
     assert {line["freshness"] for line in lines if line["mask"]} <= {"fresh", "carried", "stale"}

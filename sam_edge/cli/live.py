@@ -33,8 +33,6 @@ def watch(running: Stream, step: str, stop: Event, seconds: float | None) -> Str
     began, told = monotonic(), 0.0
     # A line every few seconds where there is no terminal to write over one.
     every_s = LOOK_S if sys.stderr.isatty() else EVERY_S
-    for note in running.notes:
-        click.echo(note, err=True)
     with running, progress() as bar:
         while not running.is_closed and not stop.wait(LOOK_S):
             since = monotonic() - began

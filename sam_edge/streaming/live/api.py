@@ -119,7 +119,6 @@ def stream(
         live_gaze = PacedGaze("gaze", looks, pace) if isinstance(looks, Sequence) else looks
         running = Stream(segmenter, config, each=tell if outputs or each else None, pipeline=pipeline)
         running.sink_reports = reports
-        running.notes = [output.note for output in outputs if output.note]
         running.on_close(opened.pop_all().close, last=True)
     if live_gaze is not None:
         running.play(live_gaze)

@@ -68,8 +68,6 @@ class Stream:
         self._lock = Lock()
         self._latest: Result | None = None
         self._readers = Readers()
-        self.notes: list[str] = []
-        """What sinks say of themselves, such as their encoder, one line each."""
         self.sink_reports: list[SinkReport] = []
         """How each sink ended, once the stream is closed."""
         self._closing_first: list[Callable[[], None]] = []

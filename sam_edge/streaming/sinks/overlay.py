@@ -140,7 +140,8 @@ def _words(
     """The caption: pieces of text and their colours."""
     capture_ns, encode_ms = frame_result.frame.capture_ns, frame_result.encode_ms
     encode = "not encoded" if encode_ms is None else f"encode {encode_ms:.1f} ms"
-    time = (f"{capture_ns / 1e9:.2f} s  ", WHITE)
+    # A recording that is played live keeps its own time.
+    time = (f"{(capture_ns - frame_result.frame.offset_ns) / 1e9:.2f} s  ", WHITE)
     masked = [result for result in shown if result.masks is not None]
     if not masked:
         return [time, ("no mask  ", CLOSED_RGB), (encode, WHITE)]

@@ -77,8 +77,6 @@ class ThreadedSink:
         opener: OpenSink | None = None,
     ) -> None:
         self.name = name
-        self.note = ""
-        """What the sink says of itself, such as its encoder, in one line."""
         self._changed = Condition()
         self._waiting: deque[FrameResult] = deque()
         self._lost_results = self._lost_frames = 0
@@ -167,7 +165,6 @@ class ThreadedSink:
                 if isinstance(sink, RunSink):
                     sink.describe(run)
                 with self._changed:
-                    self.note = getattr(sink, "note", "")
                     self._is_open = self._takes = True
                     self._changed.notify_all()
                 self._write_all(sink)

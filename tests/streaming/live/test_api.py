@@ -20,7 +20,7 @@ from sam_edge.streaming.live.stream import Stream
 from sam_edge.streaming.result import Result
 from sam_edge.streaming.sources.source import Frame, SourceInfo
 from tests.disc_model import disc_segmenter
-from tests.streaming.live.test_stream import picture
+from tests.streaming.live.watching import picture
 
 MS = 1_000_000
 GAZE = [GazeSample(t * 5 * MS, 0.4, 0.5) for t in range(200)]

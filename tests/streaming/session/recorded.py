@@ -19,7 +19,7 @@ from sam_edge.streaming.session.mcap_file import open_recorder
 from sam_edge.streaming.session.recorder import Recorder
 from sam_edge.streaming.sinks.threaded import SinkReport
 from sam_edge.streaming.sources.source import SourceInfo
-from tests.streaming.live.test_stream import MS, PATIENCE_S, picture
+from tests.streaming.live.watching import MS, PATIENCE_S, picture
 
 WH = (256, 128)
 INFO = SourceInfo(WH, 30.0)

@@ -20,7 +20,7 @@ from sam_edge.streaming.session.mcap_file import open_recorder
 from sam_edge.streaming.sinks.mcap import mcap_sink
 from sam_edge.streaming.sources.source import Frame, SourceInfo, open_source
 from tests.disc_model import disc_segmenter
-from tests.streaming.live.test_stream import MS, PATIENCE_S, picture
+from tests.streaming.live.watching import MS, PATIENCE_S, picture
 from tests.streaming.session.recorded import record
 from tests.streaming.sinks.made import FRAME_NS, WH, part, result
 

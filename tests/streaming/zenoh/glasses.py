@@ -8,7 +8,7 @@ import time
 import cv2
 
 from sam_edge.streaming.zenoh.messages import frame_header, gaze_message
-from tests.streaming.live.test_stream import picture
+from tests.streaming.live.watching import picture
 from tests.streaming.zenoh.peers import peer
 
 

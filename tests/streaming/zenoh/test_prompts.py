@@ -13,7 +13,7 @@ from sam_edge.streaming.objects import TrackedBox
 from sam_edge.streaming.zenoh.messages import prompt_message
 from sam_edge.streaming.zenoh.prompts import ZenohPrompts
 from tests.disc_model import disc_segmenter
-from tests.streaming.live.test_stream import picture
+from tests.streaming.live.watching import picture
 from tests.streaming.zenoh.peers import await_match, free_endpoint, peer
 
 pytest.importorskip("zenoh")
